@@ -1,0 +1,1 @@
+//! Criterion kernels and regression comparisons.

@@ -1,0 +1,1 @@
+//! Open-loop load generator: measures from the intended send time, balances its accounts, gives a verdict.

@@ -1,0 +1,2 @@
+//! `loadgen` command line.
+fn main() {}

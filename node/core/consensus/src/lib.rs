@@ -1,0 +1,1 @@
+//! PBFT with collective signatures, pipelining and view change.

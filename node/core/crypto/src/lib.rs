@@ -1,0 +1,1 @@
+//! Hash contexts, Merkle trees, keys, batch signature verification, certificates and placement.

@@ -1,0 +1,1 @@
+//! UTXO set: check, parallel apply, effects digest, conservation.

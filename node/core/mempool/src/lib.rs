@@ -1,0 +1,1 @@
+//! Lock-free bounded admission ring between signature verification and the replica.

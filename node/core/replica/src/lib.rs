@@ -1,0 +1,1 @@
+//! Composes the protocol machines: events in, effects out.

@@ -1,0 +1,823 @@
+//! The client protocol of all designs (`ios` 14.2). Frames carry the same envelope as between validators.
+
+use bytes::Bytes;
+
+use crate::block::{BlockRef, CommitProof, CommittedBlock, FinalHeader, SignedAuthorHeader};
+use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
+use crate::ids::{Amount, Epoch, Hash, Height, ShardId, Tag, TxId, ValidatorId};
+use crate::limits::{
+    BATCH_TXS_MAX, BLOCK_REFS_MAX, SHARDS_MAX, SUBMIT_TXS_MAX, TX_BYTES_MAX, VALIDATORS_MAX,
+};
+use crate::message::AuthorBlock;
+use crate::reject::Reject;
+use crate::struct_codec;
+
+/// Version of the client protocol; a mismatch is refused and names both sides.
+pub const CLIENT_PROTOCOL_VERSION: u16 = 1;
+/// Largest count of texts and counters in `Info`.
+const TEXT_BYTES_MAX: usize = 512;
+/// Depth of the deepest Merkle path.
+const PATH_MAX: usize = 32;
+
+/// Who speaks (`Hello.role`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// A validator.
+    Validator = 0,
+    /// A client; its `id` is zero.
+    Client = 1,
+}
+
+/// First message of both sides on every connection, also between validators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Genesis hash: two networks never talk.
+    pub genesis: Hash,
+    /// Id key of a validator, zero for a client.
+    pub id: [u8; 32],
+    /// `CLIENT_PROTOCOL_VERSION` or `PEER_PROTOCOL_VERSION`.
+    pub protocol_version: u16,
+    /// Who speaks.
+    pub role: Role,
+    /// Ledger design: 0 `pob`, 1 `pbft`, 2 `records`, 3 `constellation`.
+    pub design: u8,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Tags that may be in flight on this connection.
+    pub in_flight_max: u32,
+}
+
+impl Encode for Role {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (*self as u8).encode(out);
+    }
+}
+
+impl Decode for Role {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u8()? {
+            0 => Ok(Self::Validator),
+            1 => Ok(Self::Client),
+            _ => Err(DecodeError::Value { what: "role" }),
+        }
+    }
+}
+
+struct_codec!(Hello {
+    genesis,
+    id,
+    protocol_version,
+    role,
+    design,
+    epoch,
+    in_flight_max
+});
+
+/// State of one shard in a `Topology`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardStatus {
+    /// Members.
+    pub members: u16,
+    /// 1 = one league.
+    pub mode: u8,
+    /// Final height known to the answering node; 0 for shards that it does not serve.
+    pub height: Height,
+}
+
+struct_codec!(ShardStatus {
+    members,
+    mode,
+    height
+});
+
+/// Address of one validator in a `Topology`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidatorAddress {
+    /// Index in the id-sorted list.
+    pub id: ValidatorId,
+    /// Id key; checked against genesis.
+    pub key: [u8; 32],
+    /// Shard that it serves.
+    pub shard: ShardId,
+    /// 0 voter, 1 candidate.
+    pub role: u8,
+    /// Group that it authors.
+    pub group: u16,
+    /// IPv6 address, or an IPv4 one mapped.
+    pub ip: [u8; 16],
+    /// UDP port for clients.
+    pub port: u16,
+}
+
+struct_codec!(ValidatorAddress {
+    id,
+    key,
+    shard,
+    role,
+    group,
+    ip,
+    port
+});
+
+/// Addresses, modes and heights; keys and shards are checked against genesis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// Epoch.
+    pub epoch: Epoch,
+    /// By shard.
+    pub shards: Vec<ShardStatus>,
+    /// By validator id.
+    pub validators: Vec<ValidatorAddress>,
+}
+
+/// One refused tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Tag.
+    pub tag: Tag,
+    /// Reason.
+    pub reason: Reject,
+}
+
+impl Encode for Refused {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.tag.encode(out);
+        self.reason.code().encode(out);
+    }
+}
+
+impl Decode for Refused {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let tag = Tag::decode(reader)?;
+        let reason = Reject::from_code(reader.u8()?).ok_or(DecodeError::Value {
+            what: "reject code",
+        })?;
+        Ok(Self { tag, reason })
+    }
+}
+
+/// Path of a Merkle leaf to its root (`ios` 0.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MerklePath {
+    /// Position of the leaf.
+    pub index: u32,
+    /// Leaves of the tree; part of the root.
+    pub count: u32,
+    /// Siblings from the leaf upward.
+    pub siblings: Vec<Hash>,
+}
+
+impl Encode for MerklePath {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.index.encode(out);
+        self.count.encode(out);
+        (self.siblings.len() as u8).encode(out);
+        self.siblings.iter().for_each(|sibling| sibling.encode(out));
+    }
+}
+
+impl Decode for MerklePath {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (index, count, depth) = (reader.u32()?, reader.u32()?, usize::from(reader.u8()?));
+        if depth > PATH_MAX {
+            return Err(DecodeError::Count {
+                what: "siblings",
+                count: depth as u64,
+                max: PATH_MAX as u64,
+            });
+        }
+        Ok(Self {
+            index,
+            count,
+            siblings: reader.items(depth)?,
+        })
+    }
+}
+
+/// Tag of a transaction and its position in the author block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagAt {
+    /// Tag.
+    pub tag: Tag,
+    /// Position in the author block.
+    pub position: u16,
+}
+
+struct_codec!(TagAt { tag, position });
+
+/// What one author block contributes to a `FinalNote`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoteEntry {
+    /// Reference, a leaf under `refs_root`.
+    pub reference: BlockRef,
+    /// Its path.
+    pub reference_path: MerklePath,
+    /// Excluded bitmap of the reference, empty when nothing is excluded; a leaf under `excluded_root`.
+    pub excluded: Vec<u8>,
+    /// Its path.
+    pub excluded_path: MerklePath,
+    /// Author header; its hash is the reference's.
+    pub author: SignedAuthorHeader,
+    /// Tags of this connection whose transactions are final.
+    pub tags: Vec<TagAt>,
+}
+
+impl Encode for NoteEntry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.reference.encode(out);
+        self.reference_path.encode(out);
+        (self.excluded.len() as u16).encode(out);
+        out.extend_from_slice(&self.excluded);
+        self.excluded_path.encode(out);
+        self.author.encode(out);
+        (self.tags.len() as u16).encode(out);
+        self.tags.iter().for_each(|tag| tag.encode(out));
+    }
+}
+
+impl Decode for NoteEntry {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let reference = BlockRef::decode(reader)?;
+        let reference_path = MerklePath::decode(reader)?;
+        let excluded = reader.count16("excluded bitmap", BATCH_TXS_MAX / 8)?;
+        let excluded = reader.bytes(excluded)?.to_vec();
+        let excluded_path = MerklePath::decode(reader)?;
+        let author = SignedAuthorHeader::decode(reader)?;
+        let tags = reader.count16("tags", BATCH_TXS_MAX)?;
+        Ok(Self {
+            reference,
+            reference_path,
+            excluded,
+            excluded_path,
+            author,
+            tags: reader.items(tags)?,
+        })
+    }
+}
+
+/// 13: transactions of this connection that are final, with the proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinalNote {
+    /// Final header.
+    pub header: FinalHeader,
+    /// Why it is final.
+    pub proof: CommitProof,
+    /// By author block.
+    pub entries: Vec<NoteEntry>,
+}
+
+impl Encode for FinalNote {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.header.encode(out);
+        self.proof.encode(out);
+        encode_items(&self.entries, out);
+    }
+}
+
+impl Decode for FinalNote {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let header = FinalHeader::decode(reader)?;
+        let proof = CommitProof::decode(reader)?;
+        let entries = reader.count("entries of a note", BLOCK_REFS_MAX)?;
+        Ok(Self {
+            header,
+            proof,
+            entries: reader.items(entries)?,
+        })
+    }
+}
+
+/// How far a transaction has come (17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Level {
+    /// Not in the intake, the unfinal chain or the last heights.
+    Unknown = 0,
+    /// Taken, not final.
+    Taken = 1,
+    /// Final.
+    Final = 2,
+    /// Refused or excluded.
+    Refused = 3,
+}
+
+/// Answer for one transaction id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxStatus {
+    /// How far.
+    pub level: Level,
+    /// Height of the final block, else 0.
+    pub height: Height,
+    /// Reject code, else 0.
+    pub code: u8,
+}
+
+impl Encode for Level {
+    fn encode(&self, out: &mut Vec<u8>) {
+        (*self as u8).encode(out);
+    }
+}
+
+impl Decode for Level {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u8()? {
+            0 => Ok(Self::Unknown),
+            1 => Ok(Self::Taken),
+            2 => Ok(Self::Final),
+            3 => Ok(Self::Refused),
+            _ => Err(DecodeError::Value { what: "level" }),
+        }
+    }
+}
+
+struct_codec!(TxStatus {
+    level,
+    height,
+    code
+});
+
+/// Part of the answer to `BlocksReq`: a final block, or one of the bodies that the block before it refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockItem {
+    /// Final block; its bodies follow in the order of its references.
+    Block(Box<CommittedBlock>),
+    /// Author block.
+    Body(AuthorBlock),
+}
+
+/// 1C: state at the highest final height.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateInfo {
+    /// Height.
+    pub height: Height,
+    /// Effects digest after it.
+    pub digest: Hash,
+    /// Live outputs.
+    pub outputs: u64,
+    /// Their value.
+    pub value: Amount,
+    /// Fees collected since genesis.
+    pub fees: Amount,
+}
+
+struct_codec!(StateInfo {
+    height,
+    digest,
+    outputs,
+    value,
+    fees
+});
+
+/// 1E: what this validator runs on and what it has counted since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Validator.
+    pub validator: ValidatorId,
+    /// Random number of the process: validators that share one share CPU and memory figures.
+    pub process: u64,
+    /// Verification backend in use, and the best that the machine allows.
+    pub backend: String,
+    /// See `backend`.
+    pub backend_best: String,
+    /// File system of the data directory.
+    pub filesystem: String,
+    /// `fsync` or `async`.
+    pub durability: String,
+    /// Version and source revision of the build.
+    pub build: String,
+    /// Median duration of an fsync, nanoseconds.
+    pub fsync_p50_ns: u64,
+    /// Fsyncs.
+    pub fsyncs: u64,
+    /// Signatures that entered a verification equation.
+    pub signature_checks: u64,
+    /// Bytes of frames sent to other validators and to clients.
+    pub bytes_sent: u64,
+    /// Bytes of frames received.
+    pub bytes_received: u64,
+    /// CPU time of the process, nanoseconds.
+    pub cpu_ns: u64,
+    /// Resident memory of the process, bytes.
+    pub memory_bytes: u64,
+    /// Sum over proposals of the heights in flight when each was made, and the number of proposals.
+    pub heights_in_flight_sum: u64,
+    /// See `heights_in_flight_sum`.
+    pub proposals: u64,
+    /// View changes that this validator took part in.
+    pub view_changes: u64,
+    /// Messages refused, any reason.
+    pub refused: u64,
+}
+
+impl Encode for str {
+    fn encode(&self, out: &mut Vec<u8>) {
+        let text = self.as_bytes();
+        let text = text.get(..TEXT_BYTES_MAX).unwrap_or(text);
+        (text.len() as u16).encode(out);
+        out.extend_from_slice(text);
+    }
+}
+
+impl Encode for String {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.as_str().encode(out);
+    }
+}
+
+impl Decode for String {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let len = reader.count16("bytes of a text", TEXT_BYTES_MAX)?;
+        let text = std::str::from_utf8(reader.bytes(len)?).map_err(|_| DecodeError::Value {
+            what: "UTF-8 of a text",
+        })?;
+        Ok(text.to_owned())
+    }
+}
+
+struct_codec!(NodeInfo {
+    validator,
+    process,
+    backend,
+    backend_best,
+    filesystem,
+    durability,
+    build,
+    fsync_p50_ns,
+    fsyncs,
+    signature_checks,
+    bytes_sent,
+    bytes_received,
+    cpu_ns,
+    memory_bytes,
+    heights_in_flight_sum,
+    proposals,
+    view_changes,
+    refused,
+});
+
+/// Messages of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// 01.
+    Hello(Hello),
+    /// 03.
+    Topology,
+    /// 10: transactions; tag of item `i` is `first_tag + i`.
+    Submit {
+        /// Tag of the first.
+        first_tag: Tag,
+        /// Transactions, slices of the received frame.
+        txs: Vec<Bytes>,
+    },
+    /// 16: how far these are.
+    Status(Vec<TxId>),
+    /// 19: final blocks and their bodies from a height upward.
+    Blocks {
+        /// First height.
+        from: Height,
+        /// At most this many blocks.
+        count: u16,
+    },
+    /// 1B.
+    State,
+    /// 1D.
+    Info,
+}
+
+/// Messages of a node to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// 01.
+    Hello(Hello),
+    /// 02.
+    Topology(Topology),
+    /// 11: refused, each for its own reason.
+    Reject(Vec<Refused>),
+    /// 13: final, with proof.
+    Final(Box<FinalNote>),
+    /// 15: these were not taken; ask again after `retry_ms`.
+    Busy {
+        /// First tag.
+        first_tag: Tag,
+        /// How many.
+        count: u16,
+        /// Milliseconds.
+        retry_ms: u16,
+    },
+    /// 17: in the order of the question.
+    Status(Vec<TxStatus>),
+    /// 1A: part of an answer; `last` ends it.
+    Blocks {
+        /// In order.
+        items: Vec<BlockItem>,
+        /// True on the last frame of this answer.
+        last: bool,
+    },
+    /// 1C.
+    State(StateInfo),
+    /// 1E.
+    Info(Box<NodeInfo>),
+}
+
+impl Request {
+    /// Type byte of the frame.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello(_) => 0x01,
+            Self::Topology => 0x03,
+            Self::Submit { .. } => 0x10,
+            Self::Status(_) => 0x16,
+            Self::Blocks { .. } => 0x19,
+            Self::State => 0x1b,
+            Self::Info => 0x1d,
+        }
+    }
+
+    /// Payload of the frame.
+    #[must_use]
+    pub fn encode_payload(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Hello(hello) => hello.encode(&mut out),
+            Self::Topology | Self::State | Self::Info => {}
+            Self::Submit { first_tag, txs } => encode_submit(*first_tag, txs, &mut out),
+            Self::Status(txids) => {
+                (txids.len() as u16).encode(&mut out);
+                txids.iter().for_each(|txid| txid.encode(&mut out));
+            }
+            Self::Blocks { from, count } => {
+                from.encode(&mut out);
+                count.encode(&mut out);
+            }
+        }
+        out
+    }
+
+    /// Reads the payload of a frame; transactions are slices of it, not copies.
+    ///
+    /// # Errors
+    /// Names what is not canonical; an unknown type is `Value`.
+    pub fn decode_payload(kind: u8, payload: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let request = match kind {
+            0x01 => Self::Hello(Hello::decode(&mut reader)?),
+            0x03 => Self::Topology,
+            0x10 => {
+                let first_tag = Tag::decode(&mut reader)?;
+                let count = reader.count16("transactions of a submission", SUBMIT_TXS_MAX)?;
+                let mut txs = Vec::with_capacity(count);
+                for _ in 0..count {
+                    let len = reader.count16("bytes of a transaction", TX_BYTES_MAX)?;
+                    let start = reader.offset();
+                    reader.bytes(len)?;
+                    txs.push(payload.slice(start..start + len));
+                }
+                if first_tag.0.checked_add(count as u32).is_none() {
+                    return Err(DecodeError::Value { what: "first tag" });
+                }
+                Self::Submit { first_tag, txs }
+            }
+            0x16 => {
+                let count = reader.count16("transaction ids", SUBMIT_TXS_MAX)?;
+                Self::Status(reader.items(count)?)
+            }
+            0x19 => Self::Blocks {
+                from: Height::decode(&mut reader)?,
+                count: reader.u16()?,
+            },
+            0x1b => Self::State,
+            0x1d => Self::Info,
+            _ => {
+                return Err(DecodeError::Value {
+                    what: "type of a client message",
+                });
+            }
+        };
+        reader.finish()?;
+        Ok(request)
+    }
+}
+
+/// Appends the payload of a submission (10): what a generator prepares before its measured window.
+pub fn encode_submit<T: AsRef<[u8]>>(first_tag: Tag, txs: &[T], out: &mut Vec<u8>) {
+    first_tag.encode(out);
+    (txs.len() as u16).encode(out);
+    for tx in txs {
+        (tx.as_ref().len() as u16).encode(out);
+        out.extend_from_slice(tx.as_ref());
+    }
+}
+
+impl Answer {
+    /// Type byte of the frame.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello(_) => 0x01,
+            Self::Topology(_) => 0x02,
+            Self::Reject(_) => 0x11,
+            Self::Final(_) => 0x13,
+            Self::Busy { .. } => 0x15,
+            Self::Status(_) => 0x17,
+            Self::Blocks { .. } => 0x1a,
+            Self::State(_) => 0x1c,
+            Self::Info(_) => 0x1e,
+        }
+    }
+
+    /// Payload of the frame.
+    #[must_use]
+    pub fn encode_payload(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self {
+            Self::Hello(hello) => hello.encode(&mut out),
+            Self::Topology(topology) => {
+                topology.epoch.encode(&mut out);
+                encode_items(&topology.shards, &mut out);
+                encode_items(&topology.validators, &mut out);
+            }
+            Self::Reject(refused) => {
+                (refused.len() as u16).encode(&mut out);
+                refused.iter().for_each(|item| item.encode(&mut out));
+            }
+            Self::Final(note) => note.encode(&mut out),
+            Self::Busy {
+                first_tag,
+                count,
+                retry_ms,
+            } => {
+                first_tag.encode(&mut out);
+                count.encode(&mut out);
+                retry_ms.encode(&mut out);
+            }
+            Self::Status(statuses) => {
+                (statuses.len() as u16).encode(&mut out);
+                statuses.iter().for_each(|status| status.encode(&mut out));
+            }
+            Self::Blocks { items, last } => encode_blocks(items, *last, &mut out),
+            Self::State(state) => state.encode(&mut out),
+            Self::Info(info) => info.encode(&mut out),
+        }
+        out
+    }
+
+    /// Reads the payload of a frame; bodies are slices of it.
+    ///
+    /// # Errors
+    /// Names what is not canonical; an unknown type is `Value`.
+    pub fn decode_payload(kind: u8, payload: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(payload);
+        let answer = match kind {
+            0x01 => Self::Hello(Hello::decode(&mut reader)?),
+            0x02 => {
+                let epoch = Epoch::decode(&mut reader)?;
+                let shards = reader.count("shards", SHARDS_MAX)?;
+                let shards = reader.items(shards)?;
+                let validators = reader.count("validators", VALIDATORS_MAX)?;
+                Self::Topology(Topology {
+                    epoch,
+                    shards,
+                    validators: reader.items(validators)?,
+                })
+            }
+            0x11 => {
+                let count = reader.count16("refused tags", usize::from(u16::MAX))?;
+                Self::Reject(reader.items(count)?)
+            }
+            0x13 => Self::Final(Box::new(FinalNote::decode(&mut reader)?)),
+            0x15 => Self::Busy {
+                first_tag: Tag::decode(&mut reader)?,
+                count: reader.u16()?,
+                retry_ms: reader.u16()?,
+            },
+            0x17 => {
+                let count = reader.count16("statuses", SUBMIT_TXS_MAX)?;
+                Self::Status(reader.items(count)?)
+            }
+            0x1a => decode_blocks(&mut reader, payload)?,
+            0x1c => Self::State(StateInfo::decode(&mut reader)?),
+            0x1e => Self::Info(Box::new(NodeInfo::decode(&mut reader)?)),
+            _ => {
+                return Err(DecodeError::Value {
+                    what: "type of a node's answer",
+                });
+            }
+        };
+        reader.finish()?;
+        Ok(answer)
+    }
+}
+
+fn encode_blocks(items: &[BlockItem], last: bool, out: &mut Vec<u8>) {
+    u8::from(last).encode(out);
+    (items.len() as u32).encode(out);
+    for item in items {
+        match item {
+            BlockItem::Block(block) => {
+                0_u8.encode(out);
+                block.encode(out);
+            }
+            BlockItem::Body(block) => {
+                1_u8.encode(out);
+                block.header.encode(out);
+                (block.body.len() as u32).encode(out);
+                out.extend_from_slice(&block.body);
+            }
+        }
+    }
+}
+
+fn decode_blocks(reader: &mut Reader<'_>, payload: &Bytes) -> Result<Answer, DecodeError> {
+    let last = match reader.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(DecodeError::Value { what: "end mark" }),
+    };
+    let count = reader.count("block items", BLOCK_REFS_MAX)?;
+    let mut items = Vec::new();
+    for _ in 0..count {
+        match reader.u8()? {
+            0 => items.push(BlockItem::Block(Box::new(CommittedBlock::decode(reader)?))),
+            1 => {
+                let header = SignedAuthorHeader::decode(reader)?;
+                let len = reader.count("bytes of a body", crate::limits::BATCH_BYTES_MAX)?;
+                let start = reader.offset();
+                reader.bytes(len)?;
+                items.push(BlockItem::Body(AuthorBlock {
+                    header,
+                    body: payload.slice(start..start + len),
+                }));
+            }
+            _ => {
+                return Err(DecodeError::Value {
+                    what: "kind of a block item",
+                });
+            }
+        }
+    }
+    Ok(Answer::Blocks { items, last })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Answer, Hello, NodeInfo, Refused, Request, Role};
+    use crate::codec::Encode;
+    use crate::ids::{Epoch, Hash, Tag};
+    use crate::reject::Reject;
+
+    #[test]
+    fn hello_has_the_size_of_the_rule_and_everything_round_trips() {
+        let hello = Hello {
+            genesis: Hash([1; 32]),
+            id: [0; 32],
+            protocol_version: 1,
+            role: Role::Client,
+            design: 1,
+            epoch: Epoch(0),
+            in_flight_max: 9,
+        };
+        assert_eq!(hello.to_bytes().len(), 76);
+        let submit = Request::Submit {
+            first_tag: Tag(7),
+            txs: vec![Bytes::from_static(b"ab"), Bytes::new()],
+        };
+        for request in [Request::Hello(hello), submit, Request::Info] {
+            let payload = Bytes::from(request.encode_payload());
+            assert_eq!(
+                Request::decode_payload(request.kind(), &payload),
+                Ok(request)
+            );
+        }
+        let refused = vec![Refused {
+            tag: Tag(3),
+            reason: Reject::Busy,
+        }];
+        for answer in [
+            Answer::Reject(refused),
+            Answer::Info(Box::new(NodeInfo {
+                backend: "x".into(),
+                ..NodeInfo::default()
+            })),
+        ] {
+            let payload = Bytes::from(answer.encode_payload());
+            assert_eq!(Answer::decode_payload(answer.kind(), &payload), Ok(answer));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_frames_decode_canonically_or_are_refused(kind in 0u8..0x20, bytes in proptest::collection::vec(0u8..4, 0..700)) {
+            let payload = Bytes::from(bytes);
+            if let Ok(request) = Request::decode_payload(kind, &payload) {
+                proptest::prop_assert_eq!(request.encode_payload(), payload.to_vec());
+            }
+            if let Ok(answer) = Answer::decode_payload(kind, &payload) {
+                proptest::prop_assert_eq!(answer.encode_payload(), payload.to_vec());
+            }
+        }
+    }
+}

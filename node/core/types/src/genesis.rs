@@ -1,0 +1,319 @@
+//! Genesis: everything that must be equal on every validator and client of a network (`ios` 1.10).
+
+use crate::certificate::Phase;
+use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
+use crate::ids::{Amount, Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId, View};
+use crate::limits::{LIST_VOTERS_MAX, SHARDS_MAX, VALIDATORS_MAX};
+use crate::policy::{Policy, PolicyError};
+use crate::struct_codec;
+
+/// Version of the genesis encoding.
+pub const GENESIS_VERSION: u16 = 1;
+
+/// How allocations came to be; a load generator with the same seed owns them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FundingRule {
+    /// Seed of the owners' keys.
+    pub seed: u64,
+    /// Number of accounts that follow the rule; the rest of the allocations are listed freely.
+    pub accounts: u32,
+    /// Amount of each.
+    pub amount: Amount,
+}
+
+struct_codec!(FundingRule {
+    seed,
+    accounts,
+    amount
+});
+
+/// One allocation of the genesis supply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allocation {
+    /// Owner.
+    pub owner: Owner,
+    /// Amount, above zero.
+    pub amount: Amount,
+}
+
+struct_codec!(Allocation { owner, amount });
+
+/// Genesis without its allocations, of which it holds the hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Genesis {
+    /// Name of the network, 1 to 64 bytes.
+    pub name: String,
+    /// Parameters.
+    pub policy: Policy,
+    /// Number of shards, a power of two.
+    pub shards: u16,
+    /// Randomness of epoch 0.
+    pub randomness: Hash,
+    /// Id keys, strictly ascending: position is `ValidatorId`.
+    pub validators: Vec<[u8; 32]>,
+    /// Rule of the first `accounts` allocations.
+    pub funding: FundingRule,
+    /// Number of allocations.
+    pub allocations: u32,
+    /// blake3 of the encoded allocations.
+    pub allocations_hash: Hash,
+}
+
+/// A genesis that cannot run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GenesisError {
+    /// Name empty or too long.
+    #[error("name has {0} bytes, accepted are 1 to 64")]
+    Name(usize),
+    /// Shards not a power of two.
+    #[error("{0} shards, accepted is a power of two from 1 to 256")]
+    Shards(u16),
+    /// Validators do not fill the shards evenly, or a committee is too small or too large.
+    #[error(
+        "{validators} validators for {shards} shards, accepted are 4 to 16 for each shard, equally many"
+    )]
+    Validators {
+        /// Validators.
+        validators: usize,
+        /// Shards.
+        shards: u16,
+    },
+    /// Keys not strictly ascending.
+    #[error("validator keys are not strictly ascending at position {0}")]
+    Unsorted(usize),
+    /// A parameter outside its bounds.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+impl Genesis {
+    /// Refuses what cannot run.
+    ///
+    /// # Errors
+    /// Names the first rule that is broken.
+    pub fn validate(&self) -> Result<(), GenesisError> {
+        if self.name.is_empty() || self.name.len() > 64 {
+            return Err(GenesisError::Name(self.name.len()));
+        }
+        if !self.shards.is_power_of_two() || usize::from(self.shards) > SHARDS_MAX {
+            return Err(GenesisError::Shards(self.shards));
+        }
+        let (validators, shards) = (self.validators.len(), usize::from(self.shards));
+        let size = validators / shards;
+        if !validators.is_multiple_of(shards)
+            || !(4..=LIST_VOTERS_MAX).contains(&size)
+            || validators > VALIDATORS_MAX
+        {
+            return Err(GenesisError::Validators {
+                validators,
+                shards: self.shards,
+            });
+        }
+        if let Some(position) = self
+            .validators
+            .windows(2)
+            .position(|pair| pair[0] >= pair[1])
+        {
+            return Err(GenesisError::Unsorted(position + 1));
+        }
+        Ok(self.policy.validate()?)
+    }
+}
+
+impl Encode for Genesis {
+    fn encode(&self, out: &mut Vec<u8>) {
+        GENESIS_VERSION.encode(out);
+        self.name.encode(out);
+        self.policy.encode(out);
+        self.shards.encode(out);
+        self.randomness.encode(out);
+        encode_items(&self.validators, out);
+        self.funding.encode(out);
+        self.allocations.encode(out);
+        self.allocations_hash.encode(out);
+    }
+}
+
+impl Decode for Genesis {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        if reader.u16()? != GENESIS_VERSION {
+            return Err(DecodeError::Value {
+                what: "version of the genesis",
+            });
+        }
+        let (name, policy, shards) = (
+            String::decode(reader)?,
+            Policy::decode(reader)?,
+            reader.u16()?,
+        );
+        let randomness = Hash::decode(reader)?;
+        let validators = reader.count("validators", VALIDATORS_MAX)?;
+        Ok(Self {
+            name,
+            policy,
+            shards,
+            randomness,
+            validators: reader.items(validators)?,
+            funding: FundingRule::decode(reader)?,
+            allocations: reader.u32()?,
+            allocations_hash: Hash::decode(reader)?,
+        })
+    }
+}
+
+/// One shard's committee in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committee {
+    /// Shard.
+    pub shard: ShardId,
+    /// Voters with their id keys, ascending by id; the position is the `MemberIndex`.
+    pub members: Vec<(ValidatorId, [u8; 32])>,
+    /// Order of leaders; view `v` is led by `leaders[v mod n]` (`ios` 3.7).
+    pub leaders: Vec<MemberIndex>,
+    /// Hash that every header and signed string carries (`ios` 0.7).
+    pub hash: Hash,
+}
+
+impl Committee {
+    /// Number of voters, `n`.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Faulty voters that are tolerated, `f = floor((n-1)/3)` (`ios` 0.3).
+    #[must_use]
+    pub fn faulty_max(&self) -> usize {
+        self.size().saturating_sub(1) / 3
+    }
+
+    /// Quorum, `q = n - f` (`ios` 0.3).
+    #[must_use]
+    pub fn quorum(&self) -> usize {
+        self.size() - self.faulty_max()
+    }
+
+    /// Leader of a view.
+    #[must_use]
+    pub fn leader(&self, view: View) -> MemberIndex {
+        let position = view.0 as usize % self.leaders.len().max(1);
+        self.leaders.get(position).copied().unwrap_or_default()
+    }
+
+    /// Id key of a member.
+    #[must_use]
+    pub fn key(&self, member: MemberIndex) -> Option<&[u8; 32]> {
+        self.members.get(usize::from(member.0)).map(|(_, key)| key)
+    }
+}
+
+/// Everything that an epoch fixes; computed from genesis in the first version (`ios` 20.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochConfig {
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Hash of the genesis.
+    pub genesis_hash: Hash,
+    /// Randomness of the epoch.
+    pub randomness: Hash,
+    /// Parameters.
+    pub policy: Policy,
+    /// By shard.
+    pub committees: Vec<Committee>,
+}
+
+/// The fixed part of every signed string of one committee (`ios` 0.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SigningContext {
+    /// Genesis.
+    pub genesis_hash: Hash,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// Shard.
+    pub shard: ShardId,
+    /// Committee.
+    pub committee_hash: Hash,
+}
+
+impl SigningContext {
+    /// `phase tag || genesis || epoch || shard || committee || height || view || hash` (`ios` 0.7).
+    #[must_use]
+    pub fn signed_string(
+        &self,
+        phase: Phase,
+        height: crate::Height,
+        view: View,
+        hash: &Hash,
+    ) -> Vec<u8> {
+        let mut out = Vec::with_capacity(128);
+        out.extend_from_slice(phase.tag().as_bytes());
+        self.genesis_hash.encode(&mut out);
+        self.epoch.encode(&mut out);
+        self.shard.encode(&mut out);
+        self.committee_hash.encode(&mut out);
+        height.encode(&mut out);
+        view.encode(&mut out);
+        hash.encode(&mut out);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FundingRule, Genesis, GenesisError};
+    use crate::codec::{Decode, Encode};
+    use crate::ids::{Amount, Hash};
+    use crate::policy::Policy;
+
+    fn genesis() -> Genesis {
+        Genesis {
+            name: "test".into(),
+            policy: Policy::lan(),
+            shards: 2,
+            randomness: Hash([3; 32]),
+            validators: (0..8).map(|id| [id; 32]).collect(),
+            funding: FundingRule {
+                seed: 1,
+                accounts: 10,
+                amount: Amount(5),
+            },
+            allocations: 10,
+            allocations_hash: Hash([4; 32]),
+        }
+    }
+
+    #[test]
+    fn round_trip_and_every_rule_is_enforced() {
+        let good = genesis();
+        good.validate().expect("valid");
+        assert_eq!(Genesis::from_bytes(&good.to_bytes()), Ok(good));
+        assert_eq!(
+            Genesis {
+                shards: 3,
+                ..genesis()
+            }
+            .validate(),
+            Err(GenesisError::Shards(3))
+        );
+        assert_eq!(
+            Genesis {
+                name: String::new(),
+                ..genesis()
+            }
+            .validate(),
+            Err(GenesisError::Name(0))
+        );
+        let mut unsorted = genesis();
+        unsorted.validators.swap(2, 3);
+        assert_eq!(unsorted.validate(), Err(GenesisError::Unsorted(3)));
+        let mut few = genesis();
+        few.validators.pop();
+        assert!(matches!(
+            few.validate(),
+            Err(GenesisError::Validators {
+                validators: 7,
+                shards: 2
+            })
+        ));
+    }
+}

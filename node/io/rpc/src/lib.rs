@@ -1,0 +1,1 @@
+//! Client protocol: server half, client half.

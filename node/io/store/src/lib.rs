@@ -1,0 +1,1 @@
+//! Block log and written-behind state.

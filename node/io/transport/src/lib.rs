@@ -1,0 +1,1 @@
+//! QUIC endpoints: pinned identities, limits, framing.

@@ -1,0 +1,2 @@
+//! `shardbench-node`: one validator, or a whole local test network.
+fn main() {}

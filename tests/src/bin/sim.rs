@@ -1,0 +1,2 @@
+//! Runs simulator seeds.
+fn main() {}

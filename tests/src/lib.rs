@@ -1,0 +1,1 @@
+//! Deterministic simulator over the real replica, invariants, planted bugs, integration tests.
