@@ -1,1 +1,15 @@
 //! Open-loop load generator: measures from the intended send time, balances its accounts, gives a verdict.
+
+pub mod accounting;
+pub mod cli;
+pub mod config;
+pub mod hosts;
+pub mod latency;
+pub mod measure;
+pub mod recording;
+pub mod report;
+pub mod schedule;
+pub mod slo;
+pub mod units;
+pub mod usage;
+pub mod verdict;

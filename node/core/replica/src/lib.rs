@@ -1,1 +1,37 @@
-//! Composes the protocol machines: events in, effects out.
+//! One validator of one shard: composes ordering, execution and the author of batches (`ios` 10.3, mode 1).
+//!
+//! ```text
+//!  Admitted, Peer, BodyChecked, Durable ─▶ Replica ─▶ Persist, Send, CheckBody, WriteState, Answer, Serve*
+//!                                            │
+//!              author ── cuts blocks of admitted transactions, answers their tags
+//!              pool ──── author blocks of all members, checked and waiting for inclusion
+//!              pbft ──── orders references to them (crate `consensus`)
+//!              chain ─── executes proposed blocks on the ledger, rolls back, finalises
+//! ```
+//!
+//! Call order: `handle_event` or `handle_timeout`, then `poll_effect` until `None`; sleep until `poll_timeout`.
+//! Completions may come in any order; handling an event twice changes nothing the second time.
+//!
+//! Invariant: no clock, socket, disk or entropy is touched here; the seed comes with the configuration.
+
+mod author;
+mod chain;
+mod content;
+mod event;
+mod finality;
+mod notes;
+mod parking;
+mod peers;
+mod pool;
+mod proposing;
+mod recovery;
+mod replica;
+
+pub use consensus::PlantedBug as OrderingBug;
+pub use event::{Admission, CheckedBody, Counters, Effect, Event, HaltReason};
+pub use ledger::{Executor, Inline, Ledger, LedgerError, Snapshot, StateChanges, Utxo};
+pub use recovery::{CheckBody, Recovery, RecoveryError};
+pub use replica::{Planted, Replica, ReplicaConfig};
+
+#[cfg(test)]
+mod tests;

@@ -150,9 +150,7 @@ impl Encode for Refused {
 impl Decode for Refused {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let tag = Tag::decode(reader)?;
-        let reason = Reject::from_code(reader.u8()?).ok_or(DecodeError::Value {
-            what: "reject code",
-        })?;
+        let reason = Reject::from_code(reader.u8()?).ok_or(DecodeError::Value { what: "reject code" })?;
         Ok(Self { tag, reason })
     }
 }
@@ -331,11 +329,7 @@ impl Decode for Level {
     }
 }
 
-struct_codec!(TxStatus {
-    level,
-    height,
-    code
-});
+struct_codec!(TxStatus { level, height, code });
 
 /// Part of the answer to `BlocksReq`: a final block, or one of the bodies that the block before it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -787,10 +781,7 @@ mod tests {
         };
         for request in [Request::Hello(hello), submit, Request::Info] {
             let payload = Bytes::from(request.encode_payload());
-            assert_eq!(
-                Request::decode_payload(request.kind(), &payload),
-                Ok(request)
-            );
+            assert_eq!(Request::decode_payload(request.kind(), &payload), Ok(request));
         }
         let refused = vec![Refused {
             tag: Tag(3),

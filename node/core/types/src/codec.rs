@@ -2,8 +2,8 @@
 //! trailing bytes (`ios` 0.5).
 
 use crate::ids::{
-    Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, Signature, Tag, TxId,
-    ValidatorId, View,
+    Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, Signature, Tag, TxId, ValidatorId,
+    View,
 };
 
 /// Why bytes are not a canonical encoding.

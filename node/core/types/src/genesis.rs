@@ -69,9 +69,7 @@ pub enum GenesisError {
     #[error("{0} shards, accepted is a power of two from 1 to 256")]
     Shards(u16),
     /// Validators do not fill the shards evenly, or a committee is too small or too large.
-    #[error(
-        "{validators} validators for {shards} shards, accepted are 4 to 16 for each shard, equally many"
-    )]
+    #[error("{validators} validators for {shards} shards, accepted are 4 to 16 for each shard, equally many")]
     Validators {
         /// Validators.
         validators: usize,
@@ -109,11 +107,7 @@ impl Genesis {
                 shards: self.shards,
             });
         }
-        if let Some(position) = self
-            .validators
-            .windows(2)
-            .position(|pair| pair[0] >= pair[1])
-        {
+        if let Some(position) = self.validators.windows(2).position(|pair| pair[0] >= pair[1]) {
             return Err(GenesisError::Unsorted(position + 1));
         }
         Ok(self.policy.validate()?)
@@ -141,11 +135,7 @@ impl Decode for Genesis {
                 what: "version of the genesis",
             });
         }
-        let (name, policy, shards) = (
-            String::decode(reader)?,
-            Policy::decode(reader)?,
-            reader.u16()?,
-        );
+        let (name, policy, shards) = (String::decode(reader)?, Policy::decode(reader)?, reader.u16()?);
         let randomness = Hash::decode(reader)?;
         let validators = reader.count("validators", VALIDATORS_MAX)?;
         Ok(Self {
@@ -238,13 +228,7 @@ pub struct SigningContext {
 impl SigningContext {
     /// `phase tag || genesis || epoch || shard || committee || height || view || hash` (`ios` 0.7).
     #[must_use]
-    pub fn signed_string(
-        &self,
-        phase: Phase,
-        height: crate::Height,
-        view: View,
-        hash: &Hash,
-    ) -> Vec<u8> {
+    pub fn signed_string(&self, phase: Phase, height: crate::Height, view: View, hash: &Hash) -> Vec<u8> {
         let mut out = Vec::with_capacity(128);
         out.extend_from_slice(phase.tag().as_bytes());
         self.genesis_hash.encode(&mut out);

@@ -19,8 +19,8 @@ pub mod time;
 pub mod transaction;
 
 pub use ids::{
-    Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence, ShardId,
-    Signature, Tag, TxId, ValidatorId, View,
+    Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence, ShardId, Signature,
+    Tag, TxId, ValidatorId, View,
 };
 pub use reject::Reject;
 pub use time::Time;

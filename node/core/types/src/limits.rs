@@ -11,8 +11,7 @@ pub const OUTPUTS_MAX: usize = 64;
 /// Bytes of a memo (`ios` 1.4).
 pub const MEMO_BYTES_MAX: usize = 512;
 /// Bytes of the largest transaction (`ios` 1.4).
-pub const TX_BYTES_MAX: usize =
-    22 + 96 * OWNERS_MAX + 35 * INPUTS_MAX + 40 * OUTPUTS_MAX + MEMO_BYTES_MAX;
+pub const TX_BYTES_MAX: usize = 22 + 96 * OWNERS_MAX + 35 * INPUTS_MAX + 40 * OUTPUTS_MAX + MEMO_BYTES_MAX;
 /// Bytes of the smallest transaction: one owner, one input, one output, no memo.
 pub const TX_BYTES_MIN: usize = 22 + 96 + 35 + 40;
 

@@ -84,10 +84,7 @@ pub struct Certified {
     pub certificate: Certificate,
 }
 
-struct_codec!(Certified {
-    subject,
-    certificate
-});
+struct_codec!(Certified { subject, certificate });
 
 /// The highest prepare certificate that a voter ever held, by (view, height) (`ios` 9.6).
 pub type Tip = Certified;
@@ -127,11 +124,7 @@ impl<T: Decode> Decode for Option<T> {
     }
 }
 
-struct_codec!(Committed {
-    height,
-    hash,
-    proof
-});
+struct_codec!(Committed { height, hash, proof });
 
 /// Promise to vote in no view below `new_view`, with what the sender holds (`ios` 9.4, 9.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -363,9 +356,7 @@ impl PeerMessage {
             0x30 => Propose::from_bytes(payload).map(Self::Propose),
             0x31 => Vote::from_bytes(payload).map(Self::Vote),
             0x32 => Certified::from_bytes(payload).map(Self::Certified),
-            0x33 => {
-                ViewChange::from_bytes(payload).map(|change| Self::ViewChange(Box::new(change)))
-            }
+            0x33 => ViewChange::from_bytes(payload).map(|change| Self::ViewChange(Box::new(change))),
             0x34 => NewView::from_bytes(payload).map(|new_view| Self::NewView(Box::new(new_view))),
             0x35 => Fetch::from_bytes(payload).map(Self::Fetch),
             0x36 => {

@@ -134,8 +134,7 @@ impl Policy {
         if self.batch_txs_max == 0 || self.batch_txs_max as usize > BATCH_TXS_MAX {
             return fail("batch_txs_max", self.batch_txs_max.to_string(), "1 to 4096");
         }
-        if (self.batch_bytes_max as usize) < 8192 || self.batch_bytes_max as usize > BATCH_BYTES_MAX
-        {
+        if (self.batch_bytes_max as usize) < 8192 || self.batch_bytes_max as usize > BATCH_BYTES_MAX {
             return fail(
                 "batch_bytes_max",
                 self.batch_bytes_max.to_string(),
@@ -154,9 +153,7 @@ impl Policy {
 }
 
 fn encode_duration(duration: Duration, out: &mut Vec<u8>) {
-    u64::try_from(duration.as_nanos())
-        .unwrap_or(u64::MAX)
-        .encode(out);
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).encode(out);
 }
 
 impl Encode for Policy {
@@ -187,8 +184,7 @@ impl Encode for Policy {
 impl Decode for Policy {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut duration = || reader.u64().map(Duration::from_nanos);
-        let (shard_delay, block_interval, view_timeout_min) =
-            (duration()?, duration()?, duration()?);
+        let (shard_delay, block_interval, view_timeout_min) = (duration()?, duration()?, duration()?);
         let (cut_interval, park_timeout) = (duration()?, duration()?);
         Ok(Self {
             shard_delay,

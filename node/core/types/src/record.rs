@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::block::CommittedBlock;
+use crate::block::{Block, CommittedBlock};
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::ids::View;
 use crate::message::{AuthorBlock, NewView, PeerMessage, Propose, Tip, Vote};
@@ -24,6 +24,8 @@ pub enum LogRecord {
     NewView(Box<NewView>),
     /// Promise to vote in no lower view ever again.
     Promise(View),
+    /// A block fetched by hash: an ancestor of what was voted.
+    Block(Box<Block>),
 }
 
 impl LogRecord {
@@ -38,6 +40,7 @@ impl LogRecord {
             Self::Committed(_) => 5,
             Self::NewView(_) => 6,
             Self::Promise(_) => 7,
+            Self::Block(_) => 8,
         }
     }
 
@@ -56,6 +59,7 @@ impl LogRecord {
             Self::Committed(block) => block.encode(&mut out),
             Self::NewView(new_view) => new_view.encode(&mut out),
             Self::Promise(view) => view.encode(&mut out),
+            Self::Block(block) => block.encode(&mut out),
         }
         (out, None)
     }

@@ -70,11 +70,7 @@ impl<'a> TxView<'a> {
         if head[0] != TX_VERSION {
             return Err(Reject::Version);
         }
-        let (owners, inputs, outputs) = (
-            usize::from(head[2]),
-            usize::from(head[3]),
-            usize::from(head[4]),
-        );
+        let (owners, inputs, outputs) = (usize::from(head[2]), usize::from(head[3]), usize::from(head[4]));
         let counts_fit = (1..=OWNERS_MAX).contains(&owners)
             && (1..=INPUTS_MAX).contains(&inputs)
             && (1..=OUTPUTS_MAX).contains(&outputs)
@@ -82,8 +78,7 @@ impl<'a> TxView<'a> {
         if !counts_fit {
             return Err(Reject::Limits);
         }
-        let memo_at =
-            HEAD_BYTES + owners * OWNER_BYTES + inputs * INPUT_BYTES + outputs * OUTPUT_BYTES;
+        let memo_at = HEAD_BYTES + owners * OWNER_BYTES + inputs * INPUT_BYTES + outputs * OUTPUT_BYTES;
         let memo = bytes.get(memo_at..memo_at + 2).ok_or(Reject::Encoding)?;
         let memo = usize::from(u16::from_le_bytes([memo[0], memo[1]]));
         if memo > MEMO_BYTES_MAX {
@@ -108,11 +103,7 @@ impl<'a> TxView<'a> {
     /// `Encoding` when the lengths do not fit, so that a mistake of the caller cannot read out of bounds.
     pub fn decode_checked_before(bytes: &'a [u8]) -> Result<Self, Reject> {
         let head = bytes.get(..HEAD_BYTES).ok_or(Reject::Encoding)?;
-        let (owners, inputs, outputs) = (
-            usize::from(head[2]),
-            usize::from(head[3]),
-            usize::from(head[4]),
-        );
+        let (owners, inputs, outputs) = (usize::from(head[2]), usize::from(head[3]), usize::from(head[4]));
         let fixed = HEAD_BYTES
             + 2
             + owners * (OWNER_BYTES + SIGNATURE_BYTES)
@@ -228,28 +219,23 @@ impl<'a> TxView<'a> {
 
     /// Inputs, strictly ascending by outpoint.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = Input> + Clone + use<'a> {
-        self.field(
-            HEAD_BYTES + self.owners * OWNER_BYTES,
-            self.inputs,
-            INPUT_BYTES,
-        )
-        .map(|bytes| Input {
-            outpoint: OutPoint {
-                txid: TxId(array(&bytes[..32])),
-                index: u16::from_le_bytes(array(&bytes[32..34])),
-            },
-            owner: bytes[34],
-        })
+        self.field(HEAD_BYTES + self.owners * OWNER_BYTES, self.inputs, INPUT_BYTES)
+            .map(|bytes| Input {
+                outpoint: OutPoint {
+                    txid: TxId(array(&bytes[..32])),
+                    index: u16::from_le_bytes(array(&bytes[32..34])),
+                },
+                owner: bytes[34],
+            })
     }
 
     /// Outputs in order.
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = Output> + Clone + use<'a> {
         let start = HEAD_BYTES + self.owners * OWNER_BYTES + self.inputs * INPUT_BYTES;
-        self.field(start, self.outputs, OUTPUT_BYTES)
-            .map(|bytes| Output {
-                owner: Owner(array(&bytes[..32])),
-                amount: Amount(u64::from_le_bytes(array(&bytes[32..]))),
-            })
+        self.field(start, self.outputs, OUTPUT_BYTES).map(|bytes| Output {
+            owner: Owner(array(&bytes[..32])),
+            amount: Amount(u64::from_le_bytes(array(&bytes[32..]))),
+        })
     }
 
     /// The opaque memo.

@@ -1,0 +1,103 @@
+//! A small network for tests: validators, genesis, accounts.
+
+use crypto::hash::allocations_hash;
+use crypto::keys::SecretKey;
+use crypto::placement::epoch_config;
+use types::genesis::{Allocation, EpochConfig, FundingRule, Genesis};
+use types::policy::Policy;
+use types::{Amount, Hash};
+
+use super::{Workload, WorkloadSpec};
+use crate::ownership::Accounts;
+use crate::wallet::Wallet;
+
+pub(crate) const SEED: u64 = 1;
+
+pub(crate) struct Sample {
+    pub(crate) genesis: Genesis,
+    pub(crate) epoch: EpochConfig,
+    pub(crate) allocations: Vec<Allocation>,
+    pub(crate) accounts: Accounts,
+    /// By validator id.
+    pub(crate) keys: Vec<SecretKey>,
+}
+
+impl Sample {
+    /// Four validators for each shard; every account holds a million.
+    pub(crate) fn new(shards: u16, accounts: u32) -> Self {
+        let accounts = Accounts::derive(SEED, accounts, shards, 2, &|_, _| {});
+        let funded = |owner: &types::Owner| Allocation {
+            owner: *owner,
+            amount: Amount(1_000_000),
+        };
+        let allocations = accounts.owners().iter().map(funded).collect();
+        Self::with(shards, accounts, allocations, true)
+    }
+
+    pub(crate) fn with(
+        shards: u16,
+        accounts: Accounts,
+        allocations: Vec<Allocation>,
+        by_rule: bool,
+    ) -> Self {
+        let mut keys: Vec<SecretKey> = (0..4 * shards as u8)
+            .map(|id| SecretKey::from_seed([id + 100; 32]))
+            .collect();
+        keys.sort_by_key(SecretKey::public);
+        let genesis = Genesis {
+            name: "sample".into(),
+            policy: Policy::lan(),
+            shards,
+            randomness: Hash([9; 32]),
+            validators: keys.iter().map(SecretKey::public).collect(),
+            funding: FundingRule {
+                seed: accounts.seed(),
+                accounts: if by_rule { allocations.len() as u32 } else { 0 },
+                amount: Amount(1_000_000),
+            },
+            allocations: allocations.len() as u32,
+            allocations_hash: allocations_hash(&allocations),
+        };
+        genesis.validate().expect("a valid genesis");
+        Self {
+            epoch: epoch_config(&genesis),
+            genesis,
+            allocations,
+            accounts,
+            keys,
+        }
+    }
+
+    pub(crate) fn wallet(&self) -> Wallet {
+        Wallet::from_genesis(&self.genesis, &self.allocations, &self.accounts).expect("funded")
+    }
+
+    /// A workload on this network, signed by `threads` threads.
+    pub(crate) fn build(
+        &self,
+        workload: &Workload,
+        times: &[u64],
+        threads: usize,
+    ) -> Result<crate::arena::Arena, crate::arena::ArenaError> {
+        let spec = WorkloadSpec {
+            workload,
+            seed: SEED,
+            intended_ns: times,
+            settle_ns: 3_000_000_000,
+        };
+        crate::arena::build(
+            &spec,
+            &self.genesis,
+            &self.epoch,
+            self.wallet(),
+            &self.accounts,
+            threads,
+            &|_, _| {},
+        )
+    }
+}
+
+/// `count` times at an even rate.
+pub(crate) fn times(count: u64, per_second: u64) -> Vec<u64> {
+    (0..count).map(|k| k * 1_000_000_000 / per_second).collect()
+}

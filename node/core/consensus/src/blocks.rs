@@ -1,0 +1,120 @@
+//! Blocks above the committed height, by hash, with their links.
+
+use std::collections::BTreeMap;
+
+use types::block::Block;
+use types::limits::PROPOSALS_HELD_MAX;
+use types::{Hash, Height};
+
+/// How far a block's content was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// Not asked yet.
+    Unknown,
+    /// Asked, no answer yet.
+    Asked,
+    /// Right.
+    Valid,
+    /// Wrong.
+    Invalid,
+}
+
+/// A block that is held.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) block: Block,
+    pub(crate) content: Content,
+}
+
+/// Blocks above the committed one.
+///
+/// Bounded: beyond `4 * PROPOSALS_HELD_MAX` blocks the highest are dropped; they can be fetched again.
+#[derive(Debug)]
+pub(crate) struct BlockTree {
+    committed: (Height, Hash),
+    committed_timestamp: u64,
+    held: BTreeMap<Hash, Held>,
+}
+
+impl BlockTree {
+    pub(crate) const fn new(genesis: Hash) -> Self {
+        Self { committed: (Height(0), genesis), committed_timestamp: 0, held: BTreeMap::new() }
+    }
+
+    pub(crate) const fn committed(&self) -> (Height, Hash) {
+        self.committed
+    }
+
+    /// Timestamp of the committed block, 0 at genesis.
+    pub(crate) const fn committed_timestamp(&self) -> u64 {
+        self.committed_timestamp
+    }
+
+    pub(crate) fn get(&self, hash: &Hash) -> Option<&Held> {
+        self.held.get(hash)
+    }
+
+    pub(crate) fn get_mut(&mut self, hash: &Hash) -> Option<&mut Held> {
+        self.held.get_mut(hash)
+    }
+
+    /// Keeps a block above the committed height; false when it was held already or is too low.
+    pub(crate) fn insert(&mut self, hash: Hash, block: Block) -> bool {
+        if block.header.height <= self.committed.0 || self.held.contains_key(&hash) {
+            return false;
+        }
+        self.held.insert(hash, Held { block, content: Content::Unknown });
+        if self.held.len() > 4 * PROPOSALS_HELD_MAX {
+            let highest = self.held.iter().max_by_key(|(_, held)| held.block.header.height).map(|(hash, _)| *hash);
+            highest.and_then(|hash| self.held.remove(&hash));
+        }
+        true
+    }
+
+    /// Hashes from the one after the committed block up to `hash`, ascending; the first missing hash otherwise.
+    pub(crate) fn chain_to(&self, hash: Hash) -> Result<Vec<Hash>, Missing> {
+        let mut chain = Vec::new();
+        let mut at = hash;
+        while at != self.committed.1 {
+            let held = self.held.get(&at).ok_or(Missing::Block(at))?;
+            if held.block.header.height <= self.committed.0.next() && held.block.header.prev != self.committed.1 {
+                return Err(Missing::Fork);
+            }
+            chain.push(at);
+            at = held.block.header.prev;
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    /// Moves the committed height one block up and forgets what can never be committed any more.
+    pub(crate) fn commit(&mut self, hash: Hash) -> Option<Block> {
+        let held = self.held.remove(&hash)?;
+        self.set_committed(held.block.header.height, hash, held.block.header.timestamp);
+        Some(held.block)
+    }
+
+    pub(crate) fn set_committed(&mut self, height: Height, hash: Hash, timestamp: u64) {
+        self.committed = (height, hash);
+        self.committed_timestamp = timestamp;
+        self.held.retain(|_, held| held.block.header.height > height);
+    }
+
+    /// Checks that were asked are void after a view change: the owner rolls back.
+    pub(crate) fn forget_checks(&mut self) {
+        for held in self.held.values_mut() {
+            if held.content == Content::Asked {
+                held.content = Content::Unknown;
+            }
+        }
+    }
+}
+
+/// Why a chain cannot be walked down to the committed block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// This block is not held.
+    Block(Hash),
+    /// The chain passes beside the committed block.
+    Fork,
+}

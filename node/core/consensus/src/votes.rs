@@ -1,0 +1,244 @@
+//! Collecting votes, certificates, commits and catch-up.
+
+use crypto::cosign;
+use crypto::hash::final_header_hash;
+use types::block::{CommitProof, CommittedBlock, FinalHeader};
+use types::certificate::{Certificate, Phase, Subject};
+use types::message::{Certified, PeerMessage, Vote};
+use types::record::LogRecord;
+use types::{Hash, Height, MemberIndex, Time};
+
+use crate::blocks::Missing;
+use crate::machine::{Output, Pbft, Target};
+
+impl Pbft {
+    /// A vote, to the leader of its view.
+    pub fn handle_vote(&mut self, now: Time, from: MemberIndex, vote: Vote) {
+        let subject = vote.subject;
+        let (committed, _) = self.committed();
+        if subject.view != self.view || !self.active || !self.is_leader() || subject.height <= committed {
+            return;
+        }
+        let is_phase = matches!(subject.phase, Phase::Prepare | Phase::Commit);
+        let in_window = subject.height.0 <= committed.0 + 4 * self.config.policy.window;
+        // One vote per voter, phase and height counts: a second, different one cannot fill memory.
+        let first = Subject { hash: Hash([0; 32]), ..subject };
+        let last = Subject { hash: Hash([0xff; 32]), ..subject };
+        let voted = self.votes.range(first..=last).any(|(_, votes)| votes.contains_key(&vote.member));
+        if voted {
+            return;
+        }
+        let config = &self.config;
+        let authentic = from == vote.member
+            && is_phase
+            && in_window
+            && cosign::verify_vote(config.scheme, &config.context, &config.committee, &vote);
+        if !authentic {
+            return self.refuse();
+        }
+        let votes = self.votes.entry(subject).or_default();
+        votes.insert(vote.member, vote.signature);
+        let signatures: Vec<_> = votes.iter().map(|(member, signature)| (*member, *signature)).collect();
+        if signatures.len() == self.quorum() {
+            let committee = self.config.committee.size() as u16;
+            let certificate = Certificate { view: subject.view, committee, signatures };
+            let certified = Certified { subject, certificate };
+            self.send(Target::Others, PeerMessage::Certified(certified.clone()));
+            self.on_certified(now, certified);
+        }
+    }
+
+    /// A certificate, from a leader or a peer that re-sends it.
+    pub fn handle_certified(&mut self, now: Time, certified: Certified) {
+        let subject = certified.subject;
+        let (committed, hash) = self.committed();
+        let known = match subject.phase {
+            Phase::Prepare => {
+                let held = self.prepare_certificates.get(&(subject.view, subject.height));
+                subject.height <= committed || held.is_some_and(|held| held.subject == subject)
+            }
+            _ => subject.height < committed || (subject.height == committed && subject.hash == hash),
+        };
+        if known {
+            return;
+        }
+        if !self.is_certified(&certified) {
+            return self.refuse();
+        }
+        self.on_certified(now, certified);
+    }
+
+    /// Whether a certificate is one, of this committee.
+    pub(crate) fn is_certified(&self, certified: &Certified) -> bool {
+        let config = &self.config;
+        if !matches!(certified.subject.phase, Phase::Prepare | Phase::Commit) {
+            return false;
+        }
+        let quorum = self.quorum();
+        cosign::verify_signatures(config.scheme, &config.context, &config.committee, quorum, &certified.subject, &certified.certificate)
+            .is_ok()
+    }
+
+    fn on_certified(&mut self, now: Time, certified: Certified) {
+        match certified.subject.phase {
+            Phase::Prepare => self.on_prepare_certificate(now, certified),
+            _ => self.on_commit_certificate(now, certified),
+        }
+    }
+
+    fn on_prepare_certificate(&mut self, now: Time, certified: Certified) {
+        let subject = certified.subject;
+        let at = (subject.view, subject.height);
+        self.raise_tip(&certified);
+        if subject.view != self.view || !self.active {
+            return;
+        }
+        self.prepare_certificates.insert(at, certified.clone());
+        if subject.height > self.committed().0 && !self.committed_votes.contains_key(&at) {
+            self.committed_votes.insert(at, subject.hash);
+            let records = vec![LogRecord::Tip(certified)];
+            self.vote(records, Subject { phase: Phase::Commit, ..subject });
+        }
+        self.progress(now);
+    }
+
+    /// The tip is the prepare certificate with the highest (view, height) ever held (`ios` 9.6).
+    pub(crate) fn raise_tip(&mut self, certified: &Certified) {
+        let rank = |certified: &Certified| (certified.subject.view, certified.subject.height);
+        if self.tip.as_ref().is_none_or(|tip| rank(tip) < rank(certified)) {
+            self.tip = Some(certified.clone());
+        }
+    }
+
+    pub(crate) fn on_commit_certificate(&mut self, now: Time, certified: Certified) {
+        let (committed, hash) = self.committed();
+        let height = certified.subject.height;
+        if height == committed && certified.subject.hash != hash {
+            self.outputs.push_back(Output::Conflict(Box::new(certified)));
+            return;
+        }
+        if height <= committed {
+            return;
+        }
+        if self.commit_pending.as_ref().is_none_or(|pending| pending.subject.height < height) {
+            self.commit_pending = Some(certified);
+        }
+        self.try_commit(now);
+    }
+
+    /// Commits up to the pending certificate when every block on the way is held.
+    pub(crate) fn try_commit(&mut self, now: Time) {
+        let Some(pending) = self.commit_pending.clone() else { return };
+        if pending.subject.height <= self.committed().0 {
+            self.commit_pending = None;
+            return;
+        }
+        let chain = match self.blocks.chain_to(pending.subject.hash) {
+            Ok(chain) => chain,
+            Err(Missing::Block(_)) => {
+                let ask = self.ask_for_blocks();
+                self.send(ask.to, ask.message);
+                return;
+            }
+            Err(Missing::Fork) => {
+                self.outputs.push_back(Output::Conflict(Box::new(pending)));
+                return;
+            }
+        };
+        self.commit_pending = None;
+        let headers: Vec<FinalHeader> =
+            chain.iter().filter_map(|hash| self.blocks.get(hash)).map(|held| held.block.header.clone()).collect();
+        let commits = chain.len() as u32;
+        for (position, hash) in chain.into_iter().enumerate() {
+            let Some(block) = self.blocks.commit(hash) else { break };
+            let proof = CommitProof {
+                height: pending.subject.height,
+                hash: pending.subject.hash,
+                descendants: headers.get(position + 1..).unwrap_or_default().to_vec(),
+                certificate: pending.certificate.clone(),
+            };
+            self.emit_committed(hash, CommittedBlock { block, proof });
+        }
+        self.commit_certificate = Some(pending);
+        self.after_commit(now, commits);
+    }
+
+    fn emit_committed(&mut self, hash: Hash, committed: CommittedBlock) {
+        self.persist(vec![LogRecord::Committed(Box::new(committed.clone()))], Vec::new());
+        let CommittedBlock { block, proof } = committed;
+        self.outputs.push_back(Output::Committed { hash, block: Box::new(block), proof: Box::new(proof) });
+    }
+
+    fn after_commit(&mut self, now: Time, commits: u32) {
+        let (committed, _) = self.committed();
+        self.forget_below(committed);
+        self.on_commits(commits);
+        if self.active {
+            self.on_progress(now);
+        }
+        self.repropose_base();
+        self.progress(now);
+    }
+
+    /// Drops what speaks of heights that are final. Votes and proposals of the current view stay until their
+    /// height is final, so nothing is voted twice.
+    pub(crate) fn forget_below(&mut self, committed: Height) {
+        self.proposals.retain(|(_, height), _| *height > committed);
+        self.prepared.retain(|(_, height), _| *height > committed);
+        self.committed_votes.retain(|(_, height), _| *height > committed);
+        self.prepare_certificates.retain(|(_, height), _| *height > committed);
+        self.votes.retain(|subject, _| subject.height > committed);
+        let blocks = &self.blocks;
+        let (base, hash) = self.base;
+        let base_missing = base > committed && blocks.get(&hash).is_none();
+        self.fetching.retain(|wanted| base_missing && *wanted == hash);
+    }
+
+    /// Final blocks from a peer, in order; each carries its own proof.
+    pub fn handle_blocks(&mut self, now: Time, from: MemberIndex, blocks: Vec<CommittedBlock>) {
+        let full = blocks.len() == usize::from(types::limits::FETCH_BLOCKS_MAX);
+        let mut commits = 0;
+        for committed in blocks {
+            let (height, hash) = self.committed();
+            let header = &committed.block.header;
+            if header.height <= height {
+                continue;
+            }
+            let config = &self.config;
+            let links = header.height == height.next() && header.prev == hash;
+            let proven = links
+                && cosign::verify_commit_proof(config.scheme, &config.context, &config.committee, header, &committed.proof).is_ok();
+            if !proven {
+                self.refuse();
+                break;
+            }
+            self.adopt(committed);
+            commits += 1;
+        }
+        if commits > 0 {
+            self.after_commit(now, commits);
+            self.try_commit(now);
+            if full {
+                let ask = self.ask_for_blocks();
+                self.send(Target::Member(from), ask.message);
+            }
+        }
+    }
+
+    fn adopt(&mut self, committed: CommittedBlock) {
+        let hash = final_header_hash(&committed.block.header);
+        let header = &committed.block.header;
+        self.blocks.set_committed(header.height, hash, header.timestamp);
+        if committed.proof.hash == hash {
+            self.commit_certificate = Some(direct_certificate(&committed.proof));
+        }
+        self.emit_committed(hash, committed);
+    }
+}
+
+/// The certificate of a block that is certified itself.
+pub(crate) fn direct_certificate(proof: &CommitProof) -> Certified {
+    let view = proof.certificate.view;
+    let subject = Subject { phase: Phase::Commit, height: proof.height, view, hash: proof.hash };
+    Certified { subject, certificate: proof.certificate.clone() }
+}

@@ -1,0 +1,66 @@
+//! Where owners live and who serves them: pure functions of the genesis (`ios` 1.6, 1.7, 3.7, 4.2).
+
+use types::genesis::{Committee, EpochConfig, Genesis};
+use types::{Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId};
+
+use crate::context;
+use crate::hash::{Xof, committee_hash, genesis_hash};
+
+/// The one epoch and term of the first version (`ios` 20.1).
+const TERM: u32 = 0;
+
+/// Shard of an owner: the top `log2(shards)` bits of bytes 0..8 read little-endian (`ios` 1.6). `shards` is a power
+/// of two, as the genesis demands.
+#[must_use]
+pub fn shard_of(owner: &Owner, shards: u16) -> ShardId {
+    let [a, b, c, d, e, f, g, h, ..] = owner.0;
+    let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let bits = shards.max(1).ilog2();
+    ShardId(number.checked_shr(u64::BITS - bits).unwrap_or(0) as u16)
+}
+
+/// Member that a client sends an owner's transactions to: uniform over the members, drawn from
+/// `H_group(S || owner)` with `S = H_group(randomness || shard || term)` (`ios` 1.7). A routing hint, not a rule.
+#[must_use]
+pub fn member_of(owner: &Owner, randomness: &Hash, shard: ShardId, members: u16) -> MemberIndex {
+    let shard_seed = context::GROUP.digest(&[&randomness.0, &shard.0.to_le_bytes(), &TERM.to_le_bytes()]);
+    let seed = context::GROUP.digest(&[&shard_seed.0, &owner.0]);
+    MemberIndex(Xof::new(&seed).uniform(members.into()) as u16)
+}
+
+/// Committees, leaders and their hashes for the one epoch of a genesis (`ios` 4.2, 3.7, 20.2).
+///
+/// The genesis has passed `Genesis::validate`.
+#[must_use]
+pub fn epoch_config(genesis: &Genesis) -> EpochConfig {
+    let seed = context::PERM.digest(&[&genesis.randomness.0, b"eds"]);
+    let order = Xof::new(&seed).permutation(genesis.validators.len() as u16);
+    let (count, shards) = (order.len(), usize::from(genesis.shards.max(1)));
+    let committees = (0..shards).map(|shard| {
+        let mut ids = order[shard * count / shards..(shard + 1) * count / shards].to_vec();
+        ids.sort_unstable();
+        committee(genesis, ShardId(shard as u16), &ids)
+    });
+    EpochConfig {
+        epoch: Epoch(0),
+        genesis_hash: genesis_hash(genesis),
+        randomness: genesis.randomness,
+        policy: genesis.policy.clone(),
+        committees: committees.collect(),
+    }
+}
+
+fn committee(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Committee {
+    let members: Vec<_> = ids.iter().map(|id| (ValidatorId(*id), genesis.validators[usize::from(*id)])).collect();
+    let seed = context::PERM.digest(&[&genesis.randomness.0, b"lead", &shard.0.to_le_bytes()]);
+    let leaders = Xof::new(&seed).permutation(members.len() as u16);
+    Committee {
+        shard,
+        hash: committee_hash(Epoch(0), shard, &members),
+        leaders: leaders.into_iter().map(MemberIndex).collect(),
+        members,
+    }
+}
+
+#[cfg(test)]
+mod tests;

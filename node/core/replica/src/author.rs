@@ -1,0 +1,441 @@
+//! The batch author: takes clients' transactions, cuts blocks of them, answers every tag once (`ios` 7.4, 10.3).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use crypto::keys::SecretKey;
+use crypto::{body, cosign, hash};
+use ledger::{Ledger, Lookup};
+use types::block::{
+    AuthorHeader, BLOCK_VERSION, BlockSeq, Body, GROUP_ONE_LEAGUE, ResetRequest, SignedAuthorHeader,
+};
+use types::client::{Level, TxStatus};
+use types::genesis::SigningContext;
+use types::limits::INTAKE_TXS_MAX;
+use types::policy::Policy;
+use types::transaction::TxView;
+use types::{
+    Amount, ConnectionId, Hash, Height, MemberIndex, OutPoint, Owner, Reject, Signature, Tag, Time, TxId,
+    ValidatorId,
+};
+
+use crate::event::{Admission, status};
+use crate::parking::Parking;
+use crate::pool::Cursor;
+
+/// Bytes that an author may have unincluded; shared by the authors of the shard (`ios` 7.4).
+const UNINCLUDED_BYTES: usize = 16 << 20;
+const UNINCLUDED_BYTES_SHARED: usize = 48 << 20;
+/// Transactions likewise.
+const UNINCLUDED_TXS: usize = 65_536;
+const UNINCLUDED_TXS_SHARED: usize = 196_608;
+
+/// Where the answer for a transaction goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    pub(crate) connection: ConnectionId,
+    pub(crate) tag: Tag,
+}
+
+/// What becomes of an admitted transaction.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    /// Waits for the next cut; its outputs can be spent by this author's next transactions.
+    Taken,
+    /// Waits for an input.
+    Parked,
+    /// Taken before; the tag moved here, and the old asker is answered.
+    Moved(Asker),
+    /// Refused.
+    Refused(Reject),
+}
+
+/// An own block that is not final.
+#[derive(Debug)]
+struct OwnBlock {
+    header: AuthorHeader,
+    body: Body,
+}
+
+/// One member's batch author.
+#[derive(Debug)]
+pub(crate) struct Author {
+    policy: Policy,
+    context: SigningContext,
+    member: MemberIndex,
+    validator: ValidatorId,
+    members: usize,
+    shards: u16,
+    boot_nonce: u64,
+    /// Closed until the run is known to be fresh: after a restart it takes a reset of one's own.
+    open: bool,
+    /// Position and predecessor of the next cut.
+    next: Cursor,
+    intake: Vec<(TxId, Bytes)>,
+    intake_bytes: usize,
+    /// Since when the oldest in the intake waits.
+    waiting_since: Option<Time>,
+    unfinal: BTreeMap<BlockSeq, OwnBlock>,
+    unfinal_txs: usize,
+    unfinal_bytes: usize,
+    /// Who asked for each transaction in the intake or in an unfinal block.
+    askers: BTreeMap<TxId, Asker>,
+    /// Inputs claimed by those transactions.
+    claims: BTreeMap<OutPoint, TxId>,
+    /// Outputs created by those transactions.
+    created: BTreeMap<OutPoint, (Owner, Amount)>,
+    pub(crate) parking: Parking,
+}
+
+/// What an author is told at its start.
+#[derive(Debug)]
+pub(crate) struct AuthorConfig {
+    pub(crate) policy: Policy,
+    pub(crate) context: SigningContext,
+    pub(crate) member: MemberIndex,
+    pub(crate) validator: ValidatorId,
+    pub(crate) members: usize,
+    pub(crate) shards: u16,
+    pub(crate) boot_nonce: u64,
+}
+
+impl Author {
+    pub(crate) fn new(config: AuthorConfig, cursor: Cursor, open: bool) -> Self {
+        Self {
+            policy: config.policy,
+            context: config.context,
+            member: config.member,
+            validator: config.validator,
+            members: config.members,
+            shards: config.shards,
+            boot_nonce: config.boot_nonce,
+            open,
+            next: cursor,
+            intake: Vec::new(),
+            intake_bytes: 0,
+            waiting_since: None,
+            unfinal: BTreeMap::new(),
+            unfinal_txs: 0,
+            unfinal_bytes: 0,
+            askers: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            created: BTreeMap::new(),
+            parking: Parking::default(),
+        }
+    }
+
+    /// Takes, parks or refuses one transaction whose signatures were verified.
+    pub(crate) fn admit(
+        &mut self,
+        now: Time,
+        admission: Admission,
+        ledger: &Ledger,
+    ) -> Result<Admitted, Admission> {
+        if let Some(asker) = self.askers.get_mut(&admission.txid) {
+            let moved = *asker;
+            *asker = Asker {
+                connection: admission.connection,
+                tag: admission.tag,
+            };
+            return Ok(if moved == *asker {
+                Admitted::Taken
+            } else {
+                Admitted::Moved(moved)
+            });
+        }
+        if self.intake.len() >= INTAKE_TXS_MAX {
+            return Ok(Admitted::Refused(Reject::Busy));
+        }
+        let Ok(tx) = TxView::decode_checked_before(&admission.bytes) else {
+            return Ok(Admitted::Refused(Reject::Encoding));
+        };
+        match self.check(&admission.txid, &tx, ledger) {
+            Ok(()) => {}
+            Err(Refusal::Missing(outpoint)) => {
+                return self
+                    .parking
+                    .park(now, admission, outpoint)
+                    .map_or(Ok(Admitted::Parked), Err);
+            }
+            Err(Refusal::Rule(reject)) => return Ok(Admitted::Refused(reject)),
+        }
+        for input in tx.inputs() {
+            self.claims.insert(input.outpoint, admission.txid);
+        }
+        for (index, output) in tx.outputs().enumerate() {
+            self.created.insert(
+                OutPoint {
+                    txid: admission.txid,
+                    index: index as u16,
+                },
+                (output.owner, output.amount),
+            );
+        }
+        self.askers.insert(
+            admission.txid,
+            Asker {
+                connection: admission.connection,
+                tag: admission.tag,
+            },
+        );
+        self.intake_bytes += admission.bytes.len();
+        self.waiting_since.get_or_insert(now);
+        self.intake.push((admission.txid, admission.bytes));
+        Ok(Admitted::Taken)
+    }
+
+    /// Rules 1.9 in this author's view: final state plus its own chain (`ios` 7.4).
+    fn check(&self, txid: &TxId, tx: &TxView<'_>, ledger: &Ledger) -> Result<(), Refusal> {
+        let refuse = |reject| Err(Refusal::Rule(reject));
+        if tx.expiry_epoch() > self.policy.expiry_ahead_max {
+            return refuse(Reject::Expired);
+        }
+        if tx.fee().0 < self.policy.fee_min {
+            return refuse(Reject::FeeLow);
+        }
+        let here = |owner: &Owner| crypto::placement::shard_of(owner, self.shards) == self.context.shard;
+        if !tx.owners().all(|owner| here(&owner)) {
+            return refuse(Reject::WrongShard);
+        }
+        if !tx.outputs().all(|output| here(&output.owner)) {
+            return refuse(Reject::KindClosed);
+        }
+        let mut sum = Amount(0);
+        for input in tx.inputs() {
+            if self
+                .claims
+                .get(&input.outpoint)
+                .is_some_and(|claimed| claimed != txid)
+            {
+                return refuse(Reject::InputSpent);
+            }
+            let (owner, amount) = match self.created.get(&input.outpoint) {
+                Some(created) => *created,
+                None => match ledger.lookup(&input.outpoint, ledger.final_height()) {
+                    Lookup::Unspent(utxo) => (utxo.owner, utxo.amount),
+                    Lookup::Spent { .. } => return refuse(Reject::InputSpent),
+                    Lookup::Missing => return Err(Refusal::Missing(input.outpoint)),
+                },
+            };
+            if tx.owner(input.owner) != Some(owner) {
+                return refuse(Reject::OwnerMismatch);
+            }
+            let Some(total) = sum.checked_add(amount) else {
+                return refuse(Reject::Overflow);
+            };
+            sum = total;
+        }
+        let out = tx
+            .outputs()
+            .try_fold(tx.fee(), |total, output| total.checked_add(output.amount));
+        if out == Some(sum) {
+            Ok(())
+        } else {
+            refuse(Reject::ValueMismatch)
+        }
+    }
+
+    /// When the next cut is due.
+    pub(crate) fn cut_due(&self) -> Option<Time> {
+        self.waiting_since.map(|since| since + self.policy.cut_interval)
+    }
+
+    /// Whether a block may be cut now: something waits long enough or fills a block, and too much is not
+    /// unincluded already (back-pressure of `ios` 7.4).
+    pub(crate) fn may_cut(&self, now: Time, final_height: Height) -> bool {
+        let full = self.intake.len() >= self.policy.batch_txs_max as usize
+            || self.intake_bytes >= self.policy.batch_bytes_max as usize;
+        let due = self.cut_due().is_some_and(|due| now >= due);
+        if !self.open || !(full || due) {
+            return false;
+        }
+        let authors = self.members;
+        let per_lag = self.policy.block_interval.as_nanos() / self.policy.cut_interval.as_nanos().max(1);
+        let blocks_max = 2 * self.policy.lag as usize * (per_lag as usize).max(1);
+        let aging = self
+            .unfinal
+            .first_key_value()
+            .is_some_and(|(_, oldest)| oldest.header.base_height.0 + self.policy.lag <= final_height.0 + 4);
+        self.unfinal.len() < blocks_max
+            && self.unfinal_txs < UNINCLUDED_TXS.min(UNINCLUDED_TXS_SHARED / authors)
+            && self.unfinal_bytes < UNINCLUDED_BYTES.min(UNINCLUDED_BYTES_SHARED / authors)
+            && !aging
+    }
+
+    /// Cuts one block from the front of the intake.
+    pub(crate) fn cut(
+        &mut self,
+        now: Time,
+        key: &SecretKey,
+        final_height: Height,
+    ) -> (SignedAuthorHeader, Hash, Body) {
+        let mut bytes = 4;
+        let fits = |(_, tx): &&(TxId, Bytes)| {
+            bytes += tx.len();
+            bytes <= self.policy.batch_bytes_max as usize
+        };
+        let count = self
+            .intake
+            .iter()
+            .take(self.policy.batch_txs_max as usize)
+            .take_while(fits)
+            .count();
+        let txs: Vec<(TxId, Bytes)> = self.intake.drain(..count).collect();
+        let (body, tx_root) = body::build(&txs);
+        self.intake_bytes -= txs.iter().map(|(_, tx)| tx.len()).sum::<usize>();
+        self.waiting_since = if self.intake.is_empty() { None } else { Some(now) };
+        let value = body
+            .txs()
+            .flat_map(|(_, tx)| tx.outputs())
+            .fold(0_u64, |sum, output| sum.saturating_add(output.amount.0));
+        let header = AuthorHeader {
+            version: BLOCK_VERSION,
+            shard: self.context.shard,
+            epoch: self.context.epoch,
+            term: 0,
+            group: GROUP_ONE_LEAGUE + self.member.0,
+            seq: self.next.next,
+            prev: self.next.last,
+            tx_root,
+            tx_count: body.len() as u32,
+            body_bytes: body.bytes().len() as u32,
+            base_height: final_height,
+            value,
+            author: self.validator,
+            timestamp: now.0,
+        };
+        let hash = hash::author_header_hash(&header);
+        let signature = cosign::sign_author_header(key, &header);
+        self.next = Cursor {
+            next: self.next.next.next(),
+            last: hash,
+        };
+        self.unfinal_txs += body.len();
+        self.unfinal_bytes += body.bytes().len();
+        self.unfinal.insert(
+            header.seq,
+            OwnBlock {
+                header: header.clone(),
+                body: body.clone(),
+            },
+        );
+        (SignedAuthorHeader { header, signature }, hash, body)
+    }
+
+    /// An own block is final: its transactions leave this author's view, and their askers are returned in order.
+    pub(crate) fn on_final(&mut self, seq: BlockSeq) -> Vec<(TxId, Option<Asker>)> {
+        let Some(block) = self.unfinal.remove(&seq) else {
+            return Vec::new();
+        };
+        self.unfinal_txs -= block.body.len();
+        self.unfinal_bytes -= block.body.bytes().len();
+        let body = block.body;
+        body.txs()
+            .map(|(txid, tx)| (txid, self.release(&txid, &tx)))
+            .collect()
+    }
+
+    fn release(&mut self, txid: &TxId, tx: &TxView<'_>) -> Option<Asker> {
+        for input in tx.inputs() {
+            if self.claims.get(&input.outpoint) == Some(txid) {
+                self.claims.remove(&input.outpoint);
+            }
+        }
+        for index in 0..tx.output_count() {
+            self.created.remove(&OutPoint {
+                txid: *txid,
+                index: index as u16,
+            });
+        }
+        self.askers.remove(txid)
+    }
+
+    /// A run ended: its unincluded blocks are void, and their transactions are cut anew when the reset is one's
+    /// own; another run's reset (of an earlier life of this validator) leaves this author closed.
+    pub(crate) fn on_reset(&mut self, now: Time, reset: &ResetRequest, cursor: Cursor) {
+        let void = std::mem::take(&mut self.unfinal);
+        let again: Vec<(TxId, Bytes)> = void
+            .values()
+            .flat_map(|block| {
+                block
+                    .body
+                    .txs()
+                    .map(|(txid, tx)| (txid, block.body.bytes().slice_ref(tx.bytes())))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        self.unfinal_txs = 0;
+        self.unfinal_bytes = 0;
+        self.intake_bytes += again.iter().map(|(_, tx)| tx.len()).sum::<usize>();
+        if !again.is_empty() {
+            self.waiting_since.get_or_insert(now);
+        }
+        let newer = std::mem::replace(&mut self.intake, again);
+        self.intake.extend(newer);
+        self.next = cursor;
+        self.open = reset.boot_nonce == self.boot_nonce;
+    }
+
+    /// Asks for a new run: after a restart, or when the oldest unincluded block has aged out.
+    pub(crate) fn reset_request(
+        &self,
+        key: &SecretKey,
+        cursor: Cursor,
+        final_height: Height,
+    ) -> Option<ResetRequest> {
+        let aged = self
+            .unfinal
+            .first_key_value()
+            .is_some_and(|(_, oldest)| oldest.header.base_height.0 + self.policy.lag <= final_height.0);
+        if self.open && !aged {
+            return None;
+        }
+        let mut request = ResetRequest {
+            group: GROUP_ONE_LEAGUE + self.member.0,
+            run: cursor.next.run(),
+            boot_nonce: self.boot_nonce,
+            signature: Signature::default(),
+        };
+        request.signature = cosign::sign_reset_request(key, &self.context, &request);
+        Some(request)
+    }
+
+    /// The run is fresh: nothing was ever sent in it.
+    pub(crate) fn open(&mut self) {
+        self.open = true;
+    }
+
+    /// A client went away: nobody waits for its answers. Its transactions stay.
+    pub(crate) fn on_closed(&mut self, connection: ConnectionId) {
+        self.parking.forget(connection);
+        self.askers
+            .iter_mut()
+            .filter(|(_, asker)| asker.connection == connection)
+            .for_each(|(_, asker)| {
+                asker.connection = ConnectionId(u64::MAX);
+            });
+    }
+
+    /// How far a transaction is, as far as this author knows (`ios` 14.2, 16/17).
+    pub(crate) fn status(&self, txid: &TxId, ledger: &Ledger) -> TxStatus {
+        if self.askers.contains_key(txid) {
+            return status(Level::Taken, Height(0), 0);
+        }
+        match ledger.lookup(
+            &OutPoint {
+                txid: *txid,
+                index: 0,
+            },
+            ledger.final_height(),
+        ) {
+            Lookup::Unspent(utxo) => status(Level::Final, utxo.created, 0),
+            Lookup::Spent { at, .. } => status(Level::Final, at, 0),
+            Lookup::Missing => status(Level::Unknown, Height(0), 0),
+        }
+    }
+}
+
+enum Refusal {
+    Missing(OutPoint),
+    Rule(Reject),
+}

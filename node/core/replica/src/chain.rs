@@ -1,0 +1,164 @@
+//! Execution of the chain: speculative blocks above the final one, rolled back when another is proposed.
+
+use std::collections::VecDeque;
+
+use ledger::{Applied, Batch, Executor, Ledger, StateChanges};
+use types::block::{Block, CommitProof};
+use types::{Hash, Height};
+
+use crate::pool::{Cursor, Pool};
+
+/// A block that was executed and is not final.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub(crate) hash: Hash,
+    pub(crate) block: Block,
+    /// Cursors after this block.
+    pub(crate) cursors: Vec<Cursor>,
+    pub(crate) applied: Applied,
+}
+
+/// A block that is final and not finalised here: bodies may be missing.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) hash: Hash,
+    pub(crate) block: Block,
+    pub(crate) proof: CommitProof,
+}
+
+/// The executed chain: final state, speculative blocks on top, and final blocks that wait for bodies.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    pub(crate) ledger: Ledger,
+    /// Highest finalised block.
+    final_hash: Hash,
+    final_timestamp: u64,
+    /// Cursors at the final block.
+    cursors: Vec<Cursor>,
+    executed: VecDeque<Executed>,
+    pub(crate) waiting: VecDeque<Waiting>,
+}
+
+impl Chain {
+    pub(crate) const fn new(
+        ledger: Ledger,
+        final_hash: Hash,
+        final_timestamp: u64,
+        cursors: Vec<Cursor>,
+    ) -> Self {
+        Self {
+            ledger,
+            final_hash,
+            final_timestamp,
+            cursors,
+            executed: VecDeque::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Places an empty chain on a snapshot's block.
+    pub(crate) fn start_at(&mut self, final_hash: Hash, final_timestamp: u64, cursors: Vec<Cursor>) {
+        assert!(
+            self.executed.is_empty(),
+            "only a chain without executed blocks is moved"
+        );
+        self.final_hash = final_hash;
+        self.final_timestamp = final_timestamp;
+        self.cursors = cursors;
+    }
+
+    pub(crate) fn final_height(&self) -> Height {
+        self.ledger.final_height()
+    }
+
+    pub(crate) fn tip_hash(&self) -> Hash {
+        self.executed
+            .back()
+            .map_or(self.final_hash, |executed| executed.hash)
+    }
+
+    pub(crate) fn tip_timestamp(&self) -> u64 {
+        self.executed
+            .back()
+            .map_or(self.final_timestamp, |executed| executed.block.header.timestamp)
+    }
+
+    /// Cursors after the highest executed block.
+    pub(crate) fn tip_cursors(&self) -> &[Cursor] {
+        self.executed
+            .back()
+            .map_or(&self.cursors, |executed| &executed.cursors)
+    }
+
+    /// Cursors at the final block.
+    pub(crate) fn final_cursors(&self) -> &[Cursor] {
+        &self.cursors
+    }
+
+    pub(crate) fn is_executed(&self, hash: &Hash) -> bool {
+        *hash == self.final_hash || self.executed.iter().any(|executed| executed.hash == *hash)
+    }
+
+    /// Makes `hash` the tip, when it is the final block or an executed one.
+    pub(crate) fn roll_back_to(&mut self, hash: &Hash) -> bool {
+        let keep = if *hash == self.final_hash {
+            0
+        } else {
+            match self.executed.iter().position(|executed| executed.hash == *hash) {
+                Some(position) => position + 1,
+                None => return false,
+            }
+        };
+        if keep < self.executed.len() {
+            self.executed.truncate(keep);
+            let height = self.final_height().0 + keep as u64;
+            self.ledger.roll_back(Height(height));
+        }
+        true
+    }
+
+    /// Applies the transactions of a block on top of the tip. Every body must be ready in the pool.
+    pub(crate) fn apply(&mut self, block: &Block, pool: &Pool, executor: &dyn Executor) -> Applied {
+        let batches: Vec<Batch<'_>> = block
+            .refs
+            .iter()
+            .filter_map(|reference| pool.get(&reference.hash)?.ready())
+            .map(|checked| Batch {
+                body: &checked.body,
+                bad_signatures: &checked.bad_signatures,
+            })
+            .collect();
+        assert_eq!(
+            batches.len(),
+            block.refs.len(),
+            "a block is applied when all its bodies are ready"
+        );
+        self.ledger.apply(block.header.height, &batches, executor)
+    }
+
+    pub(crate) fn push(&mut self, executed: Executed) {
+        debug_assert_eq!(
+            self.tip_hash(),
+            executed.block.header.prev,
+            "blocks are executed in order"
+        );
+        self.executed.push_back(executed);
+    }
+
+    /// Finalises the lowest executed block when it is `hash`.
+    pub(crate) fn finalize(&mut self, hash: &Hash) -> Option<(Executed, StateChanges)> {
+        if self
+            .executed
+            .front()
+            .is_none_or(|executed| executed.hash != *hash)
+        {
+            return None;
+        }
+        let executed = self.executed.pop_front()?;
+        self.final_hash = executed.hash;
+        self.final_timestamp = executed.block.header.timestamp;
+        self.cursors.clone_from(&executed.cursors);
+        let changes = self.ledger.finalize(executed.block.header.height);
+        Some((executed, changes))
+    }
+}

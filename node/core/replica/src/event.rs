@@ -1,0 +1,177 @@
+//! Events in, effects out.
+
+use bytes::Bytes;
+use ledger::StateChanges;
+use types::block::{AuthorHeader, Body};
+use types::client::{Answer, TxStatus};
+use types::message::PeerMessage;
+use types::record::LogRecord;
+use types::{ConnectionId, Hash, Height, MemberIndex, Sequence, Tag, TxId};
+
+/// A transaction that was decoded and whose signatures were verified: what ingress hands to the replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Connection that submitted it.
+    pub connection: ConnectionId,
+    /// Its tag there.
+    pub tag: Tag,
+    /// Id.
+    pub txid: TxId,
+    /// Canonical bytes, accepted by `TxView::decode`.
+    pub bytes: Bytes,
+}
+
+/// A body after decoding and verification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedBody {
+    /// Body.
+    pub body: Body,
+    /// Positions of transactions with a bad signature, ascending.
+    pub bad_signatures: Vec<u32>,
+}
+
+/// What happens to a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Verified transactions of clients.
+    Admitted(Vec<Admission>),
+    /// A client went away: its tags need no answer.
+    ClientClosed(ConnectionId),
+    /// A client asks how far transactions are; answered by `Effect::Answer`.
+    StatusAsked {
+        /// Who asks.
+        connection: ConnectionId,
+        /// About what.
+        txids: Vec<TxId>,
+    },
+    /// A client asks for the state's totals.
+    StateAsked(ConnectionId),
+    /// A message of another member, whose identity the transport has proven.
+    Peer {
+        /// Sender.
+        from: MemberIndex,
+        /// Message.
+        message: PeerMessage,
+    },
+    /// A member is connected (again): it may lack what was in flight.
+    PeerConnected(MemberIndex),
+    /// Completion of `Effect::CheckBody`; `None` when the bytes are no body of that header.
+    BodyChecked {
+        /// Hash of the author header.
+        hash: Hash,
+        /// Result.
+        checked: Option<CheckedBody>,
+    },
+    /// Everything persisted up to this number is on disk.
+    Durable(Sequence),
+}
+
+/// What a replica wants done. Effects are carried out in order; completions may return in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send to one member, held back until `after` is durable.
+    Send {
+        /// Receiver, never oneself.
+        to: MemberIndex,
+        /// Message.
+        message: PeerMessage,
+        /// Record that must be durable first.
+        after: Option<Sequence>,
+    },
+    /// Send to every other member of the shard, held back until `after` is durable.
+    Broadcast {
+        /// Message.
+        message: PeerMessage,
+        /// Record that must be durable first.
+        after: Option<Sequence>,
+    },
+    /// Decode a body and verify its signatures (`crypto::body`, `crypto::verify`); answer by `BodyChecked`.
+    CheckBody {
+        /// Hash of the author header, to be returned.
+        hash: Hash,
+        /// Header.
+        header: Box<AuthorHeader>,
+        /// Body bytes.
+        bytes: Bytes,
+    },
+    /// Append records to the block log; `Durable(seq)` is expected when `sync`.
+    Persist {
+        /// Rising number.
+        seq: Sequence,
+        /// In order; may be empty when only earlier records are waited for.
+        records: Vec<LogRecord>,
+        /// Whether something waits for it.
+        sync: bool,
+    },
+    /// Net changes of final heights, for the written-behind state.
+    WriteState(Box<StateChanges>),
+    /// Answer a client.
+    Answer {
+        /// Connection.
+        connection: ConnectionId,
+        /// Answer.
+        answer: Answer,
+    },
+    /// Read final blocks from the log and send them as `PeerMessage::Blocks`.
+    ServeBlocks {
+        /// Receiver.
+        to: MemberIndex,
+        /// First height.
+        from: Height,
+        /// At most this many.
+        count: u16,
+    },
+    /// Read an author block from the log and send it as `PeerMessage::AuthorBlock`; nothing when absent.
+    ServeBody {
+        /// Receiver.
+        to: MemberIndex,
+        /// Hash of its header.
+        hash: Hash,
+    },
+    /// Stop at once: going on would be unsafe.
+    Halt(HaltReason),
+}
+
+/// Why a replica stops.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HaltReason {
+    /// Two certificates contradict each other: more than `f` voters are faulty.
+    #[error(
+        "two certificates contradict each other at height {0}: more voters are faulty than the committee tolerates"
+    )]
+    Conflict(Height),
+    /// A final block does not give the certified digest here: this validator's state is wrong.
+    #[error(
+        "executing the final block of height {0} does not give its certified digest: this validator's state is wrong"
+    )]
+    Digest(Height),
+    /// A final block contradicts the rules.
+    #[error("the final block of height {0} breaks a rule: {1}")]
+    Content(Height, &'static str),
+}
+
+/// What a replica counts since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// View changes taken part in.
+    pub view_changes: u64,
+    /// Messages refused, any reason.
+    pub refused: u64,
+    /// Proposals made.
+    pub proposals: u64,
+    /// Sum over proposals of the heights in flight when each was made, itself included.
+    pub heights_in_flight_sum: u64,
+    /// Own transactions cut into blocks.
+    pub cut: u64,
+    /// Transactions applied in final blocks.
+    pub applied: u64,
+    /// Transactions excluded in final blocks.
+    pub excluded: u64,
+    /// Resets of runs that became final.
+    pub resets: u64,
+}
+
+/// Answer for one transaction, built from what the replica knows.
+pub(crate) const fn status(level: types::client::Level, height: Height, code: u8) -> TxStatus {
+    TxStatus { level, height, code }
+}

@@ -1,0 +1,114 @@
+//! What follows when a block is final: answers, resets, waking of parked transactions, the written-behind state.
+
+use ledger::StateChanges;
+use types::block::CommitProof;
+use types::client::Answer;
+use types::{MemberIndex, Time};
+
+use crate::chain::Executed;
+use crate::content::author_of;
+use crate::event::{Admission, Effect};
+use crate::notes::{self, OwnIncluded};
+use crate::replica::Replica;
+
+impl Replica {
+    pub(crate) fn on_final(
+        &mut self,
+        now: Time,
+        executed: Executed,
+        proof: &CommitProof,
+        changes: StateChanges,
+    ) {
+        let excluded: usize = executed
+            .applied
+            .batches
+            .iter()
+            .map(|outcome| outcome.reasons.len())
+            .sum();
+        self.counters.applied += u64::from(executed.applied.applied);
+        self.counters.excluded += excluded as u64;
+        self.answer_own(&executed, proof);
+        for (member, cursor) in executed.cursors.iter().enumerate() {
+            self.pool.forget_below(MemberIndex(member as u16), cursor.next);
+        }
+        for reset in &executed.block.records {
+            self.counters.resets += 1;
+            self.resets.remove(&reset.group);
+            if author_of(reset.group, self.committee.size()) == Some(self.config.me) {
+                let cursor = executed.cursors.get(usize::from(self.config.me.0)).copied();
+                cursor
+                    .into_iter()
+                    .for_each(|cursor| self.author.on_reset(now, reset, cursor));
+                self.next_reset_request = None;
+            }
+        }
+        if !self.author.parking.is_empty() {
+            let awake: Vec<Admission> = changes
+                .created
+                .iter()
+                .flat_map(|(outpoint, _)| self.author.parking.wake(outpoint))
+                .collect();
+            awake.into_iter().for_each(|admission| self.admit(now, admission));
+        }
+        self.effect(Effect::WriteState(Box::new(changes)));
+        self.request_reset(now);
+        self.complain_of_censorship(now);
+    }
+
+    /// Starts a view change when a ready block that could be included was left out for the whole lag (`ios` 9.8).
+    pub(crate) fn complain_of_censorship(&mut self, now: Time) {
+        let height = self.chain.final_height();
+        let lag = self.config.epoch.policy.lag;
+        let left_out = self
+            .chain
+            .tip_cursors()
+            .iter()
+            .enumerate()
+            .any(|(member, cursor)| {
+                self.pool
+                    .at(MemberIndex(member as u16), cursor.next)
+                    .is_some_and(|(_, held)| {
+                        held.ready().is_some()
+                            && held.header.header.prev == cursor.last
+                            && held.ready_height.0 + lag < height.0
+                            && held.header.header.base_height.0 + lag > height.0
+                    })
+            });
+        if left_out {
+            self.pbft.complain(now);
+        }
+    }
+
+    pub(crate) fn answer_own(&mut self, executed: &Executed, proof: &CommitProof) {
+        let group = types::block::GROUP_ONE_LEAGUE + self.config.me.0;
+        let mut own = Vec::new();
+        for (position, reference) in executed
+            .block
+            .refs
+            .iter()
+            .enumerate()
+            .filter(|(_, reference)| reference.group == group)
+        {
+            let Some(held) = self.pool.get(&reference.hash) else {
+                continue;
+            };
+            let author = held.header.clone();
+            let txs = self.author.on_final(reference.seq);
+            own.push(OwnIncluded {
+                position,
+                author,
+                txs,
+            });
+        }
+        let notes = notes::build(&executed.block, proof, &executed.applied.batches, &own);
+        for (connection, note) in notes.notes {
+            self.answer(connection, Answer::Final(Box::new(note)));
+        }
+        for (connection, refused) in notes.refused {
+            self.refuse(connection, refused.tag, refused.reason);
+        }
+        for txid in notes.excluded {
+            self.refuse_children(txid);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Messages of other members: author blocks, fetches, resets; ordering's own go to `pbft`.
+
+use crypto::{cosign, hash};
+use types::block::ResetRequest;
+use types::limits::BATCH_BYTES_MAX;
+use types::message::{AuthorBlock, Fetch, PeerMessage};
+use types::record::LogRecord;
+use types::{Hash, MemberIndex, Time};
+
+use crate::content::{author_of, fetch_pause};
+use crate::event::{CheckedBody, Effect};
+use crate::replica::Replica;
+
+/// Final blocks that wait for bodies beyond which no more are taken from a peer.
+const WAITING_MAX: usize = 64;
+/// Bodies asked for at one time.
+const WANTED_MAX: usize = 256;
+
+impl Replica {
+    pub(crate) fn handle_peer(&mut self, now: Time, from: MemberIndex, message: PeerMessage) {
+        match message {
+            PeerMessage::AuthorBlock(block) => self.handle_author_block(block),
+            PeerMessage::ResetRequest(request) => self.handle_reset_request(request),
+            PeerMessage::Propose(propose) => self.pbft.handle_propose(now, from, propose),
+            PeerMessage::Vote(vote) => self.pbft.handle_vote(now, from, vote),
+            PeerMessage::Certified(certified) => self.pbft.handle_certified(now, certified),
+            PeerMessage::ViewChange(change) => self.pbft.handle_view_change(now, from, *change),
+            PeerMessage::NewView(opening) => self.pbft.handle_new_view(now, *opening),
+            PeerMessage::Fetch(fetch) => self.serve(from, fetch),
+            PeerMessage::Blocks(blocks) => {
+                if self.chain.waiting.len() < WAITING_MAX {
+                    self.pbft.handle_blocks(now, from, blocks);
+                }
+            }
+            PeerMessage::Block(block) => self.pbft.handle_block(now, *block),
+            PeerMessage::Nack(header) => {
+                let hash = hash::author_header_hash(&header.header);
+                if self.is_authentic(&header) && self.pool.get(&hash).is_none() {
+                    self.want(now, hash, from);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn serve(&mut self, to: MemberIndex, fetch: Fetch) {
+        match fetch {
+            Fetch::Committed { from, count } => {
+                if from <= self.pbft.committed().0 {
+                    self.effect(Effect::ServeBlocks { to, from, count });
+                }
+            }
+            Fetch::Block { hash } => {
+                if let Some(block) = self.pbft.block(&hash) {
+                    let message = PeerMessage::Block(Box::new(block.clone()));
+                    self.effect(Effect::Send {
+                        to,
+                        message,
+                        after: None,
+                    });
+                }
+            }
+            Fetch::Body { hash } => match self.pool.get(&hash) {
+                Some(held) if held.ready().is_some() => {
+                    let header = held.header.clone();
+                    let body = self
+                        .pool
+                        .body(&hash)
+                        .map(|body| body.bytes().clone())
+                        .unwrap_or_default();
+                    let message = PeerMessage::AuthorBlock(AuthorBlock { header, body });
+                    self.effect(Effect::Send {
+                        to,
+                        message,
+                        after: None,
+                    });
+                }
+                _ => self.effect(Effect::ServeBody { to, hash }),
+            },
+        }
+    }
+
+    pub(crate) fn is_authentic(&self, signed: &types::block::SignedAuthorHeader) -> bool {
+        let header = &signed.header;
+        let Some(member) = author_of(header.group, self.committee.size()) else {
+            return false;
+        };
+        let Some((validator, key)) = self.committee.members.get(usize::from(member.0)) else {
+            return false;
+        };
+        header.version == types::block::BLOCK_VERSION
+            && header.shard == self.context.shard
+            && header.epoch == self.context.epoch
+            && header.author == *validator
+            && header.tx_count as usize <= self.config.epoch.policy.batch_txs_max as usize
+            && header.body_bytes as usize <= BATCH_BYTES_MAX
+            && cosign::verify_author_header(self.config.scheme, key, signed)
+    }
+
+    pub(crate) fn handle_author_block(&mut self, block: AuthorBlock) {
+        let header = &block.header.header;
+        let hash = hash::author_header_hash(header);
+        let wanted = self.wanted.contains_key(&hash);
+        let Some(author) = author_of(header.group, self.committee.size()) else {
+            self.counters.refused += 1;
+            return;
+        };
+        let final_next = self
+            .chain
+            .final_cursors()
+            .get(usize::from(author.0))
+            .map_or(header.seq, |cursor| cursor.next);
+        if self.pool.get(&hash).is_some()
+            || (header.seq < final_next && !wanted)
+            || author == self.config.me && !wanted
+        {
+            return;
+        }
+        if header.body_bytes as usize != block.body.len() || !self.is_authentic(&block.header) {
+            self.counters.refused += 1;
+            return;
+        }
+        let bytes = block.body.clone();
+        let boxed = Box::new(header.clone());
+        if self.pool.insert(author, hash, block.header, bytes.len(), wanted) {
+            self.wanted.remove(&hash);
+            self.effect(Effect::CheckBody {
+                hash,
+                header: boxed,
+                bytes,
+            });
+        }
+    }
+
+    pub(crate) fn handle_body_checked(&mut self, now: Time, hash: Hash, checked: Option<CheckedBody>) {
+        let bytes = checked.as_ref().map(|checked| checked.body.bytes().clone());
+        if !self
+            .pool
+            .set_checked(now, self.chain.final_height(), &hash, checked)
+        {
+            return;
+        }
+        match (bytes, self.pool.get(&hash)) {
+            (Some(body), Some(held)) => {
+                // On the log before any vote that refers to it: votes are later records (`ios` 9.6).
+                let record = LogRecord::AuthorBlock(AuthorBlock {
+                    header: held.header.clone(),
+                    body,
+                });
+                self.persist(vec![record], false);
+            }
+            _ => self.counters.refused += 1,
+        }
+    }
+
+    pub(crate) fn handle_reset_request(&mut self, request: ResetRequest) {
+        if self.rules().is_due(&request, self.chain.final_cursors()) {
+            self.resets.insert(request.group, request);
+        }
+    }
+
+    /// Asks for a new run of this author's blocks where it needs one, again and again until it is final.
+    pub(crate) fn request_reset(&mut self, now: Time) {
+        if self.first_boot.is_some() || self.next_reset_request.is_some_and(|at| now < at) {
+            return;
+        }
+        let me = usize::from(self.config.me.0);
+        let Some(cursor) = self.chain.final_cursors().get(me).copied() else {
+            return;
+        };
+        let request = self
+            .author
+            .reset_request(&self.key, cursor, self.chain.final_height());
+        self.next_reset_request = request
+            .as_ref()
+            .map(|_| now + self.config.epoch.policy.view_timeout() / 2);
+        if let Some(request) = request {
+            self.resets.insert(request.group, request.clone());
+            self.effect(Effect::Broadcast {
+                message: PeerMessage::ResetRequest(request),
+                after: None,
+            });
+        }
+    }
+
+    pub(crate) fn want(&mut self, now: Time, hash: Hash, from: MemberIndex) {
+        if self.wanted.len() >= WANTED_MAX || self.wanted.contains_key(&hash) {
+            return;
+        }
+        let at = now + fetch_pause(&self.config.epoch.policy);
+        let to = if from == self.config.me {
+            self.after(from)
+        } else {
+            from
+        };
+        self.wanted.insert(hash, (self.after(to), at));
+        let message = PeerMessage::Fetch(Fetch::Body { hash });
+        self.effect(Effect::Send {
+            to,
+            message,
+            after: None,
+        });
+    }
+
+    pub(crate) fn after(&self, member: MemberIndex) -> MemberIndex {
+        let size = self.committee.size() as u16;
+        let next = MemberIndex((member.0 + 1) % size);
+        if next == self.config.me {
+            MemberIndex((next.0 + 1) % size)
+        } else {
+            next
+        }
+    }
+
+    pub(crate) fn ask_again(&mut self, now: Time) {
+        let due: Vec<(Hash, MemberIndex)> = self
+            .wanted
+            .iter()
+            .filter(|(_, (_, at))| now >= *at)
+            .map(|(hash, (next, _))| (*hash, *next))
+            .collect();
+        for (hash, to) in due {
+            let at = now + fetch_pause(&self.config.epoch.policy);
+            self.wanted.insert(hash, (self.after(to), at));
+            let message = PeerMessage::Fetch(Fetch::Body { hash });
+            self.effect(Effect::Send {
+                to,
+                message,
+                after: None,
+            });
+        }
+    }
+}

@@ -1,0 +1,492 @@
+//! Four replicas on a perfect network: every rule once, by hand. Faults are the simulator's.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use crypto::keys::{Scheme, SecretKey};
+use crypto::verify::BatchVerifier;
+use crypto::{body, hash, placement};
+use ledger::{Inline, Ledger, LedgerConfig};
+use types::client::Answer;
+use types::genesis::{EpochConfig, FundingRule, Genesis};
+use types::policy::Policy;
+use types::record::LogRecord;
+use types::time::Duration;
+use types::transaction::{Input, Output, TxDraft};
+use types::{
+    Amount, ConnectionId, Hash, Height, MemberIndex, OutPoint, Owner, Reject, Sequence, ShardId, Tag, Time,
+    TxId,
+};
+
+use crate::{Admission, CheckedBody, Effect, Event, Recovery, Replica, ReplicaConfig};
+
+const ACCOUNTS: u64 = 8;
+const AMOUNT: Amount = Amount(100);
+
+struct Net {
+    genesis: Genesis,
+    epoch: EpochConfig,
+    keys: Vec<SecretKey>,
+    accounts: Vec<SecretKey>,
+    replicas: Vec<Option<Replica>>,
+    logs: Vec<Vec<(Sequence, LogRecord)>>,
+    queue: VecDeque<(MemberIndex, Event)>,
+    answers: Vec<(MemberIndex, ConnectionId, Answer)>,
+    now: Time,
+}
+
+impl Net {
+    fn new() -> Self {
+        let mut keys: Vec<_> = (0..4_u8).map(|id| SecretKey::simulated([id + 1; 32])).collect();
+        keys.sort_by_key(SecretKey::public);
+        let accounts: Vec<_> = (0..ACCOUNTS)
+            .map(|index| SecretKey::simulated(crypto::keys::account_seed(1, index)))
+            .collect();
+        let genesis = Genesis {
+            name: "unit".into(),
+            policy: Policy::simulated(),
+            shards: 1,
+            randomness: Hash([7; 32]),
+            validators: keys.iter().map(SecretKey::public).collect(),
+            funding: FundingRule {
+                seed: 1,
+                accounts: ACCOUNTS as u32,
+                amount: AMOUNT,
+            },
+            allocations: ACCOUNTS as u32,
+            allocations_hash: Hash::default(),
+        };
+        let epoch = placement::epoch_config(&genesis);
+        let mut net = Self {
+            genesis,
+            epoch,
+            keys,
+            accounts,
+            replicas: Vec::new(),
+            logs: vec![Vec::new(); 4],
+            queue: VecDeque::new(),
+            answers: Vec::new(),
+            now: Time(1_000),
+        };
+        for member in 0..4 {
+            let replica = Replica::new(net.config(member, 1), net.key(member), net.ledger(), net.now);
+            net.replicas.push(Some(replica));
+            net.drain(MemberIndex(member));
+        }
+        net.run();
+        net
+    }
+
+    fn config(&self, member: u16, boot_nonce: u64) -> ReplicaConfig {
+        let (epoch, me) = (self.epoch.clone(), MemberIndex(member));
+        ReplicaConfig {
+            epoch,
+            shard: ShardId(0),
+            me,
+            scheme: Scheme::Simulated,
+            boot_nonce,
+            planted: None,
+        }
+    }
+
+    fn key(&self, member: u16) -> SecretKey {
+        let (validator, _) = self.epoch.committees[0].members[usize::from(member)];
+        self.keys[usize::from(validator.0)].clone()
+    }
+
+    fn ledger(&self) -> Ledger {
+        let config = LedgerConfig {
+            shard: ShardId(0),
+            shards: 1,
+            genesis_hash: self.epoch.genesis_hash,
+            keep_spent: 40,
+            fee_min: 0,
+            expiry_ahead_max: 4,
+            hash_seed: [3; 16],
+        };
+        let outputs = (0..ACCOUNTS).map(|index| {
+            (
+                self.coin(index),
+                Owner(self.accounts[index as usize].public()),
+                AMOUNT,
+            )
+        });
+        Ledger::new(config, outputs).expect("genesis")
+    }
+
+    fn coin(&self, index: u64) -> OutPoint {
+        hash::allocation_outpoint(&self.genesis.name, index)
+    }
+
+    fn drain(&mut self, member: MemberIndex) {
+        let at = usize::from(member.0);
+        let Some(replica) = &mut self.replicas[at] else {
+            return;
+        };
+        let others: Vec<_> = (0..4).map(MemberIndex).filter(|other| *other != member).collect();
+        while let Some(effect) = replica.poll_effect() {
+            match effect {
+                Effect::Send { to, message, .. } => self.queue.push_back((
+                    to,
+                    Event::Peer {
+                        from: member,
+                        message,
+                    },
+                )),
+                Effect::Broadcast { message, .. } => {
+                    for to in &others {
+                        self.queue.push_back((
+                            *to,
+                            Event::Peer {
+                                from: member,
+                                message: message.clone(),
+                            },
+                        ));
+                    }
+                }
+                Effect::CheckBody { hash, header, bytes } => {
+                    let checked = check_body(&header, &bytes, &self.epoch.genesis_hash);
+                    self.queue
+                        .push_back((member, Event::BodyChecked { hash, checked }));
+                }
+                Effect::Persist { seq, records, sync } => {
+                    self.logs[at].extend(records.into_iter().map(|record| (seq, record)));
+                    if sync {
+                        self.queue.push_back((member, Event::Durable(seq)));
+                    }
+                }
+                Effect::Answer { connection, answer } => self.answers.push((member, connection, answer)),
+                Effect::ServeBlocks { to, from, .. } => {
+                    let blocks = self.logs[at].iter().filter_map(|(_, record)| match record {
+                        LogRecord::Committed(block) if block.block.header.height >= from => {
+                            Some((**block).clone())
+                        }
+                        _ => None,
+                    });
+                    let message = types::message::PeerMessage::Blocks(blocks.take(16).collect());
+                    self.queue.push_back((
+                        to,
+                        Event::Peer {
+                            from: member,
+                            message,
+                        },
+                    ));
+                }
+                Effect::ServeBody { to, hash: wanted } => {
+                    let found = self.logs[at].iter().find_map(|(_, record)| match record {
+                        LogRecord::AuthorBlock(block)
+                            if hash::author_header_hash(&block.header.header) == wanted =>
+                        {
+                            Some(block.clone())
+                        }
+                        _ => None,
+                    });
+                    found.into_iter().for_each(|block| {
+                        let message = types::message::PeerMessage::AuthorBlock(block);
+                        self.queue.push_back((
+                            to,
+                            Event::Peer {
+                                from: member,
+                                message,
+                            },
+                        ));
+                    });
+                }
+                Effect::WriteState(_) => {}
+                Effect::Halt(reason) => panic!("{member} halts: {reason}"),
+            }
+        }
+    }
+
+    fn run(&mut self) {
+        while let Some((to, event)) = self.queue.pop_front() {
+            if let Some(replica) = &mut self.replicas[usize::from(to.0)] {
+                replica.handle_event(self.now, event, &Inline);
+                self.drain(to);
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = self.now + Duration::from_millis(1);
+            for member in 0..4 {
+                if let Some(replica) = &mut self.replicas[usize::from(member)]
+                    && self.now >= replica.poll_timeout()
+                {
+                    replica.handle_timeout(self.now, &Inline);
+                    self.drain(MemberIndex(member));
+                }
+            }
+            self.run();
+        }
+    }
+
+    fn pay(&self, coins: &[(OutPoint, u64, u64)], to: u64) -> (TxId, Bytes) {
+        let mut owners: Vec<Owner> = coins
+            .iter()
+            .map(|(_, account, _)| Owner(self.accounts[*account as usize].public()))
+            .collect();
+        owners.sort();
+        owners.dedup();
+        let mut inputs: Vec<Input> = coins
+            .iter()
+            .map(|(outpoint, account, _)| {
+                let owner = Owner(self.accounts[*account as usize].public());
+                let position = owners.iter().position(|other| *other == owner).expect("listed");
+                Input {
+                    outpoint: *outpoint,
+                    owner: position as u8,
+                }
+            })
+            .collect();
+        inputs.sort_by_key(|input| input.outpoint);
+        let sum: u64 = coins.iter().map(|(_, _, amount)| amount).sum();
+        let outputs = vec![
+            Output {
+                owner: Owner(self.accounts[to as usize].public()),
+                amount: Amount(sum / 2),
+            },
+            Output {
+                owner: owners[0],
+                amount: Amount(sum - sum / 2),
+            },
+        ];
+        let draft = TxDraft {
+            owners,
+            inputs,
+            outputs,
+            ..TxDraft::default()
+        };
+        let mut bytes = Vec::new();
+        draft.encode_body(&mut bytes);
+        let txid = hash::txid(&bytes);
+        let sighash = hash::sighash(&self.epoch.genesis_hash, &txid);
+        for owner in &draft.owners {
+            let key = self
+                .accounts
+                .iter()
+                .find(|key| key.public() == owner.0)
+                .expect("known");
+            bytes.extend_from_slice(&key.sign(&sighash).0);
+        }
+        (txid, Bytes::from(bytes))
+    }
+
+    fn submit(&mut self, member: u16, tag: u32, (txid, bytes): (TxId, Bytes)) {
+        let admission = Admission {
+            connection: ConnectionId(1),
+            tag: Tag(tag),
+            txid,
+            bytes,
+        };
+        self.queue
+            .push_back((MemberIndex(member), Event::Admitted(vec![admission])));
+        self.run();
+    }
+
+    fn finals(&self) -> Vec<u32> {
+        let mut tags: Vec<u32> = self
+            .answers
+            .iter()
+            .filter_map(|(_, _, answer)| match answer {
+                Answer::Final(note) => Some(
+                    note.entries
+                        .iter()
+                        .flat_map(|entry| entry.tags.iter().map(|tag| tag.tag.0)),
+                ),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        tags.sort_unstable();
+        tags
+    }
+
+    fn rejects(&self) -> Vec<(u32, Reject)> {
+        self.answers
+            .iter()
+            .filter_map(|(_, _, answer)| match answer {
+                Answer::Reject(refused) => {
+                    Some(refused.iter().map(|refused| (refused.tag.0, refused.reason)))
+                }
+                _ => None,
+            })
+            .flatten()
+            .collect()
+    }
+
+    fn restart(&mut self, member: u16) {
+        let mut recovery = Recovery::new(self.config(member, 2), self.key(member), self.ledger(), self.now);
+        let genesis = self.epoch.genesis_hash;
+        let mut check = |header: &_, bytes: &Bytes| check_body(header, bytes, &genesis);
+        let mut last = Sequence(0);
+        for (seq, record) in self.logs[usize::from(member)].clone() {
+            last = seq;
+            recovery
+                .replay(self.now, record, &mut check, &Inline)
+                .expect("replay");
+        }
+        let replica = recovery
+            .finish(self.now, last, &mut check, &Inline)
+            .expect("finish");
+        self.replicas[usize::from(member)] = Some(replica);
+        self.drain(MemberIndex(member));
+        self.run();
+    }
+
+    fn heights(&self) -> Vec<u64> {
+        self.replicas
+            .iter()
+            .flatten()
+            .map(|replica| replica.final_height().0)
+            .collect()
+    }
+}
+
+fn check_body(header: &types::block::AuthorHeader, bytes: &Bytes, genesis: &Hash) -> Option<CheckedBody> {
+    let body = body::decode(header, bytes.clone()).ok()?;
+    let jobs = body::signature_jobs(&body, genesis);
+    let verdict = BatchVerifier::new([1; 32], Scheme::Simulated).verify(&jobs);
+    let positions = body::job_positions(&body);
+    let mut bad_signatures: Vec<u32> = verdict.bad.iter().map(|job| positions[*job as usize]).collect();
+    bad_signatures.dedup();
+    Some(CheckedBody { body, bad_signatures })
+}
+
+#[test]
+fn a_payment_becomes_final_on_every_replica_with_equal_digests() {
+    let mut net = Net::new();
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(0, 1, payment);
+    net.pass(Duration::from_millis(200));
+    assert_eq!(net.finals(), [1]);
+    assert_eq!(net.rejects(), []);
+    let digests: Vec<_> = net
+        .replicas
+        .iter()
+        .flatten()
+        .map(|replica| replica.ledger().final_digest())
+        .collect();
+    assert!(
+        digests.windows(2).all(|pair| pair[0] == pair[1]),
+        "{:?}",
+        net.heights()
+    );
+    let totals = net.replicas[2].as_ref().expect("runs").ledger().totals();
+    assert_eq!(totals.value, u128::from(ACCOUNTS * AMOUNT.0));
+}
+
+#[test]
+fn a_chain_of_dependants_is_final_in_one_go_whatever_the_order_of_arrival() {
+    let mut net = Net::new();
+    let first = net.pay(&[(net.coin(0), 0, 100)], 1);
+    let change = OutPoint {
+        txid: first.0,
+        index: 1,
+    };
+    let second = net.pay(&[(change, 0, 50)], 2);
+    let third = net.pay(
+        &[(
+            OutPoint {
+                txid: second.0,
+                index: 1,
+            },
+            0,
+            25,
+        )],
+        3,
+    );
+    net.submit(0, 3, third);
+    net.submit(0, 2, second);
+    net.submit(0, 1, first);
+    net.pass(Duration::from_millis(200));
+    assert_eq!(net.finals(), [1, 2, 3]);
+}
+
+#[test]
+fn two_spends_of_one_coin_at_two_authors_give_one_final_and_one_reject() {
+    let mut net = Net::new();
+    let one = net.pay(&[(net.coin(0), 0, 100)], 1);
+    let other = net.pay(&[(net.coin(0), 0, 100)], 2);
+    net.submit(0, 1, one.clone());
+    net.submit(1, 2, other.clone());
+    net.submit(0, 3, other);
+    assert_eq!(
+        net.rejects(),
+        [(3, Reject::InputSpent)],
+        "the same author sees it at once"
+    );
+    net.pass(Duration::from_millis(200));
+    assert_eq!(net.finals().len(), 1);
+    assert_eq!(net.rejects().len(), 2);
+    net.submit(2, 4, one);
+    assert!(net.rejects().contains(&(4, Reject::InputSpent)));
+}
+
+#[test]
+fn a_missing_input_times_out_and_its_child_is_refused_with_it() {
+    let mut net = Net::new();
+    let nowhere = OutPoint {
+        txid: TxId([9; 32]),
+        index: 0,
+    };
+    let orphan = net.pay(&[(nowhere, 0, 10)], 1);
+    net.submit(0, 1, orphan);
+    net.pass(Duration::from_millis(1_200));
+    assert_eq!(net.rejects(), [(1, Reject::InputMissing)]);
+}
+
+#[test]
+fn a_dead_leader_is_replaced_and_nothing_is_lost() {
+    let mut net = Net::new();
+    let leader = net.epoch.committees[0].leaders[0];
+    net.replicas[usize::from(leader.0)] = None;
+    let author = (0..4).find(|member| *member != leader.0).expect("another");
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(author, 1, payment);
+    net.pass(Duration::from_millis(1_500));
+    assert_eq!(net.finals(), [1]);
+}
+
+#[test]
+fn a_restarted_replica_replays_its_log_gets_a_new_run_and_takes_transactions_again() {
+    let mut net = Net::new();
+    let first = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(3, 1, first);
+    net.pass(Duration::from_millis(200));
+    let height = net.replicas[3].as_ref().expect("runs").final_height();
+    net.restart(3);
+    assert_eq!(net.replicas[3].as_ref().expect("runs").final_height(), height);
+    let second = net.pay(&[(net.coin(1), 1, 100)], 2);
+    net.submit(3, 2, second);
+    net.pass(Duration::from_millis(1_500));
+    assert_eq!(net.finals(), [1, 2]);
+    assert_eq!(net.replicas[0].as_ref().expect("runs").counters().resets, 1);
+    assert!(
+        net.replicas
+            .iter()
+            .flatten()
+            .all(|replica| replica.final_height() > Height(0))
+    );
+}
+
+#[test]
+fn a_replica_that_was_away_catches_up() {
+    let mut net = Net::new();
+    let away = net.replicas[2].take();
+    for round in 0..4 {
+        let payment = net.pay(&[(net.coin(round), round, 100)], 5);
+        net.submit(0, round as u32, payment);
+        net.pass(Duration::from_millis(300));
+    }
+    let ahead = net.heights();
+    net.replicas[2] = away;
+    net.pass(Duration::from_millis(1_500));
+    assert!(
+        net.heights()[2] >= ahead[0],
+        "{:?} after {ahead:?}",
+        net.heights()
+    );
+}

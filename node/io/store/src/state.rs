@@ -1,0 +1,318 @@
+//! The UTXO state, written behind into RocksDB: always the exact state after some final height (`ios` 20.6).
+//!
+//! There is no write-ahead log: the block log is one. All keys live in one column family and every height's changes
+//! travel in one batch together with the height itself, so what a crash leaves is a prefix of the batches.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rocksdb::{DB, Direction, FlushOptions, IteratorMode, LogLevel, MemtableFactory, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE;
+use types::codec::{Decode, DecodeError, Encode, Reader};
+use types::{Amount, Hash, Height, OutPoint, Owner};
+
+use crate::changes::{Output, StateChanges};
+use crate::directory;
+use crate::error::{OpenError, StateError};
+use crate::identity::{FORMAT_VERSION, Identity};
+
+/// Key of the format version, genesis and validator.
+const IDENTITY_KEY: [u8; 1] = [0];
+/// Key of the height, digest and fees.
+const HEAD_KEY: [u8; 1] = [1];
+/// First byte of the keys of outputs.
+const OUTPUT_PREFIX: u8 = 2;
+
+/// How the state is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct StateOptions {
+    /// Bytes of one write buffer; two may be held. A full one is written to disk in the background.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        Self { write_buffer_bytes: 32 << 20 }
+    }
+}
+
+/// Where the state stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotHead {
+    /// Final height.
+    pub height: Height,
+    /// Effects digest at that height.
+    pub digest: Hash,
+    /// Fees of all blocks up to that height.
+    pub fees_total: u128,
+}
+
+/// The whole state after a final height.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Final height.
+    pub height: Height,
+    /// Effects digest at that height.
+    pub digest: Hash,
+    /// Fees of all blocks up to that height.
+    pub fees_total: u128,
+    /// Unspent outputs, ascending by reference.
+    pub outputs: Vec<Output>,
+}
+
+/// State of one validator in one directory.
+#[derive(Debug)]
+pub struct StateStore {
+    db: DB,
+    path: PathBuf,
+    head: Option<SnapshotHead>,
+    flushed: Option<Height>,
+    /// Height whose flush runs in the background.
+    flushing: Option<Height>,
+    /// Lock on the directory, for the life of the store.
+    _held: File,
+}
+
+impl StateStore {
+    /// Opens or creates the state of a directory.
+    ///
+    /// # Errors
+    /// `InUse`, `Identity`, `Io`, `State`.
+    pub fn open(path: &Path, identity: Identity, options: StateOptions) -> Result<Self, OpenError> {
+        directory::create(path)?;
+        let held = directory::hold(path)?;
+        let database = |action| database(action, path);
+        let db = DB::open(&db_options(options), path).map_err(database("open"))?;
+        let mut store = Self { db, path: path.to_path_buf(), head: None, flushed: None, flushing: None, _held: held };
+        match store.db.get(IDENTITY_KEY).map_err(database("read"))? {
+            Some(bytes) => {
+                let (version, found) = decode_identity(&bytes)
+                    .map_err(|_| store.damaged("the record of its owner has another form"))?;
+                identity.check(path, version, found)?;
+            }
+            None => store.claim(&identity)?,
+        }
+        if let Some(bytes) = store.db.get(HEAD_KEY).map_err(database("read"))? {
+            let head = decode_head(&bytes).map_err(|_| store.damaged("the record of its height has another form"))?;
+            store.head = Some(head);
+            store.flushed = Some(head.height);
+        }
+        Ok(store)
+    }
+
+    /// Writes whose state this is; only into an empty database.
+    fn claim(&self, identity: &Identity) -> Result<(), StateError> {
+        if self.db.iterator(IteratorMode::Start).next().is_some() {
+            return Err(self.damaged("it holds outputs and no owner"));
+        }
+        let mut value = FORMAT_VERSION.to_bytes();
+        identity.genesis.encode(&mut value);
+        value.extend_from_slice(&identity.validator);
+        self.db.put_opt(IDENTITY_KEY, value, &without_wal()).map_err(database("write", &self.path))?;
+        self.db.flush().map_err(database("flush", &self.path))
+    }
+
+    /// Where the state stands; `None` while it is empty.
+    #[must_use]
+    pub const fn head(&self) -> Option<SnapshotHead> {
+        self.head
+    }
+
+    /// Height up to which the state survives the end of the process, as far as this process knows.
+    #[must_use]
+    pub const fn flushed(&self) -> Option<Height> {
+        self.flushed
+    }
+
+    /// Writes changes as one batch. They must lead above the height held.
+    ///
+    /// # Errors
+    /// `HeightOrder` (nothing is written) or `Database`.
+    pub fn write(&mut self, changes: &StateChanges) -> Result<(), StateError> {
+        if let Some(held) = self.head.filter(|held| changes.height <= held.height) {
+            return Err(StateError::HeightOrder { given: changes.height, held: held.height });
+        }
+        let mut batch = WriteBatch::with_capacity_bytes(90 * changes.created.len() + 40 * changes.spent.len() + 80);
+        for output in &changes.created {
+            batch.put(key_of(&output.outpoint), value_of(output));
+        }
+        for outpoint in &changes.spent {
+            // An output is created once and spent once, so both marks vanish where they meet.
+            batch.single_delete(key_of(outpoint));
+        }
+        let head =
+            SnapshotHead { height: changes.height, digest: changes.digest, fees_total: changes.fees_total };
+        batch.put(HEAD_KEY, encode_head(&head));
+        self.db.write_opt(&batch, &without_wal()).map_err(database("write", &self.path))?;
+        self.head = Some(head);
+        Ok(())
+    }
+
+    /// Makes everything written durable.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub fn flush(&mut self) -> Result<(), StateError> {
+        let Some(head) = self.head else { return Ok(()) };
+        if self.flushed != Some(head.height) {
+            self.db.flush().map_err(database("flush", &self.path))?;
+            self.flushed = Some(head.height);
+            self.flushing = None;
+        }
+        Ok(())
+    }
+
+    /// Begins to make everything written durable, without waiting; `flushed` rises once it is.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub fn begin_flush(&mut self) -> Result<(), StateError> {
+        self.settle()?;
+        let height = self.head.map(|head| head.height);
+        if self.flushing.is_none() && self.flushed != height {
+            let mut options = FlushOptions::default();
+            options.set_wait(false);
+            self.db.flush_opt(&options).map_err(database("flush", &self.path))?;
+            self.flushing = height;
+        }
+        Ok(())
+    }
+
+    /// Notes that a flush in the background has ended.
+    fn settle(&mut self) -> Result<(), StateError> {
+        if self.flushing.is_some() {
+            let waiting = self.db.property_int_value(NUM_IMMUTABLE_MEM_TABLE).map_err(database("read", &self.path))?;
+            if waiting == Some(0) {
+                self.flushed = self.flushing.take();
+            }
+        }
+        Ok(())
+    }
+
+    /// The whole state; `None` while it is empty. About 90 bytes of memory for each output.
+    ///
+    /// # Errors
+    /// `Database`, `Damaged`.
+    pub fn load(&self) -> Result<Option<Snapshot>, StateError> {
+        let Some(SnapshotHead { height, digest, fees_total }) = self.head else { return Ok(None) };
+        let mut outputs = Vec::new();
+        self.for_each(|output| outputs.push(output))?;
+        Ok(Some(Snapshot { height, digest, fees_total, outputs }))
+    }
+
+    /// Hands out every unspent output, ascending by reference.
+    ///
+    /// # Errors
+    /// `Database`, `Damaged`.
+    pub fn for_each(&self, mut take: impl FnMut(Output)) -> Result<(), StateError> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let start = [OUTPUT_PREFIX];
+        for entry in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), options) {
+            let (key, value) = entry.map_err(database("read", &self.path))?;
+            take(decode_output(&key, &value).map_err(|_| self.damaged("an output has another form"))?);
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, what: &'static str) -> StateError {
+        StateError::Damaged { path: self.path.clone(), what }
+    }
+}
+
+/// Appends are all that the running node does, so the write buffer is a plain vector: 0.5 us for each key instead of
+/// 2 (nothing reads it before it is sorted and written).
+fn db_options(options: StateOptions) -> Options {
+    let mut db = Options::default();
+    db.create_if_missing(true);
+    db.set_memtable_factory(MemtableFactory::Vector);
+    db.set_allow_concurrent_memtable_write(false);
+    db.set_write_buffer_size(options.write_buffer_bytes);
+    db.set_max_write_buffer_number(2);
+    db.set_max_background_jobs(2);
+    db.set_target_file_size_base(32 << 20);
+    db.set_max_bytes_for_level_base(256 << 20);
+    db.set_bytes_per_sync(1 << 20);
+    db.set_max_open_files(256);
+    db.set_keep_log_file_num(2);
+    db.set_log_level(LogLevel::Warn);
+    db.set_stats_dump_period_sec(0);
+    db
+}
+
+fn without_wal() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
+}
+
+fn database(action: &'static str, path: &Path) -> impl Fn(rocksdb::Error) -> StateError {
+    let path = path.to_path_buf();
+    move |source| StateError::Database { action, path: path.clone(), source }
+}
+
+fn decode_identity(bytes: &[u8]) -> Result<(u32, Identity), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let version = reader.u32()?;
+    let identity = Identity { genesis: Hash(reader.array()?), validator: reader.array()? };
+    reader.finish()?;
+    Ok((version, identity))
+}
+
+fn encode_head(head: &SnapshotHead) -> Vec<u8> {
+    let mut value = head.height.to_bytes();
+    head.digest.encode(&mut value);
+    value.extend_from_slice(&head.fees_total.to_le_bytes());
+    value
+}
+
+fn decode_head(bytes: &[u8]) -> Result<SnapshotHead, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let (height, digest) = (Height::decode(&mut reader)?, Hash::decode(&mut reader)?);
+    let fees_total = u128::from_le_bytes(reader.array()?);
+    reader.finish()?;
+    Ok(SnapshotHead { height, digest, fees_total })
+}
+
+/// Big-endian index: keys ascend as references do.
+fn key_of(outpoint: &OutPoint) -> [u8; 35] {
+    let mut key = [OUTPUT_PREFIX; 35];
+    let (txid, index) = key.split_at_mut(33);
+    if let Some((_, txid)) = txid.split_first_mut() {
+        txid.copy_from_slice(outpoint.txid.as_bytes());
+    }
+    index.copy_from_slice(&outpoint.index.to_be_bytes());
+    key
+}
+
+fn value_of(output: &Output) -> [u8; 48] {
+    let mut value = [0; 48];
+    let (owner, rest) = value.split_at_mut(32);
+    owner.copy_from_slice(output.owner.as_bytes());
+    let (amount, created) = rest.split_at_mut(8);
+    amount.copy_from_slice(&output.amount.0.to_le_bytes());
+    created.copy_from_slice(&output.created.0.to_le_bytes());
+    value
+}
+
+fn decode_output(key: &[u8], value: &[u8]) -> Result<Output, DecodeError> {
+    let mut key = Reader::new(key);
+    if key.u8()? != OUTPUT_PREFIX {
+        return Err(DecodeError::Value { what: "first byte of a key" });
+    }
+    let txid = types::TxId(key.array()?);
+    let outpoint = OutPoint { txid, index: u16::from_be_bytes(key.array()?) };
+    key.finish()?;
+    let mut value = Reader::new(value);
+    let output = Output {
+        outpoint,
+        owner: Owner(value.array()?),
+        amount: Amount(value.u64()?),
+        created: Height(value.u64()?),
+    };
+    value.finish()?;
+    Ok(output)
+}
+
+#[cfg(test)]
+mod tests;
