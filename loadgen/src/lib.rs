@@ -1,11 +1,14 @@
 //! Open-loop load generator: measures from the intended send time, balances its accounts, gives a verdict.
 
 pub mod accounting;
+pub mod arena;
 pub mod cli;
 pub mod config;
 pub mod hosts;
+pub mod import;
 pub mod latency;
 pub mod measure;
+pub mod ownership;
 pub mod recording;
 pub mod report;
 pub mod schedule;
@@ -13,3 +16,5 @@ pub mod slo;
 pub mod units;
 pub mod usage;
 pub mod verdict;
+pub mod wallet;
+pub mod workload;

@@ -38,7 +38,11 @@ pub(crate) struct BlockTree {
 
 impl BlockTree {
     pub(crate) const fn new(genesis: Hash) -> Self {
-        Self { committed: (Height(0), genesis), committed_timestamp: 0, held: BTreeMap::new() }
+        Self {
+            committed: (Height(0), genesis),
+            committed_timestamp: 0,
+            held: BTreeMap::new(),
+        }
     }
 
     pub(crate) const fn committed(&self) -> (Height, Hash) {
@@ -63,9 +67,19 @@ impl BlockTree {
         if block.header.height <= self.committed.0 || self.held.contains_key(&hash) {
             return false;
         }
-        self.held.insert(hash, Held { block, content: Content::Unknown });
+        self.held.insert(
+            hash,
+            Held {
+                block,
+                content: Content::Unknown,
+            },
+        );
         if self.held.len() > 4 * PROPOSALS_HELD_MAX {
-            let highest = self.held.iter().max_by_key(|(_, held)| held.block.header.height).map(|(hash, _)| *hash);
+            let highest = self
+                .held
+                .iter()
+                .max_by_key(|(_, held)| held.block.header.height)
+                .map(|(hash, _)| *hash);
             highest.and_then(|hash| self.held.remove(&hash));
         }
         true
@@ -77,7 +91,9 @@ impl BlockTree {
         let mut at = hash;
         while at != self.committed.1 {
             let held = self.held.get(&at).ok_or(Missing::Block(at))?;
-            if held.block.header.height <= self.committed.0.next() && held.block.header.prev != self.committed.1 {
+            if held.block.header.height <= self.committed.0.next()
+                && held.block.header.prev != self.committed.1
+            {
                 return Err(Missing::Fork);
             }
             chain.push(at);

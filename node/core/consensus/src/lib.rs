@@ -20,7 +20,7 @@ mod recovery;
 mod view_change;
 mod votes;
 
-pub use machine::{CheckVerdict, Output, Outgoing, Pbft, PbftConfig, Slot, Target};
+pub use machine::{CheckVerdict, Outgoing, Output, Pbft, PbftConfig, Slot, Target};
 pub use planted::PlantedBug;
 pub use view_change::choose_base;
 

@@ -229,7 +229,9 @@ impl Pbft {
     /// When `handle_timeout` is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Time {
-        self.timer.give_up.map_or(self.timer.resend, |give_up| give_up.min(self.timer.resend))
+        self.timer
+            .give_up
+            .map_or(self.timer.resend, |give_up| give_up.min(self.timer.resend))
     }
 
     /// Current view.
@@ -300,7 +302,11 @@ impl Pbft {
 
     pub(crate) fn quorum(&self) -> usize {
         let quorum = self.config.committee.quorum();
-        if self.is_planted(PlantedBug::QuorumOffByOne) { quorum - 1 } else { quorum }
+        if self.is_planted(PlantedBug::QuorumOffByOne) {
+            quorum - 1
+        } else {
+            quorum
+        }
     }
 
     pub(crate) fn is_planted(&self, bug: PlantedBug) -> bool {
@@ -338,32 +344,63 @@ impl Pbft {
     /// written so far, since some of it may not be durable yet.
     fn resend(&mut self) {
         let mut then = Vec::new();
-        let mut others = |message| then.push(Outgoing { to: Target::Others, message });
+        let mut others = |message| {
+            then.push(Outgoing {
+                to: Target::Others,
+                message,
+            })
+        };
         if !self.active {
             let change = self.view_changes.get(&self.config.me).cloned();
-            change.into_iter().for_each(|change| others(PeerMessage::ViewChange(Box::new(change))));
+            change
+                .into_iter()
+                .for_each(|change| others(PeerMessage::ViewChange(Box::new(change))));
         } else if self.is_leader() {
-            self.opening.clone().into_iter().for_each(|opening| others(PeerMessage::NewView(Box::new(opening))));
+            self.opening
+                .clone()
+                .into_iter()
+                .for_each(|opening| others(PeerMessage::NewView(Box::new(opening))));
             let in_view = |view: View| (view, Height(0))..(view.next(), Height(0));
-            let proposals = self.proposals.range(in_view(self.view)).map(|(_, propose)| propose.clone());
+            let proposals = self
+                .proposals
+                .range(in_view(self.view))
+                .map(|(_, propose)| propose.clone());
             proposals.map(PeerMessage::Propose).for_each(&mut others);
-            let certificates = self.prepare_certificates.range(in_view(self.view)).map(|(_, certified)| certified.clone());
-            certificates.chain(self.commit_certificate.clone()).map(PeerMessage::Certified).for_each(&mut others);
+            let certificates = self
+                .prepare_certificates
+                .range(in_view(self.view))
+                .map(|(_, certified)| certified.clone());
+            certificates
+                .chain(self.commit_certificate.clone())
+                .map(PeerMessage::Certified)
+                .for_each(&mut others);
         }
         let leader = Target::Member(self.config.committee.leader(self.view));
-        let votes = self.own_votes().into_iter().map(|subject| PeerMessage::Vote(self.sign_vote(subject)));
+        let votes = self
+            .own_votes()
+            .into_iter()
+            .map(|subject| PeerMessage::Vote(self.sign_vote(subject)));
         then.extend(votes.map(|message| Outgoing { to: leader, message }));
         if let Some(certified) = &self.commit_certificate
             && !(self.active && self.is_leader())
         {
-            then.push(Outgoing { to: leader, message: PeerMessage::Certified(certified.clone()) });
+            then.push(Outgoing {
+                to: leader,
+                message: PeerMessage::Certified(certified.clone()),
+            });
         }
         let missing: Vec<_> = self.fetching.iter().copied().collect();
         for hash in missing {
-            then.push(Outgoing { to: Target::Others, message: PeerMessage::Fetch(Fetch::Block { hash }) });
+            then.push(Outgoing {
+                to: Target::Others,
+                message: PeerMessage::Fetch(Fetch::Block { hash }),
+            });
         }
         then.push(self.ask_for_blocks());
-        self.outputs.push_back(Output::Persist { records: Vec::new(), then });
+        self.outputs.push_back(Output::Persist {
+            records: Vec::new(),
+            then,
+        });
     }
 
     /// Asks one voter, another at each height, for final blocks above the committed one.
@@ -372,8 +409,14 @@ impl Pbft {
         let size = self.config.committee.size();
         let step = 1 + height.0 as usize % size.saturating_sub(1).max(1);
         let to = MemberIndex(((usize::from(self.config.me.0) + step) % size) as u16);
-        let ask = Fetch::Committed { from: height.next(), count: FETCH_BLOCKS_MAX };
-        Outgoing { to: Target::Member(to), message: PeerMessage::Fetch(ask) }
+        let ask = Fetch::Committed {
+            from: height.next(),
+            count: FETCH_BLOCKS_MAX,
+        };
+        Outgoing {
+            to: Target::Member(to),
+            message: PeerMessage::Fetch(ask),
+        }
     }
 
     /// Subjects of the votes made in the current view above the committed height.
@@ -384,13 +427,27 @@ impl Pbft {
         let (committed, _) = self.committed();
         let of = |votes: &BTreeMap<(View, Height), Hash>, phase| -> Vec<Subject> {
             let open = votes.range((self.view, committed.next())..(self.view.next(), Height(0)));
-            open.map(|((view, height), hash)| Subject { phase, height: *height, view: *view, hash: *hash }).collect()
+            open.map(|((view, height), hash)| Subject {
+                phase,
+                height: *height,
+                view: *view,
+                hash: *hash,
+            })
+            .collect()
         };
-        [of(&self.prepared, Phase::Prepare), of(&self.committed_votes, Phase::Commit)].concat()
+        [
+            of(&self.prepared, Phase::Prepare),
+            of(&self.committed_votes, Phase::Commit),
+        ]
+        .concat()
     }
 
     pub(crate) fn sign_vote(&self, subject: Subject) -> Vote {
         let signature = crypto::cosign::sign_subject(&self.key, &self.config.context, &subject);
-        Vote { subject, member: self.config.me, signature }
+        Vote {
+            subject,
+            member: self.config.me,
+            signature,
+        }
     }
 }

@@ -26,7 +26,11 @@ impl Pbft {
         if in_flight > self.config.policy.window {
             return None;
         }
-        let parent = if below == self.base.0 { self.base.1 } else { self.proposal_hash(self.view, below)? };
+        let parent = if below == self.base.0 {
+            self.base.1
+        } else {
+            self.proposal_hash(self.view, below)?
+        };
         let parent_header = if parent == self.committed().1 {
             None
         } else {
@@ -38,7 +42,13 @@ impl Pbft {
         };
         // An uncommitted base is put to the vote again before anything is built on it.
         let base_waits = self.base.0 > committed && !self.proposals.contains_key(&(self.view, self.base.0));
-        (!base_waits).then_some(Slot { height, view: self.view, parent, parent_header, in_flight })
+        (!base_waits).then_some(Slot {
+            height,
+            view: self.view,
+            parent,
+            parent_header,
+            in_flight,
+        })
     }
 
     /// Timestamp that the next block must exceed when its parent is the committed block.
@@ -48,7 +58,9 @@ impl Pbft {
     }
 
     fn proposal_hash(&self, view: View, height: Height) -> Option<Hash> {
-        self.proposals.get(&(view, height)).map(|propose| final_header_hash(&propose.block.header))
+        self.proposals
+            .get(&(view, height))
+            .map(|propose| final_header_hash(&propose.block.header))
     }
 
     /// Proposes a block for the current `slot`; its content is the caller's and counts as checked.
@@ -57,7 +69,11 @@ impl Pbft {
     /// When the block does not fit the slot: a mistake of the caller.
     pub fn propose(&mut self, now: Time, block: Block) {
         let slot = self.slot().expect("a leader proposes into an open slot");
-        assert_eq!((slot.height, slot.parent), (block.header.height, block.header.prev), "the block fits the slot");
+        assert_eq!(
+            (slot.height, slot.parent),
+            (block.header.height, block.header.prev),
+            "the block fits the slot"
+        );
         let hash = final_header_hash(&block.header);
         self.blocks.insert(hash, block.clone());
         if let Some(held) = self.blocks.get_mut(&hash) {
@@ -71,10 +87,18 @@ impl Pbft {
     /// Signs, records and sends a proposal of the current view.
     pub(crate) fn publish(&mut self, block: Block) {
         let height = block.header.height;
-        let signature = crypto::cosign::sign_propose(&self.key, &self.config.context, self.view, &block.header);
-        let propose = Propose { view: self.view, block, signature };
+        let signature =
+            crypto::cosign::sign_propose(&self.key, &self.config.context, self.view, &block.header);
+        let propose = Propose {
+            view: self.view,
+            block,
+            signature,
+        };
         self.proposals.insert((self.view, height), propose.clone());
-        let then = vec![Outgoing { to: Target::Others, message: PeerMessage::Propose(propose.clone()) }];
+        let then = vec![Outgoing {
+            to: Target::Others,
+            message: PeerMessage::Propose(propose.clone()),
+        }];
         self.persist(vec![LogRecord::Proposal(propose)], then);
     }
 
@@ -86,9 +110,13 @@ impl Pbft {
             return;
         }
         let leader = self.config.committee.leader(view);
-        let known = |key| crypto::cosign::verify_propose(self.config.scheme, &self.config.context, key, &propose);
+        let known =
+            |key| crypto::cosign::verify_propose(self.config.scheme, &self.config.context, key, &propose);
         let signed = from == leader && self.config.committee.key(leader).is_some_and(known);
-        if !signed || !self.is_well_formed(&propose.block.header, view) || height.0 > committed.0 + 4 * self.config.policy.window {
+        if !signed
+            || !self.is_well_formed(&propose.block.header, view)
+            || height.0 > committed.0 + 4 * self.config.policy.window
+        {
             return self.refuse();
         }
         let hash = final_header_hash(&propose.block.header);
@@ -152,10 +180,15 @@ impl Pbft {
             return;
         }
         let view = self.view;
-        let heights: Vec<Height> =
-            self.proposals.range((view, Height(0))..(view.next(), Height(0))).map(|((_, height), _)| *height).collect();
+        let heights: Vec<Height> = self
+            .proposals
+            .range((view, Height(0))..(view.next(), Height(0)))
+            .map(|((_, height), _)| *height)
+            .collect();
         for height in heights {
-            let Some(hash) = self.proposal_hash(view, height) else { continue };
+            let Some(hash) = self.proposal_hash(view, height) else {
+                continue;
+            };
             if height <= self.committed().0 || !self.may_prepare(height, hash) {
                 continue;
             }
@@ -173,10 +206,15 @@ impl Pbft {
         if (height, hash) == self.base {
             return true;
         }
-        let Some(header) = self.blocks.get(&hash).map(|held| &held.block.header) else { return false };
+        let Some(header) = self.blocks.get(&hash).map(|held| &held.block.header) else {
+            return false;
+        };
         let (committed, committed_hash) = self.committed();
         if self.is_planted(PlantedBug::RevoteEveryHeight) && height < self.base.0 {
-            return self.blocks.chain_to(self.base.1).is_ok_and(|chain| chain.contains(&hash));
+            return self
+                .blocks
+                .chain_to(self.base.1)
+                .is_ok_and(|chain| chain.contains(&hash));
         }
         let below_base = height <= self.base.0;
         if self.is_planted(PlantedBug::VoteBelowBase) && below_base {
@@ -185,14 +223,22 @@ impl Pbft {
         let parent = header.prev;
         let below = (self.view, Height(height.0.saturating_sub(1)));
         let certified_here = |hash: Hash| {
-            self.commit_certificate.as_ref().is_some_and(|certified| certified.subject.view == self.view)
+            self.commit_certificate
+                .as_ref()
+                .is_some_and(|certified| certified.subject.view == self.view)
                 && committed_hash == hash
         };
         let parent_in_view = parent == self.base.1
             || self.prepared.get(&below) == Some(&parent)
-            || self.prepare_certificates.get(&below).is_some_and(|certified| certified.subject.hash == parent)
+            || self
+                .prepare_certificates
+                .get(&below)
+                .is_some_and(|certified| certified.subject.hash == parent)
             || certified_here(parent);
-        !below_base && header.view == self.view && height.0 <= committed.0 + self.config.policy.window && parent_in_view
+        !below_base
+            && header.view == self.view
+            && height.0 <= committed.0 + self.config.policy.window
+            && parent_in_view
     }
 
     /// Whether the block and all its uncommitted ancestors were checked; asks for the lowest that was not.
@@ -207,7 +253,9 @@ impl Pbft {
         };
         for hash in chain {
             let base = self.base.0;
-            let Some(held) = self.blocks.get_mut(&hash) else { return false };
+            let Some(held) = self.blocks.get_mut(&hash) else {
+                return false;
+            };
             match held.content {
                 Content::Valid => {}
                 Content::Asked | Content::Invalid => return false,
@@ -215,7 +263,11 @@ impl Pbft {
                     held.content = Content::Asked;
                     let certified = held.block.header.height <= base;
                     let block = Box::new(held.block.clone());
-                    self.outputs.push_back(Output::Check { hash, block, certified });
+                    self.outputs.push_back(Output::Check {
+                        hash,
+                        block,
+                        certified,
+                    });
                     return false;
                 }
             }
@@ -230,7 +282,12 @@ impl Pbft {
     }
 
     fn vote_prepare(&mut self, height: Height, hash: Hash) {
-        let subject = Subject { phase: Phase::Prepare, height, view: self.view, hash };
+        let subject = Subject {
+            phase: Phase::Prepare,
+            height,
+            view: self.view,
+            hash,
+        };
         self.prepared.insert((self.view, height), hash);
         let mut records = Vec::with_capacity(2);
         if let Some(propose) = self.proposals.get(&(self.view, height))
@@ -246,6 +303,12 @@ impl Pbft {
         let vote = self.sign_vote(subject);
         records.push(LogRecord::Vote(vote.clone()));
         let to = Target::Member(self.config.committee.leader(self.view));
-        self.persist(records, vec![Outgoing { to, message: PeerMessage::Vote(vote) }]);
+        self.persist(
+            records,
+            vec![Outgoing {
+                to,
+                message: PeerMessage::Vote(vote),
+            }],
+        );
     }
 }

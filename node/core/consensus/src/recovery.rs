@@ -18,16 +18,23 @@ impl Pbft {
             LogRecord::Proposal(propose) => {
                 let header = &propose.block.header;
                 if header.height > self.committed().0 {
-                    self.blocks.insert(final_header_hash(header), propose.block.clone());
-                    self.proposals.insert((propose.view, header.height), propose.clone());
+                    self.blocks
+                        .insert(final_header_hash(header), propose.block.clone());
+                    self.proposals
+                        .insert((propose.view, header.height), propose.clone());
                 }
             }
             LogRecord::Block(block) => {
-                self.blocks.insert(final_header_hash(&block.header), (**block).clone());
+                self.blocks
+                    .insert(final_header_hash(&block.header), (**block).clone());
             }
             LogRecord::Vote(vote) => {
                 let at = (vote.subject.view, vote.subject.height);
-                let votes = if vote.subject.phase == Phase::Prepare { &mut self.prepared } else { &mut self.committed_votes };
+                let votes = if vote.subject.phase == Phase::Prepare {
+                    &mut self.prepared
+                } else {
+                    &mut self.committed_votes
+                };
                 votes.insert(at, vote.subject.hash);
             }
             LogRecord::Tip(tip) => self.raise_tip(tip),
@@ -63,7 +70,11 @@ impl Pbft {
         self.forget_below(committed);
         let view = self.view;
         self.proposals.retain(|(at, _), _| *at >= view);
-        let in_view = self.proposals.range((view, Height(0))..).map(|((_, height), _)| *height).max();
+        let in_view = self
+            .proposals
+            .range((view, Height(0))..)
+            .map(|((_, height), _)| *height)
+            .max();
         self.proposed = in_view.unwrap_or(self.base.0).max(self.base.0);
         self.timer.resend = now;
         if self.active {

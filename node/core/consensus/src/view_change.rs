@@ -52,7 +52,10 @@ impl Pbft {
         self.timer.resend = now + self.timer.start;
         let change = self.own_view_change();
         self.view_changes.insert(self.config.me, change.clone());
-        let then = vec![Outgoing { to: Target::Others, message: PeerMessage::ViewChange(Box::new(change)) }];
+        let then = vec![Outgoing {
+            to: Target::Others,
+            message: PeerMessage::ViewChange(Box::new(change)),
+        }];
         self.persist(vec![LogRecord::Promise(view)], then);
         self.on_view_changes(now);
     }
@@ -64,7 +67,11 @@ impl Pbft {
                 hash: certified.subject.hash,
                 proof: Some(certified.clone()),
             },
-            None => Committed { height: Height(0), hash: self.config.context.genesis_hash, proof: None },
+            None => Committed {
+                height: Height(0),
+                hash: self.config.context.genesis_hash,
+                proof: None,
+            },
         };
         let mut change = ViewChange {
             new_view: self.view,
@@ -85,11 +92,20 @@ impl Pbft {
         if self.active && change.new_view <= self.view {
             // The sender missed this view's opening.
             if let Some(opening) = self.opening.clone() {
-                self.persist(Vec::new(), vec![Outgoing { to: Target::Member(from), message: PeerMessage::NewView(Box::new(opening)) }]);
+                self.persist(
+                    Vec::new(),
+                    vec![Outgoing {
+                        to: Target::Member(from),
+                        message: PeerMessage::NewView(Box::new(opening)),
+                    }],
+                );
             }
             return;
         }
-        let newer = self.view_changes.get(&from).is_none_or(|held| held.new_view < change.new_view);
+        let newer = self
+            .view_changes
+            .get(&from)
+            .is_none_or(|held| held.new_view < change.new_view);
         if !newer {
             return;
         }
@@ -103,7 +119,9 @@ impl Pbft {
     /// Signature and certificates right, all of views below the one asked for (`ios` 9.7).
     fn is_view_change(&self, change: &ViewChange) -> bool {
         let config = &self.config;
-        let Some(key) = config.committee.key(change.member) else { return false };
+        let Some(key) = config.committee.key(change.member) else {
+            return false;
+        };
         if !cosign::verify_view_change(config.scheme, &config.context, key, change) {
             return false;
         }
@@ -119,7 +137,9 @@ impl Pbft {
             }
         };
         let tip_right = change.tip.as_ref().is_none_or(|tip| {
-            tip.subject.phase == Phase::Prepare && tip.subject.view < change.new_view && self.is_certified(tip)
+            tip.subject.phase == Phase::Prepare
+                && tip.subject.view < change.new_view
+                && self.is_certified(tip)
         });
         committed_right && tip_right
     }
@@ -143,14 +163,24 @@ impl Pbft {
         if !self.is_leader() {
             return;
         }
-        let of_view = self.view_changes.values().filter(|change| change.new_view == self.view);
+        let of_view = self
+            .view_changes
+            .values()
+            .filter(|change| change.new_view == self.view);
         let view_changes: Vec<ViewChange> = of_view.take(self.quorum()).cloned().collect();
         if view_changes.len() < self.quorum() {
             return;
         }
-        let mut opening = NewView { view: self.view, view_changes, signature: Signature::default() };
+        let mut opening = NewView {
+            view: self.view,
+            view_changes,
+            signature: Signature::default(),
+        };
         opening.signature = cosign::sign_new_view(&self.key, &self.config.context, &opening);
-        let then = vec![Outgoing { to: Target::Others, message: PeerMessage::NewView(Box::new(opening.clone())) }];
+        let then = vec![Outgoing {
+            to: Target::Others,
+            message: PeerMessage::NewView(Box::new(opening.clone())),
+        }];
         self.persist(vec![LogRecord::NewView(Box::new(opening.clone()))], then);
         self.open(now, opening);
     }
@@ -171,18 +201,27 @@ impl Pbft {
 
     fn is_new_view(&self, opening: &NewView) -> bool {
         let config = &self.config;
-        let Some(key) = config.committee.key(config.committee.leader(opening.view)) else { return false };
+        let Some(key) = config.committee.key(config.committee.leader(opening.view)) else {
+            return false;
+        };
         let senders: BTreeSet<_> = opening.view_changes.iter().map(|change| change.member).collect();
         senders.len() == opening.view_changes.len()
             && senders.len() >= self.quorum()
             && cosign::verify_new_view(config.scheme, &config.context, key, opening)
-            && opening.view_changes.iter().all(|change| change.new_view == opening.view && self.is_view_change(change))
+            && opening
+                .view_changes
+                .iter()
+                .all(|change| change.new_view == opening.view && self.is_view_change(change))
     }
 
     /// Enters a view with its base.
     fn open(&mut self, now: Time, opening: NewView) {
         self.enter(&opening);
-        let commits: Vec<_> = opening.view_changes.iter().filter_map(|change| change.committed.proof.clone()).collect();
+        let commits: Vec<_> = opening
+            .view_changes
+            .iter()
+            .filter_map(|change| change.committed.proof.clone())
+            .collect();
         self.opening = Some(opening);
         self.outputs.push_back(Output::ViewEntered(self.view));
         self.on_progress(now);
@@ -203,8 +242,13 @@ impl Pbft {
         self.votes.clear();
         self.blocks.forget_checks();
         self.proposals.retain(|(view, _), _| *view >= opening.view);
-        self.prepare_certificates.retain(|(view, _), _| *view >= opening.view);
-        for tip in opening.view_changes.iter().filter_map(|change| change.tip.as_ref()) {
+        self.prepare_certificates
+            .retain(|(view, _), _| *view >= opening.view);
+        for tip in opening
+            .view_changes
+            .iter()
+            .filter_map(|change| change.tip.as_ref())
+        {
             self.raise_tip(tip);
         }
     }
@@ -218,11 +262,17 @@ impl Pbft {
         if self.proposals.contains_key(&(self.view, height)) {
             return;
         }
-        let Some(held) = self.blocks.get(&hash) else { return self.fetch(hash) };
+        let Some(held) = self.blocks.get(&hash) else {
+            return self.fetch(hash);
+        };
         let block = held.block.clone();
         if self.is_planted(PlantedBug::RevoteEveryHeight) {
             let below: Vec<_> = self.blocks.chain_to(hash).unwrap_or_default();
-            let ancestors: Vec<_> = below.iter().filter(|at| **at != hash).filter_map(|at| self.blocks.get(at)).collect();
+            let ancestors: Vec<_> = below
+                .iter()
+                .filter(|at| **at != hash)
+                .filter_map(|at| self.blocks.get(at))
+                .collect();
             let ancestors: Vec<_> = ancestors.into_iter().map(|held| held.block.clone()).collect();
             ancestors.into_iter().for_each(|block| self.publish(block));
         }

@@ -22,9 +22,18 @@ impl Pbft {
         let is_phase = matches!(subject.phase, Phase::Prepare | Phase::Commit);
         let in_window = subject.height.0 <= committed.0 + 4 * self.config.policy.window;
         // One vote per voter, phase and height counts: a second, different one cannot fill memory.
-        let first = Subject { hash: Hash([0; 32]), ..subject };
-        let last = Subject { hash: Hash([0xff; 32]), ..subject };
-        let voted = self.votes.range(first..=last).any(|(_, votes)| votes.contains_key(&vote.member));
+        let first = Subject {
+            hash: Hash([0; 32]),
+            ..subject
+        };
+        let last = Subject {
+            hash: Hash([0xff; 32]),
+            ..subject
+        };
+        let voted = self
+            .votes
+            .range(first..=last)
+            .any(|(_, votes)| votes.contains_key(&vote.member));
         if voted {
             return;
         }
@@ -38,10 +47,17 @@ impl Pbft {
         }
         let votes = self.votes.entry(subject).or_default();
         votes.insert(vote.member, vote.signature);
-        let signatures: Vec<_> = votes.iter().map(|(member, signature)| (*member, *signature)).collect();
+        let signatures: Vec<_> = votes
+            .iter()
+            .map(|(member, signature)| (*member, *signature))
+            .collect();
         if signatures.len() == self.quorum() {
             let committee = self.config.committee.size() as u16;
-            let certificate = Certificate { view: subject.view, committee, signatures };
+            let certificate = Certificate {
+                view: subject.view,
+                committee,
+                signatures,
+            };
             let certified = Certified { subject, certificate };
             self.send(Target::Others, PeerMessage::Certified(certified.clone()));
             self.on_certified(now, certified);
@@ -75,8 +91,15 @@ impl Pbft {
             return false;
         }
         let quorum = self.quorum();
-        cosign::verify_signatures(config.scheme, &config.context, &config.committee, quorum, &certified.subject, &certified.certificate)
-            .is_ok()
+        cosign::verify_signatures(
+            config.scheme,
+            &config.context,
+            &config.committee,
+            quorum,
+            &certified.subject,
+            &certified.certificate,
+        )
+        .is_ok()
     }
 
     fn on_certified(&mut self, now: Time, certified: Certified) {
@@ -97,7 +120,13 @@ impl Pbft {
         if subject.height > self.committed().0 && !self.committed_votes.contains_key(&at) {
             self.committed_votes.insert(at, subject.hash);
             let records = vec![LogRecord::Tip(certified)];
-            self.vote(records, Subject { phase: Phase::Commit, ..subject });
+            self.vote(
+                records,
+                Subject {
+                    phase: Phase::Commit,
+                    ..subject
+                },
+            );
         }
         self.progress(now);
     }
@@ -120,7 +149,11 @@ impl Pbft {
         if height <= committed {
             return;
         }
-        if self.commit_pending.as_ref().is_none_or(|pending| pending.subject.height < height) {
+        if self
+            .commit_pending
+            .as_ref()
+            .is_none_or(|pending| pending.subject.height < height)
+        {
             self.commit_pending = Some(certified);
         }
         self.try_commit(now);
@@ -128,7 +161,9 @@ impl Pbft {
 
     /// Commits up to the pending certificate when every block on the way is held.
     pub(crate) fn try_commit(&mut self, now: Time) {
-        let Some(pending) = self.commit_pending.clone() else { return };
+        let Some(pending) = self.commit_pending.clone() else {
+            return;
+        };
         if pending.subject.height <= self.committed().0 {
             self.commit_pending = None;
             return;
@@ -146,11 +181,16 @@ impl Pbft {
             }
         };
         self.commit_pending = None;
-        let headers: Vec<FinalHeader> =
-            chain.iter().filter_map(|hash| self.blocks.get(hash)).map(|held| held.block.header.clone()).collect();
+        let headers: Vec<FinalHeader> = chain
+            .iter()
+            .filter_map(|hash| self.blocks.get(hash))
+            .map(|held| held.block.header.clone())
+            .collect();
         let commits = chain.len() as u32;
         for (position, hash) in chain.into_iter().enumerate() {
-            let Some(block) = self.blocks.commit(hash) else { break };
+            let Some(block) = self.blocks.commit(hash) else {
+                break;
+            };
             let proof = CommitProof {
                 height: pending.subject.height,
                 hash: pending.subject.hash,
@@ -164,9 +204,16 @@ impl Pbft {
     }
 
     fn emit_committed(&mut self, hash: Hash, committed: CommittedBlock) {
-        self.persist(vec![LogRecord::Committed(Box::new(committed.clone()))], Vec::new());
+        self.persist(
+            vec![LogRecord::Committed(Box::new(committed.clone()))],
+            Vec::new(),
+        );
         let CommittedBlock { block, proof } = committed;
-        self.outputs.push_back(Output::Committed { hash, block: Box::new(block), proof: Box::new(proof) });
+        self.outputs.push_back(Output::Committed {
+            hash,
+            block: Box::new(block),
+            proof: Box::new(proof),
+        });
     }
 
     fn after_commit(&mut self, now: Time, commits: u32) {
@@ -186,7 +233,8 @@ impl Pbft {
         self.proposals.retain(|(_, height), _| *height > committed);
         self.prepared.retain(|(_, height), _| *height > committed);
         self.committed_votes.retain(|(_, height), _| *height > committed);
-        self.prepare_certificates.retain(|(_, height), _| *height > committed);
+        self.prepare_certificates
+            .retain(|(_, height), _| *height > committed);
         self.votes.retain(|subject, _| subject.height > committed);
         let blocks = &self.blocks;
         let (base, hash) = self.base;
@@ -207,7 +255,14 @@ impl Pbft {
             let config = &self.config;
             let links = header.height == height.next() && header.prev == hash;
             let proven = links
-                && cosign::verify_commit_proof(config.scheme, &config.context, &config.committee, header, &committed.proof).is_ok();
+                && cosign::verify_commit_proof(
+                    config.scheme,
+                    &config.context,
+                    &config.committee,
+                    header,
+                    &committed.proof,
+                )
+                .is_ok();
             if !proven {
                 self.refuse();
                 break;
@@ -239,6 +294,14 @@ impl Pbft {
 /// The certificate of a block that is certified itself.
 pub(crate) fn direct_certificate(proof: &CommitProof) -> Certified {
     let view = proof.certificate.view;
-    let subject = Subject { phase: Phase::Commit, height: proof.height, view, hash: proof.hash };
-    Certified { subject, certificate: proof.certificate.clone() }
+    let subject = Subject {
+        phase: Phase::Commit,
+        height: proof.height,
+        view,
+        hash: proof.hash,
+    };
+    Certified {
+        subject,
+        certificate: proof.certificate.clone(),
+    }
 }
