@@ -69,7 +69,7 @@ fn every_bad_value_is_one_line_that_names_its_flag() {
         ("--arrival", &["--tps", "1", "--arrival", "bursty"]),
         ("--overload", &["--tps", "1", "--overload", "panic"]),
         ("--max-in-flight", &["--tps", "1", "--max-in-flight", "0"]),
-        ("--seed", &["--tps", "1", "--seed", "-3"]),
+        ("--seed", &["--tps", "1", "--seed=-3"]),
         ("--shards", &["--tps", "1", "--shards", "3"]),
         ("--shards", &["--tps", "1", "--shards", "512"]),
         ("--shards", &["--tps", "1", "--shards", "0"]),

@@ -17,7 +17,9 @@ pub const COUNT_BYTES: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     /// Size differs from the header's, or is out of bounds.
-    #[error("body of {found} bytes, accepted are the header's {stated}, from {COUNT_BYTES} to {BATCH_BYTES_MAX}")]
+    #[error(
+        "body of {found} bytes, accepted are the header's {stated}, from {COUNT_BYTES} to {BATCH_BYTES_MAX}"
+    )]
     Bytes {
         /// Bytes of the body.
         found: usize,
@@ -67,10 +69,15 @@ pub enum BodyError {
 /// Names the first thing that is not canonical or not as the header says.
 pub fn decode(header: &AuthorHeader, bytes: Bytes) -> Result<Body, BodyError> {
     let (found, stated) = (bytes.len(), header.body_bytes);
-    let count = bytes.first_chunk::<COUNT_BYTES>().filter(|_| found <= BATCH_BYTES_MAX && found == stated as usize);
+    let count = bytes
+        .first_chunk::<COUNT_BYTES>()
+        .filter(|_| found <= BATCH_BYTES_MAX && found == stated as usize);
     let count = u32::from_le_bytes(*count.ok_or(BodyError::Bytes { found, stated })?);
     if count != header.tx_count || count as usize > BATCH_TXS_MAX {
-        return Err(BodyError::Count { found: count, stated: header.tx_count });
+        return Err(BodyError::Count {
+            found: count,
+            stated: header.tx_count,
+        });
     }
     let mut entries = Vec::with_capacity(count as usize);
     let mut leaves = Vec::with_capacity(count as usize);
@@ -100,14 +107,23 @@ fn entry(view: &TxView<'_>, offset: usize) -> (TxEntry, Hash) {
     let (all, body) = (view.bytes(), view.body());
     let txid = txid(body);
     let leaf = merkle::leaf_of(&[&txid.0, &all[body.len()..]]);
-    (TxEntry { txid, offset: offset as u32, len: all.len() as u16 }, leaf)
+    (
+        TxEntry {
+            txid,
+            offset: offset as u32,
+            len: all.len() as u16,
+        },
+        leaf,
+    )
 }
 
 /// By sorting: no hash map whose collisions a peer could choose.
 fn first_duplicate(entries: &[TxEntry]) -> Option<TxId> {
     let mut ids: Vec<&TxId> = entries.iter().map(|entry| &entry.txid).collect();
     ids.sort_unstable();
-    ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| *pair[0])
+    ids.windows(2)
+        .find(|pair| pair[0] == pair[1])
+        .map(|pair| *pair[0])
 }
 
 /// Leaf of a transaction under `tx_root`: `H_leaf(txid || signatures)` (`ios` 7.4).
@@ -135,7 +151,11 @@ pub fn build(txs: &[(TxId, Bytes)]) -> (Body, Hash) {
     let mut leaves = Vec::with_capacity(txs.len());
     for (txid, tx) in txs {
         let view = TxView::decode_checked_before(tx).expect("admission decoded the transaction");
-        entries.push(TxEntry { txid: *txid, offset: bytes.len() as u32, len: tx.len() as u16 });
+        entries.push(TxEntry {
+            txid: *txid,
+            offset: bytes.len() as u32,
+            len: tx.len() as u16,
+        });
         leaves.push(tx_leaf(txid, &view));
         bytes.extend_from_slice(tx);
     }
@@ -156,14 +176,20 @@ pub fn signature_jobs(body: &Body, genesis: &Hash) -> Vec<SignatureJob> {
 pub fn push_jobs(txid: &TxId, view: &TxView<'_>, genesis: &Hash, jobs: &mut Vec<SignatureJob>) {
     let message = sighash(genesis, txid);
     let signed = view.owners().zip(view.signatures());
-    jobs.extend(signed.map(|(owner, signature)| SignatureJob { key: owner.0, message, signature }));
+    jobs.extend(signed.map(|(owner, signature)| SignatureJob {
+        key: owner.0,
+        message,
+        signature,
+    }));
 }
 
 /// For each job of [`signature_jobs`], the position of its transaction in the body.
 #[must_use]
 pub fn job_positions(body: &Body) -> Vec<u32> {
     let positions = (0..).zip(body.txs());
-    positions.flat_map(|(position, (_, view))| std::iter::repeat_n(position, view.owner_count())).collect()
+    positions
+        .flat_map(|(position, (_, view))| std::iter::repeat_n(position, view.owner_count()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -63,7 +63,9 @@ pub enum CommitProofError {
         height: Height,
     },
     /// The chain ends at another block than the certified one.
-    #[error("the chain ends at height {found}, the certificate speaks of another block at height {certified}")]
+    #[error(
+        "the chain ends at height {found}, the certificate speaks of another block at height {certified}"
+    )]
     Target {
         /// Height at which the chain ends.
         found: Height,
@@ -112,7 +114,14 @@ pub fn verify_certificate(
     subject: &Subject,
     certificate: &Certificate,
 ) -> Result<(), CertificateError> {
-    verify_signatures(scheme, context, committee, committee.quorum(), subject, certificate)
+    verify_signatures(
+        scheme,
+        context,
+        committee,
+        committee.quorum(),
+        subject,
+        certificate,
+    )
 }
 
 /// [`verify_certificate`] with the least number of signers stated by the caller.
@@ -132,7 +141,10 @@ pub fn verify_signatures(
         return Err(CertificateError::Committee { found, expected });
     }
     if certificate.view != subject.view {
-        return Err(CertificateError::View { found: certificate.view, expected: subject.view });
+        return Err(CertificateError::View {
+            found: certificate.view,
+            expected: subject.view,
+        });
     }
     let found = certificate.signatures.len();
     if found < quorum {
@@ -143,8 +155,14 @@ pub fn verify_signatures(
     let mut before = None;
     for (member, signature) in &certificate.signatures {
         let key = committee.key(*member).filter(|_| before < Some(*member));
-        let Some(key) = key else { return Err(CertificateError::Signers { member: *member }) };
-        claims.push(Claim { key, message: &message, signature });
+        let Some(key) = key else {
+            return Err(CertificateError::Signers { member: *member });
+        };
+        claims.push(Claim {
+            key,
+            message: &message,
+            signature,
+        });
         before = Some(*member);
     }
     match first_bad(scheme, &claims).and_then(|position| certificate.signatures.get(position)) {
@@ -184,15 +202,31 @@ pub fn verify_commit_proof(
     for descendant in &proof.descendants {
         let follows = height.0.checked_add(1) == Some(descendant.height.0) && descendant.prev == hash;
         if !follows {
-            return Err(CommitProofError::Chain { height: descendant.height });
+            return Err(CommitProofError::Chain {
+                height: descendant.height,
+            });
         }
         (height, hash) = (descendant.height, final_header_hash(descendant));
     }
     if (height, hash) != (proof.height, proof.hash) {
-        return Err(CommitProofError::Target { found: height, certified: proof.height });
+        return Err(CommitProofError::Target {
+            found: height,
+            certified: proof.height,
+        });
     }
-    let subject = Subject { phase: Phase::Commit, height, view: proof.certificate.view, hash };
-    Ok(verify_certificate(scheme, context, committee, &subject, &proof.certificate)?)
+    let subject = Subject {
+        phase: Phase::Commit,
+        height,
+        view: proof.certificate.view,
+        hash,
+    };
+    Ok(verify_certificate(
+        scheme,
+        context,
+        committee,
+        &subject,
+        &proof.certificate,
+    )?)
 }
 
 /// Signs an author header: its hash, which covers shard, epoch and, through the chain, the genesis.
@@ -204,7 +238,12 @@ pub fn sign_author_header(key: &SecretKey, header: &AuthorHeader) -> Signature {
 /// Whether `key` signed an author header.
 #[must_use]
 pub fn verify_author_header(scheme: Scheme, key: &[u8; 32], signed: &SignedAuthorHeader) -> bool {
-    verify::verify(scheme, key, &author_header_hash(&signed.header).0, &signed.signature)
+    verify::verify(
+        scheme,
+        key,
+        &author_header_hash(&signed.header).0,
+        &signed.signature,
+    )
 }
 
 /// Signs a reset request; the field `signature` is not read. Unlike a header it names no chain of its own, hence
@@ -227,7 +266,12 @@ pub fn verify_reset_request(
 
 fn reset_digest(context: &SigningContext, request: &ResetRequest) -> Hash {
     let (epoch, shard) = (context.epoch.0.to_le_bytes(), context.shard.0.to_le_bytes());
-    let chain = [&context.genesis_hash.0[..], &epoch, &shard, &context.committee_hash.0];
+    let chain = [
+        &context.genesis_hash.0[..],
+        &epoch,
+        &shard,
+        &context.committee_hash.0,
+    ];
     let request = reset_hash(request);
     context::RESET.digest(&[chain[0], chain[1], chain[2], chain[3], &request.0])
 }
@@ -245,18 +289,18 @@ pub fn sign_propose(
 
 /// Whether `key` signed a proposal. What the header's roots cover is for the caller to compare.
 #[must_use]
-pub fn verify_propose(
-    scheme: Scheme,
-    context: &SigningContext,
-    key: &[u8; 32],
-    propose: &Propose,
-) -> bool {
+pub fn verify_propose(scheme: Scheme, context: &SigningContext, key: &[u8; 32], propose: &Propose) -> bool {
     let subject = propose_subject(propose.view, &propose.block.header);
     verify_subject(scheme, context, key, &subject, &propose.signature)
 }
 
 fn propose_subject(view: View, header: &FinalHeader) -> Subject {
-    Subject { phase: Phase::Propose, height: header.height, view, hash: final_header_hash(header) }
+    Subject {
+        phase: Phase::Propose,
+        height: header.height,
+        view,
+        hash: final_header_hash(header),
+    }
 }
 
 /// Signs a view change; the field `signature` is not read.
@@ -273,7 +317,13 @@ pub fn verify_view_change(
     key: &[u8; 32],
     change: &ViewChange,
 ) -> bool {
-    verify_subject(scheme, context, key, &view_change_subject(change), &change.signature)
+    verify_subject(
+        scheme,
+        context,
+        key,
+        &view_change_subject(change),
+        &change.signature,
+    )
 }
 
 fn view_change_subject(change: &ViewChange) -> Subject {
@@ -293,17 +343,23 @@ pub fn sign_new_view(key: &SecretKey, context: &SigningContext, opening: &NewVie
 
 /// Whether `key` signed the opening of a view. The view changes inside are for the caller to verify.
 #[must_use]
-pub fn verify_new_view(
-    scheme: Scheme,
-    context: &SigningContext,
-    key: &[u8; 32],
-    opening: &NewView,
-) -> bool {
-    verify_subject(scheme, context, key, &new_view_subject(opening), &opening.signature)
+pub fn verify_new_view(scheme: Scheme, context: &SigningContext, key: &[u8; 32], opening: &NewView) -> bool {
+    verify_subject(
+        scheme,
+        context,
+        key,
+        &new_view_subject(opening),
+        &opening.signature,
+    )
 }
 
 fn new_view_subject(opening: &NewView) -> Subject {
-    Subject { phase: Phase::NewView, height: Height(0), view: opening.view, hash: new_view_hash(opening) }
+    Subject {
+        phase: Phase::NewView,
+        height: Height(0),
+        view: opening.view,
+        hash: new_view_hash(opening),
+    }
 }
 
 fn signed_bytes(context: &SigningContext, subject: &Subject) -> Vec<u8> {

@@ -24,7 +24,11 @@ impl Claim<'_> {
     /// `k = SHA-512(R || A || message)` over the bytes as they came, not over canonical ones.
     fn challenge(&self) -> Scalar {
         let (r, _) = halves(self.signature);
-        let digest = Sha512::new().chain_update(r).chain_update(self.key).chain_update(self.message).finalize();
+        let digest = Sha512::new()
+            .chain_update(r)
+            .chain_update(self.key)
+            .chain_update(self.message)
+            .finalize();
         Scalar::from_bytes_mod_order_wide(&digest.into())
     }
 }
@@ -90,10 +94,14 @@ impl Equation {
     fn decode(&mut self, claims: &[Claim<'_>], bad: &mut Vec<u32>) {
         self.order.clear();
         self.order.extend(0..claims.len() as u32);
-        self.order.sort_unstable_by_key(|position| claims[*position as usize].key);
+        self.order
+            .sort_unstable_by_key(|position| claims[*position as usize].key);
         self.keys.clear();
         self.terms.clear();
-        for group in self.order.chunk_by(|left, right| claims[*left as usize].key == claims[*right as usize].key) {
+        for group in self
+            .order
+            .chunk_by(|left, right| claims[*left as usize].key == claims[*right as usize].key)
+        {
             let Some(key) = CompressedEdwardsY(*claims[group[0] as usize].key).decompress() else {
                 bad.extend_from_slice(group);
                 continue;
@@ -116,11 +124,14 @@ impl Equation {
         self.transcript.clear();
         for claim in claims {
             self.transcript.extend_from_slice(claim.key);
-            self.transcript.extend_from_slice(&(claim.message.len() as u64).to_le_bytes());
+            self.transcript
+                .extend_from_slice(&(claim.message.len() as u64).to_le_bytes());
             self.transcript.extend_from_slice(claim.message);
             self.transcript.extend_from_slice(&claim.signature.0);
         }
-        blake3::Hasher::new_keyed(seed).update(&self.transcript).finalize_xof()
+        blake3::Hasher::new_keyed(seed)
+            .update(&self.transcript)
+            .finalize_xof()
     }
 
     /// `[8](sum z R + sum (z k) A - (sum z s) B) = 0` with one term for each distinct key.
@@ -147,7 +158,9 @@ impl Equation {
             start = *end;
         }
         self.scalars[0] = base;
-        EdwardsPoint::vartime_multiscalar_mul(&self.scalars, &self.points).mul_by_cofactor().is_identity()
+        EdwardsPoint::vartime_multiscalar_mul(&self.scalars, &self.points)
+            .mul_by_cofactor()
+            .is_identity()
     }
 
     /// One by one over what is decompressed already: not by halves, so that a batch full of bad signatures costs
@@ -156,7 +169,11 @@ impl Equation {
         let mut start = 0;
         for (key, end) in &self.keys {
             let terms = self.terms[start..*end].iter();
-            bad.extend(terms.filter(|term| !is_valid(key, term)).map(|term| term.position));
+            bad.extend(
+                terms
+                    .filter(|term| !is_valid(key, term))
+                    .map(|term| term.position),
+            );
             start = *end;
         }
     }
@@ -167,7 +184,12 @@ fn decode_term(position: u32, claim: &Claim<'_>) -> Option<Term> {
     let (r, s) = halves(claim.signature);
     let s = Option::<Scalar>::from(Scalar::from_canonical_bytes(s))?;
     let r = CompressedEdwardsY(r).decompress()?;
-    Some(Term { position, r, s, k: claim.challenge() })
+    Some(Term {
+        position,
+        r,
+        s,
+        k: claim.challenge(),
+    })
 }
 
 /// `[8](sB - kA - R) = 0`.
@@ -178,8 +200,12 @@ fn is_valid(key: &EdwardsPoint, term: &Term) -> bool {
 
 /// The rule for a single claim.
 pub(crate) fn verify_one(claim: &Claim<'_>) -> bool {
-    let Some(term) = decode_term(0, claim) else { return false };
-    CompressedEdwardsY(*claim.key).decompress().is_some_and(|key| is_valid(&key, &term))
+    let Some(term) = decode_term(0, claim) else {
+        return false;
+    };
+    CompressedEdwardsY(*claim.key)
+        .decompress()
+        .is_some_and(|key| is_valid(&key, &term))
 }
 
 fn halves(signature: &Signature) -> ([u8; 32], [u8; 32]) {

@@ -61,7 +61,10 @@ pub fn allocations_hash(allocations: &[Allocation]) -> Hash {
 #[must_use]
 pub fn allocation_outpoint(name: &str, index: u64) -> OutPoint {
     let hash = context::TX.digest(&[b"genesis", name.as_bytes(), &index.to_le_bytes()]);
-    OutPoint { txid: TxId(hash.0), index: 0 }
+    OutPoint {
+        txid: TxId(hash.0),
+        index: 0,
+    }
 }
 
 /// Hash of a committee: `H_committee(epoch || shard || (id u16, key 32, role u8)*)`; every role is 0, a voter

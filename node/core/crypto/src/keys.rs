@@ -74,7 +74,11 @@ impl SecretKey {
     #[must_use]
     pub fn public(&self) -> [u8; 32] {
         match &self.0 {
-            Inner::Ed25519(pair) => pair.public_key().as_ref().try_into().expect("a public key has 32 bytes"),
+            Inner::Ed25519(pair) => pair
+                .public_key()
+                .as_ref()
+                .try_into()
+                .expect("a public key has 32 bytes"),
             Inner::Simulated(public) => *public,
         }
     }
@@ -86,9 +90,12 @@ impl SecretKey {
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> Signature {
         match &self.0 {
-            Inner::Ed25519(pair) => {
-                Signature(pair.sign(message).as_ref().try_into().expect("a signature has 64 bytes"))
-            }
+            Inner::Ed25519(pair) => Signature(
+                pair.sign(message)
+                    .as_ref()
+                    .try_into()
+                    .expect("a signature has 64 bytes"),
+            ),
             Inner::Simulated(public) => simulated_signature(public, message),
         }
     }
@@ -103,14 +110,19 @@ impl fmt::Debug for SecretKey {
 /// The one valid simulated signature of a key over a message.
 pub(crate) fn simulated_signature(public: &[u8; 32], message: &[u8]) -> Signature {
     let mut bytes = [0; 64];
-    blake3::Hasher::new_keyed(public).update(message).finalize_xof().fill(&mut bytes);
+    blake3::Hasher::new_keyed(public)
+        .update(message)
+        .finalize_xof()
+        .fill(&mut bytes);
     Signature(bytes)
 }
 
 /// Seed of a workload account's key: a load generator and a genesis with the same seed agree on all owners.
 #[must_use]
 pub fn account_seed(seed: u64, index: u64) -> [u8; 32] {
-    context::ACCOUNT.digest(&[&seed.to_le_bytes(), &index.to_le_bytes()]).0
+    context::ACCOUNT
+        .digest(&[&seed.to_le_bytes(), &index.to_le_bytes()])
+        .0
 }
 
 #[cfg(test)]
@@ -120,7 +132,8 @@ mod tests {
     #[test]
     fn a_key_signs_as_the_standard_says() {
         // RFC 8032, 7.1, test 1.
-        let seed = hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").expect("hex");
+        let seed =
+            hex::decode("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").expect("hex");
         let key = SecretKey::from_seed(seed.try_into().expect("32 bytes"));
         assert_eq!(
             hex::encode(key.public()),
@@ -144,7 +157,10 @@ mod tests {
 
     #[test]
     fn account_seeds_are_pinned_and_differ() {
-        assert_eq!(hex::encode(account_seed(1, 2)), "6177add735c7b8d77e2bf79e65e4366f8de4749f172bbedf6604d5986855e8d7");
+        assert_eq!(
+            hex::encode(account_seed(1, 2)),
+            "6177add735c7b8d77e2bf79e65e4366f8de4749f172bbedf6604d5986855e8d7"
+        );
         assert_ne!(account_seed(1, 2), account_seed(2, 1));
     }
 }

@@ -9,7 +9,10 @@ use types::codec::Encode;
 use crate::context;
 
 /// Root of no leaves: a count of zero over a top of zeros.
-pub const EMPTY: Hash = Hash([135, 53, 141, 49, 182, 149, 222, 15, 18, 119, 29, 25, 185, 101, 47, 133, 205, 149, 125, 78, 153, 186, 168, 54, 114, 11, 18, 101, 26, 40, 29, 228]);
+pub const EMPTY: Hash = Hash([
+    135, 53, 141, 49, 182, 149, 222, 15, 18, 119, 29, 25, 185, 101, 47, 133, 205, 149, 125, 78, 153, 186,
+    168, 54, 114, 11, 18, 101, 26, 40, 29, 228,
+]);
 
 /// `H_leaf(bytes)`.
 #[must_use]
@@ -33,7 +36,11 @@ fn seal(count: usize, top: &Hash) -> Hash {
 /// The level above: pairs are hashed, an odd last one is promoted.
 fn parents(level: &[Hash]) -> Vec<Hash> {
     let (pairs, odd) = level.as_chunks::<2>();
-    pairs.iter().map(|[left, right]| node(left, right)).chain(odd.iter().copied()).collect()
+    pairs
+        .iter()
+        .map(|[left, right]| node(left, right))
+        .chain(odd.iter().copied())
+        .collect()
 }
 
 /// Root over leaf hashes; [`EMPTY`] for none.
@@ -75,7 +82,11 @@ pub fn paths(leaves: &[Hash], indices: &[usize]) -> Vec<MerklePath> {
         .map(|index| MerklePath {
             index: index as u32,
             count: leaves.len() as u32,
-            siblings: levels.iter().enumerate().filter_map(|(depth, level)| level.get((index >> depth) ^ 1).copied()).collect(),
+            siblings: levels
+                .iter()
+                .enumerate()
+                .filter_map(|(depth, level)| level.get((index >> depth) ^ 1).copied())
+                .collect(),
         })
         .collect()
 }
@@ -93,8 +104,14 @@ pub fn verify(root: &Hash, leaf: &Hash, path: &MerklePath) -> bool {
     while width > 1 {
         // The last of an odd level has no sibling and is promoted.
         if at ^ 1 < width {
-            let Some(sibling) = siblings.next() else { return false };
-            top = if at & 1 == 0 { node(&top, sibling) } else { node(sibling, &top) };
+            let Some(sibling) = siblings.next() else {
+                return false;
+            };
+            top = if at & 1 == 0 {
+                node(&top, sibling)
+            } else {
+                node(sibling, &top)
+            };
         }
         at /= 2;
         width = width.div_ceil(2);
@@ -123,7 +140,12 @@ pub fn excluded_leaf(bitmap: &[u8]) -> Hash {
 /// `excluded_root` of a final header: leaf `i` is the bitmap of reference `i`.
 #[must_use]
 pub fn excluded_root(bitmaps: &[Vec<u8>]) -> Hash {
-    root(&bitmaps.iter().map(|bitmap| excluded_leaf(bitmap)).collect::<Vec<_>>())
+    root(
+        &bitmaps
+            .iter()
+            .map(|bitmap| excluded_leaf(bitmap))
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// Leaf of a record: `H_leaf` of its encoding, signature included.

@@ -51,7 +51,10 @@ pub fn epoch_config(genesis: &Genesis) -> EpochConfig {
 }
 
 fn committee(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Committee {
-    let members: Vec<_> = ids.iter().map(|id| (ValidatorId(*id), genesis.validators[usize::from(*id)])).collect();
+    let members: Vec<_> = ids
+        .iter()
+        .map(|id| (ValidatorId(*id), genesis.validators[usize::from(*id)]))
+        .collect();
     let seed = context::PERM.digest(&[&genesis.randomness.0, b"lead", &shard.0.to_le_bytes()]);
     let leaders = Xof::new(&seed).permutation(members.len() as u16);
     Committee {

@@ -18,7 +18,11 @@ pub struct SignatureJob {
 
 impl SignatureJob {
     const fn claim(&self) -> Claim<'_> {
-        Claim { key: &self.key, message: &self.message, signature: &self.signature }
+        Claim {
+            key: &self.key,
+            message: &self.message,
+            signature: &self.signature,
+        }
     }
 }
 
@@ -51,7 +55,10 @@ pub struct BatchVerifier {
 impl std::fmt::Debug for BatchVerifier {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The seed stays out: with it, coefficients could be foreseen.
-        formatter.debug_struct("BatchVerifier").field("scheme", &self.scheme).finish_non_exhaustive()
+        formatter
+            .debug_struct("BatchVerifier")
+            .field("scheme", &self.scheme)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,7 +66,11 @@ impl BatchVerifier {
     /// A verifier whose coefficients follow from `seed` and the batch; the seed should be known to no one else.
     #[must_use]
     pub fn new(seed: [u8; 32], scheme: Scheme) -> Self {
-        Self { seed, scheme, equation: Equation::default() }
+        Self {
+            seed,
+            scheme,
+            equation: Equation::default(),
+        }
     }
 
     /// Checks all jobs. The verdict on each job does not depend on the others, nor on the seed.
@@ -78,9 +89,17 @@ impl BatchVerifier {
                 }
             }
             Scheme::Simulated => {
-                let is_bad = |job: &SignatureJob| !verify(self.scheme, &job.key, &job.message, &job.signature);
-                let bad = (0..).zip(jobs).filter(|(_, job)| is_bad(job)).map(|(position, _)| position);
-                Verdict { bad: bad.collect(), checks: jobs.len() as u64, fallback_checks: 0 }
+                let is_bad =
+                    |job: &SignatureJob| !verify(self.scheme, &job.key, &job.message, &job.signature);
+                let bad = (0..)
+                    .zip(jobs)
+                    .filter(|(_, job)| is_bad(job))
+                    .map(|(position, _)| position);
+                Verdict {
+                    bad: bad.collect(),
+                    checks: jobs.len() as u64,
+                    fallback_checks: 0,
+                }
             }
         }
     }
@@ -89,7 +108,11 @@ impl BatchVerifier {
 /// Whether `key` signed `message`: Ed25519 under the rule of `ios` 1.5.
 #[must_use]
 pub fn verify_one(key: &[u8; 32], message: &[u8], signature: &Signature) -> bool {
-    equation::verify_one(&Claim { key, message, signature })
+    equation::verify_one(&Claim {
+        key,
+        message,
+        signature,
+    })
 }
 
 /// Whether `key` signed `message` under a scheme.
@@ -119,9 +142,15 @@ const SERIAL: &str = "curve25519-dalek 5 serial";
 /// Names the curve implementation in use. The library chooses at run time among those compiled in, and what is
 /// compiled in hangs on `--cfg curve25519_dalek_backend`, which an environment variable can drop unnoticed.
 #[must_use]
-#[expect(unexpected_cfgs, reason = "a cfg of curve25519-dalek, set for the whole build")]
+#[expect(
+    unexpected_cfgs,
+    reason = "a cfg of curve25519-dalek, set for the whole build"
+)]
 pub fn backend() -> BackendReport {
-    let forced_serial = cfg!(any(curve25519_dalek_backend = "serial", curve25519_dalek_backend = "fiat"));
+    let forced_serial = cfg!(any(
+        curve25519_dalek_backend = "serial",
+        curve25519_dalek_backend = "fiat"
+    ));
     let forced_avx2 = cfg!(curve25519_dalek_backend = "simd");
     let has_ifma = cfg!(curve25519_dalek_backend = "avx512")
         || cfg!(all(target_feature = "avx512ifma", target_feature = "avx512vl"));
@@ -132,7 +161,11 @@ pub fn backend() -> BackendReport {
         (_, true) => best(false, avx2_here),
         _ => best(avx512_here && has_ifma, avx2_here),
     };
-    BackendReport { name: compiled, best_here, slower: compiled != best_here }
+    BackendReport {
+        name: compiled,
+        best_here,
+        slower: compiled != best_here,
+    }
 }
 
 const fn best(avx512: bool, avx2: bool) -> &'static str {

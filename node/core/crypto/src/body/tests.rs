@@ -14,13 +14,24 @@ const GENESIS: Hash = Hash([7; 32]);
 
 /// A transaction with one input for each owner.
 fn transaction(number: u8, owners: u8) -> (TxId, Bytes) {
-    let mut keys: Vec<_> = (0..owners).map(|owner| SecretKey::from_seed([number.wrapping_add(owner); 32])).collect();
+    let mut keys: Vec<_> = (0..owners)
+        .map(|owner| SecretKey::from_seed([number.wrapping_add(owner); 32]))
+        .collect();
     keys.sort_unstable_by_key(SecretKey::public);
-    let input = |owner| Input { outpoint: OutPoint { txid: TxId([number; 32]), index: owner }, owner: owner as u8 };
+    let input = |owner| Input {
+        outpoint: OutPoint {
+            txid: TxId([number; 32]),
+            index: owner,
+        },
+        owner: owner as u8,
+    };
     let draft = TxDraft {
         owners: keys.iter().map(|key| Owner(key.public())).collect(),
         inputs: (0..u16::from(owners)).map(input).collect(),
-        outputs: vec![Output { owner: Owner([1; 32]), amount: Amount(5) }],
+        outputs: vec![Output {
+            owner: Owner([1; 32]),
+            amount: Amount(5),
+        }],
         memo: vec![number; usize::from(number) % 5],
         ..TxDraft::default()
     };
@@ -28,7 +39,8 @@ fn transaction(number: u8, owners: u8) -> (TxId, Bytes) {
     draft.encode_body(&mut bytes);
     let txid = hash::txid(&bytes);
     let sighash = hash::sighash(&GENESIS, &txid);
-    keys.iter().for_each(|key| bytes.extend_from_slice(&key.sign(&sighash).0));
+    keys.iter()
+        .for_each(|key| bytes.extend_from_slice(&key.sign(&sighash).0));
     (txid, bytes.into())
 }
 
@@ -63,7 +75,10 @@ fn what_was_built_is_read_back() {
         let decoded = decode(&header, built.bytes().clone()).expect("own body");
         assert_eq!(decoded, built);
         assert_eq!(decoded.bytes().as_ptr(), built.bytes().as_ptr(), "not copied");
-        let found: Vec<_> = decoded.txs().map(|(txid, view)| (txid, Bytes::copy_from_slice(view.bytes()))).collect();
+        let found: Vec<_> = decoded
+            .txs()
+            .map(|(txid, view)| (txid, Bytes::copy_from_slice(view.bytes())))
+            .collect();
         assert_eq!(found, txs);
         assert_eq!(merkle::root(&tx_leaves(&decoded)), root);
     }
@@ -101,28 +116,65 @@ fn a_body_that_is_not_the_headers_is_refused() {
     let (built, root) = build(&three());
     let bytes = built.bytes();
     let good = header(bytes, 3, root);
-    let refused = |header: &AuthorHeader, bytes: &Bytes| decode(header, bytes.clone()).expect_err("not this header's");
+    let refused =
+        |header: &AuthorHeader, bytes: &Bytes| decode(header, bytes.clone()).expect_err("not this header's");
 
     let stated = bytes.len() as u32 + 1;
-    let error = refused(&AuthorHeader { body_bytes: stated, ..good.clone() }, bytes);
-    assert_eq!(error, BodyError::Bytes { found: bytes.len(), stated });
-    let error = refused(&AuthorHeader { tx_count: 2, ..good.clone() }, bytes);
+    let error = refused(
+        &AuthorHeader {
+            body_bytes: stated,
+            ..good.clone()
+        },
+        bytes,
+    );
+    assert_eq!(
+        error,
+        BodyError::Bytes {
+            found: bytes.len(),
+            stated
+        }
+    );
+    let error = refused(
+        &AuthorHeader {
+            tx_count: 2,
+            ..good.clone()
+        },
+        bytes,
+    );
     assert_eq!(error, BodyError::Count { found: 3, stated: 2 });
     let stated = Hash([0; 32]);
-    let error = refused(&AuthorHeader { tx_root: stated, ..good.clone() }, bytes);
+    let error = refused(
+        &AuthorHeader {
+            tx_root: stated,
+            ..good.clone()
+        },
+        bytes,
+    );
     assert_eq!(error, BodyError::Root { found: root, stated });
     for len in 0..4 {
         let short = bytes.slice(..len);
-        assert_eq!(refused(&header(&short, 3, root), &short), BodyError::Bytes { found: len, stated: len as u32 });
+        assert_eq!(
+            refused(&header(&short, 3, root), &short),
+            BodyError::Bytes {
+                found: len,
+                stated: len as u32
+            }
+        );
     }
     // One transaction less than the count says: the next one is cut off.
     let cut = bytes.slice(..built.entries()[2].offset as usize);
     assert_eq!(
         refused(&header(&cut, 3, root), &cut),
-        BodyError::Transaction { position: 2, reject: Reject::Encoding }
+        BodyError::Transaction {
+            position: 2,
+            reject: Reject::Encoding
+        }
     );
     let long: Bytes = [bytes, &b"xyz"[..]].concat().into();
-    assert_eq!(refused(&header(&long, 3, root), &long), BodyError::Trailing { extra: 3 });
+    assert_eq!(
+        refused(&header(&long, 3, root), &long),
+        BodyError::Trailing { extra: 3 }
+    );
 }
 
 #[test]
@@ -155,11 +207,23 @@ fn bodies_beyond_the_limits_are_refused_before_they_are_read() {
     let count = BATCH_TXS_MAX as u32 + 1;
     let bytes = Bytes::copy_from_slice(&count.to_le_bytes());
     let error = decode(&header(&bytes, count, merkle::EMPTY), bytes);
-    assert_eq!(error, Err(BodyError::Count { found: count, stated: count }));
+    assert_eq!(
+        error,
+        Err(BodyError::Count {
+            found: count,
+            stated: count
+        })
+    );
     let bytes = Bytes::from(vec![0; BATCH_BYTES_MAX + 1]);
     let stated = BATCH_BYTES_MAX as u32 + 1;
     let error = decode(&header(&bytes, 0, merkle::EMPTY), bytes);
-    assert_eq!(error, Err(BodyError::Bytes { found: BATCH_BYTES_MAX + 1, stated }));
+    assert_eq!(
+        error,
+        Err(BodyError::Bytes {
+            found: BATCH_BYTES_MAX + 1,
+            stated
+        })
+    );
 }
 
 proptest::proptest! {

@@ -9,7 +9,11 @@ use super::Xof;
 fn change() -> ViewChange {
     ViewChange {
         new_view: View(3),
-        committed: Committed { height: Height(0), hash: Hash([1; 32]), proof: None },
+        committed: Committed {
+            height: Height(0),
+            hash: Hash([1; 32]),
+            proof: None,
+        },
         tip: None,
         member: MemberIndex(2),
         signature: Signature::default(),
@@ -24,16 +28,31 @@ fn hashes_are_pinned() {
     let members = [(ValidatorId(1), [1; 32]), (ValidatorId(5), [2; 32])];
     let mut partitions = [[0; 32]; 64];
     partitions[63] = [6; 32];
-    let allocations = [Allocation { owner: Owner([3; 32]), amount: Amount(9) }; 2];
-    let request = ResetRequest { group: 0x8001, run: 2, boot_nonce: 3, signature: Signature([9; 64]) };
-    let opening = NewView { view: View(3), view_changes: vec![change()], signature: Signature([9; 64]) };
+    let allocations = [Allocation {
+        owner: Owner([3; 32]),
+        amount: Amount(9),
+    }; 2];
+    let request = ResetRequest {
+        group: 0x8001,
+        run: 2,
+        boot_nonce: 3,
+        signature: Signature([9; 64]),
+    };
+    let opening = NewView {
+        view: View(3),
+        view_changes: vec![change()],
+        signature: Signature([9; 64]),
+    };
     let found = [
         ("txid", Hash(txid.0)),
         ("sighash", Hash(super::sighash(&Hash([8; 32]), &txid))),
         ("author header", super::author_header_hash(&author)),
         ("final header", super::final_header_hash(&header)),
         ("committee", super::committee_hash(Epoch(0), ShardId(1), &members)),
-        ("effects", super::effects_digest(&Hash([4; 32]), Height(5), &partitions)),
+        (
+            "effects",
+            super::effects_digest(&Hash([4; 32]), Height(5), &partitions),
+        ),
         ("allocations", super::allocations_hash(&allocations)),
         ("outpoint", Hash(super::allocation_outpoint("net", 7).txid.0)),
         ("view change", super::view_change_hash(&change())),
@@ -41,7 +60,10 @@ fn hashes_are_pinned() {
         ("reset", super::reset_hash(&request)),
     ];
     let pinned = PINNED.map(|(name, hash)| (name.to_owned(), hash.to_owned()));
-    assert_eq!(found.map(|(name, hash)| (name.to_owned(), hash.to_string())), pinned);
+    assert_eq!(
+        found.map(|(name, hash)| (name.to_owned(), hash.to_string())),
+        pinned
+    );
 }
 
 #[test]
@@ -68,27 +90,60 @@ fn inputs_are_laid_out_as_the_rules_say() {
 
 #[test]
 fn allocations_hash_the_same_in_pieces() {
-    let allocation = |index: u32| Allocation { owner: Owner([index as u8; 32]), amount: Amount(index.into()) };
+    let allocation = |index: u32| Allocation {
+        owner: Owner([index as u8; 32]),
+        amount: Amount(index.into()),
+    };
     for count in [0, 1, 1599, 1600, 1601, 5000] {
         let allocations: Vec<_> = (0..count).map(allocation).collect();
         let mut bytes = Vec::new();
         types::codec::encode_items(&allocations, &mut bytes);
-        assert_eq!(super::allocations_hash(&allocations).0, *blake3::hash(&bytes).as_bytes(), "{count}");
+        assert_eq!(
+            super::allocations_hash(&allocations).0,
+            *blake3::hash(&bytes).as_bytes(),
+            "{count}"
+        );
     }
 }
 
 #[test]
 fn the_signature_and_nothing_else_stays_out_of_a_signed_hash() {
-    let signed = ViewChange { signature: Signature([1; 64]), ..change() };
-    assert_eq!(super::view_change_hash(&signed), super::view_change_hash(&change()));
-    let other = ViewChange { member: MemberIndex(3), ..change() };
-    assert_ne!(super::view_change_hash(&other), super::view_change_hash(&change()));
-    let opening = |inner: ViewChange, signature| NewView { view: View(3), view_changes: vec![inner], signature };
+    let signed = ViewChange {
+        signature: Signature([1; 64]),
+        ..change()
+    };
+    assert_eq!(
+        super::view_change_hash(&signed),
+        super::view_change_hash(&change())
+    );
+    let other = ViewChange {
+        member: MemberIndex(3),
+        ..change()
+    };
+    assert_ne!(
+        super::view_change_hash(&other),
+        super::view_change_hash(&change())
+    );
+    let opening = |inner: ViewChange, signature| NewView {
+        view: View(3),
+        view_changes: vec![inner],
+        signature,
+    };
     let first = super::new_view_hash(&opening(change(), Signature([1; 64])));
-    assert_eq!(first, super::new_view_hash(&opening(change(), Signature([2; 64]))));
+    assert_eq!(
+        first,
+        super::new_view_hash(&opening(change(), Signature([2; 64])))
+    );
     // The signatures of the view changes inside are part of what the leader signs.
     assert_ne!(first, super::new_view_hash(&opening(signed, Signature([1; 64]))));
-    assert_eq!(change().to_bytes().len() - 64, change().to_bytes().iter().rposition(|byte| *byte == 2).map_or(0, |at| at + 2));
+    assert_eq!(
+        change().to_bytes().len() - 64,
+        change()
+            .to_bytes()
+            .iter()
+            .rposition(|byte| *byte == 2)
+            .map_or(0, |at| at + 2)
+    );
 }
 
 #[test]
@@ -99,7 +154,10 @@ fn draws_reject_the_top_and_are_uniform() {
         counts[xof.uniform(6) as usize] += 1;
     }
     // Five degrees of freedom: 20.5 is exceeded once in a thousand seeds; this seed is fixed.
-    let chi_square: f64 = counts.iter().map(|count| (f64::from(*count) - 10_000.0).powi(2) / 10_000.0).sum();
+    let chi_square: f64 = counts
+        .iter()
+        .map(|count| (f64::from(*count) - 10_000.0).powi(2) / 10_000.0)
+        .sum();
     assert!(chi_square < 20.5, "{counts:?}: {chi_square}");
 
     // Just above half of the range, nearly every second number is refused; the accepted ones are taken as drawn.

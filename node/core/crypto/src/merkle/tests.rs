@@ -3,7 +3,10 @@ use types::block::{BlockRef, BlockSeq, ResetRequest};
 use types::client::MerklePath;
 use types::{Signature, codec::Encode};
 
-use super::{EMPTY, excluded_root, leaf, node, path, paths, record_leaf, records_root, ref_leaf, refs_root, root, verify};
+use super::{
+    EMPTY, excluded_root, leaf, node, path, paths, record_leaf, records_root, ref_leaf, refs_root, root,
+    verify,
+};
 
 fn leaves(count: u32) -> Vec<Hash> {
     (0..count).map(|index| leaf(&index.to_le_bytes())).collect()
@@ -58,19 +61,45 @@ fn refuses_changes(root: &Hash, leaf: &Hash, path: &MerklePath) {
     for position in 0..path.siblings.len() {
         let mut wrong = path.clone();
         wrong.siblings[position].0[position % 32] ^= 1;
-        assert!(!verify(root, leaf, &wrong), "wrong sibling {position} of {path:?}");
+        assert!(
+            !verify(root, leaf, &wrong),
+            "wrong sibling {position} of {path:?}"
+        );
         let mut short = path.clone();
         short.siblings.remove(position);
-        assert!(!verify(root, leaf, &short), "sibling {position} missing of {path:?}");
+        assert!(
+            !verify(root, leaf, &short),
+            "sibling {position} missing of {path:?}"
+        );
     }
     let mut long = path.clone();
     long.siblings.push(*root);
     assert!(!verify(root, leaf, &long), "a sibling too many in {path:?}");
     for other in (0..path.count + 2).filter(|other| *other != path.index) {
-        assert!(!verify(root, leaf, &MerklePath { index: other, ..path.clone() }), "as {other} in {path:?}");
+        assert!(
+            !verify(
+                root,
+                leaf,
+                &MerklePath {
+                    index: other,
+                    ..path.clone()
+                }
+            ),
+            "as {other} in {path:?}"
+        );
     }
     for other in [0, path.count - 1, path.count + 1, path.count * 2, u32::MAX] {
-        assert!(!verify(root, leaf, &MerklePath { count: other, ..path.clone() }), "count {other} in {path:?}");
+        assert!(
+            !verify(
+                root,
+                leaf,
+                &MerklePath {
+                    count: other,
+                    ..path.clone()
+                }
+            ),
+            "count {other} in {path:?}"
+        );
     }
     assert!(!verify(root, &Hash([0; 32]), path));
     assert!(!verify(&Hash([0; 32]), leaf, path));
@@ -78,7 +107,11 @@ fn refuses_changes(root: &Hash, leaf: &Hash, path: &MerklePath) {
 
 #[test]
 fn nothing_is_in_the_empty_tree() {
-    let path = MerklePath { index: 0, count: 0, siblings: Vec::new() };
+    let path = MerklePath {
+        index: 0,
+        count: 0,
+        siblings: Vec::new(),
+    };
     assert!(!verify(&EMPTY, &Hash([0; 32]), &path));
 }
 
@@ -93,19 +126,44 @@ fn an_inner_node_is_no_leaf() {
 #[test]
 fn several_paths_are_those_of_each() {
     let leaves = leaves(13);
-    let expected: Vec<_> = [12, 0, 7].iter().filter_map(|index| path(&leaves, *index)).collect();
+    let expected: Vec<_> = [12, 0, 7]
+        .iter()
+        .filter_map(|index| path(&leaves, *index))
+        .collect();
     assert_eq!(paths(&leaves, &[12, 0, 13, 7]), expected);
     assert_eq!(paths(&[], &[0]), []);
 }
 
 #[test]
 fn lists_of_a_block_hash_their_encodings() {
-    let reference = BlockRef { group: 0x8000, seq: BlockSeq(4), hash: Hash([2; 32]), tx_count: 3 };
+    let reference = BlockRef {
+        group: 0x8000,
+        seq: BlockSeq(4),
+        hash: Hash([2; 32]),
+        tx_count: 3,
+    };
     assert_eq!(ref_leaf(&reference), leaf(&reference.to_bytes()));
-    assert_eq!(refs_root(&[reference.clone(), reference.clone()]), root(&[ref_leaf(&reference); 2]));
-    let record = ResetRequest { group: 1, run: 2, boot_nonce: 3, signature: Signature([4; 64]) };
-    assert_eq!(records_root(std::slice::from_ref(&record)), root(&[record_leaf(&record)]));
+    assert_eq!(
+        refs_root(&[reference.clone(), reference.clone()]),
+        root(&[ref_leaf(&reference); 2])
+    );
+    let record = ResetRequest {
+        group: 1,
+        run: 2,
+        boot_nonce: 3,
+        signature: Signature([4; 64]),
+    };
+    assert_eq!(
+        records_root(std::slice::from_ref(&record)),
+        root(&[record_leaf(&record)])
+    );
     assert_eq!(record_leaf(&record), leaf(&record.to_bytes()));
-    assert_eq!(excluded_root(&[vec![], vec![1, 2]]), root(&[leaf(&[]), leaf(&[1, 2])]));
-    assert_eq!((refs_root(&[]), excluded_root(&[]), records_root(&[])), (EMPTY, EMPTY, EMPTY));
+    assert_eq!(
+        excluded_root(&[vec![], vec![1, 2]]),
+        root(&[leaf(&[]), leaf(&[1, 2])])
+    );
+    assert_eq!(
+        (refs_root(&[]), excluded_root(&[]), records_root(&[])),
+        (EMPTY, EMPTY, EMPTY)
+    );
 }

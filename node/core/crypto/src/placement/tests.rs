@@ -20,7 +20,11 @@ fn genesis(validators: u16, shards: u16) -> Genesis {
         shards,
         randomness: Hash([3; 32]),
         validators: (0..validators).map(key).collect(),
-        funding: FundingRule { seed: 1, accounts: 0, amount: Amount(0) },
+        funding: FundingRule {
+            seed: 1,
+            accounts: 0,
+            amount: Amount(0),
+        },
         allocations: 0,
         allocations_hash: Hash([4; 32]),
     }
@@ -52,7 +56,10 @@ fn owners_spread_evenly_over_shards_and_members() {
         counts[usize::from(shard.0 * members + member.0)] += 1;
     }
     let expected = OWNERS as f64 / counts.len() as f64;
-    let chi_square: f64 = counts.iter().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
+    let chi_square: f64 = counts
+        .iter()
+        .map(|count| (f64::from(*count) - expected).powi(2) / expected)
+        .sum();
     // 27 degrees of freedom, p = 0.001.
     assert!(chi_square < 55.5, "{chi_square}: {counts:?}");
 }
@@ -60,13 +67,25 @@ fn owners_spread_evenly_over_shards_and_members() {
 #[test]
 fn a_member_hangs_on_owner_randomness_and_shard() {
     let draw = |owner: u8, randomness: u8, shard| {
-        (0..16).map(|at| member_of(&Owner([owner + at; 32]), &Hash([randomness; 32]), ShardId(shard), 16)).collect::<Vec<_>>()
+        (0..16)
+            .map(|at| {
+                member_of(
+                    &Owner([owner + at; 32]),
+                    &Hash([randomness; 32]),
+                    ShardId(shard),
+                    16,
+                )
+            })
+            .collect::<Vec<_>>()
     };
     assert_eq!(draw(0, 1, 0), draw(0, 1, 0));
     assert_ne!(draw(0, 1, 0), draw(16, 1, 0));
     assert_ne!(draw(0, 1, 0), draw(0, 2, 0));
     assert_ne!(draw(0, 1, 0), draw(0, 1, 1));
-    assert_eq!(member_of(&Owner([1; 32]), &Hash([1; 32]), ShardId(0), 1), MemberIndex(0));
+    assert_eq!(
+        member_of(&Owner([1; 32]), &Hash([1; 32]), ShardId(0), 1),
+        MemberIndex(0)
+    );
     assert_eq!(draw(0, 1, 0).map_members(), MEMBERS);
 }
 
@@ -92,14 +111,23 @@ fn every_validator_serves_exactly_one_shard() {
         for (shard, committee) in (0..).zip(&config.committees) {
             assert_eq!(committee.shard, ShardId(shard));
             assert_eq!(committee.size(), usize::from(validators / shards));
-            assert!(committee.members.windows(2).all(|pair| pair[0].0 < pair[1].0), "ascending by id");
+            assert!(
+                committee.members.windows(2).all(|pair| pair[0].0 < pair[1].0),
+                "ascending by id"
+            );
             for (id, key) in &committee.members {
                 assert_eq!(*key, genesis.validators[usize::from(id.0)]);
                 assert!(seen.insert(*id), "{id:?} serves twice");
             }
             let leaders: BTreeSet<_> = committee.leaders.iter().collect();
-            assert_eq!((leaders.len(), committee.leaders.len()), (committee.size(), committee.size()));
-            assert_eq!(committee.hash, committee_hash(config.epoch, committee.shard, &committee.members));
+            assert_eq!(
+                (leaders.len(), committee.leaders.len()),
+                (committee.size(), committee.size())
+            );
+            assert_eq!(
+                committee.hash,
+                committee_hash(config.epoch, committee.shard, &committee.members)
+            );
         }
         assert_eq!(seen.len(), usize::from(validators));
     }
@@ -110,7 +138,11 @@ fn committees_and_leaders_are_pinned() {
     let config = epoch_config(&genesis(8, 2));
     let found = config.committees.iter().map(|committee| {
         let ids: Vec<u16> = committee.members.iter().map(|(ValidatorId(id), _)| *id).collect();
-        (ids, committee.leaders.clone().map_members(), committee.hash.to_string())
+        (
+            ids,
+            committee.leaders.clone().map_members(),
+            committee.hash.to_string(),
+        )
     });
     let pinned = COMMITTEES.map(|(ids, leaders, hash)| (ids.to_vec(), leaders.to_vec(), hash.to_owned()));
     assert_eq!(found.collect::<Vec<_>>(), pinned);
