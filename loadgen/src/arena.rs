@@ -178,7 +178,9 @@ pub enum ArenaError {
         shards: u16,
     },
     /// Too few keys for the owners of a trace.
-    #[error("the trace has {owners} owners, {accounts} accounts were derived: accepted is one account per owner")]
+    #[error(
+        "the trace has {owners} owners, {accounts} accounts were derived: accepted is one account per owner"
+    )]
     TraceAccounts {
         /// Owners of the trace.
         owners: u32,
@@ -236,7 +238,10 @@ pub fn plan(workload: &Workload, count: u64, host: Host) -> Result<ArenaPlan, Ar
         Workload::Replay(trace) => {
             let inputs: usize = trace.transactions.iter().map(|tx| tx.inputs.len()).sum();
             let outputs: usize = trace.transactions.iter().map(|tx| tx.outputs.len()).sum();
-            ((22 * trace.transactions.len() + 131 * inputs + 40 * outputs) as f64, inputs as f64)
+            (
+                (22 * trace.transactions.len() + 131 * inputs + 40 * outputs) as f64,
+                inputs as f64,
+            )
         }
     };
     let bytes_estimate = bytes as u64 + count * OVERHEAD_BYTES;
@@ -321,7 +326,11 @@ pub fn build(
         inputs_mean: graph.inputs as f64 / count,
         outputs_mean: graph.outputs as f64 / count,
         owners_mean: graph.signatures as f64 / count,
-        dependent: graph.entries.iter().filter(|entry| entry.parent.is_some()).count() as u64,
+        dependent: graph
+            .entries
+            .iter()
+            .filter(|entry| entry.parent.is_some())
+            .count() as u64,
     };
     Ok(Arena {
         bytes: graph.bytes,

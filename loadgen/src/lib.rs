@@ -2,13 +2,17 @@
 
 pub mod accounting;
 pub mod arena;
+pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod genesis_file;
 pub mod hosts;
 pub mod import;
 pub mod latency;
 pub mod measure;
+pub mod notes;
 pub mod ownership;
+pub mod pacer;
 pub mod recording;
 pub mod report;
 pub mod schedule;
@@ -17,4 +21,5 @@ pub mod units;
 pub mod usage;
 pub mod verdict;
 pub mod wallet;
+pub mod worker;
 pub mod workload;

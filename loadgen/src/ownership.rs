@@ -63,7 +63,10 @@ impl Accounts {
                 .collect();
             parts
                 .into_iter()
-                .flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .flat_map(|part| {
+                    part.join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
                 .collect()
         });
         let (keys, owners): (Vec<_>, Vec<_>) = accounts.into_iter().unzip();
@@ -129,9 +132,7 @@ impl Accounts {
     /// Accounts of a shard, ascending; empty for a shard that does not exist.
     #[must_use]
     pub fn of_shard(&self, shard: ShardId) -> &[u32] {
-        self.by_shard
-            .get(usize::from(shard.0))
-            .map_or(&[], Vec::as_slice)
+        self.by_shard.get(usize::from(shard.0)).map_or(&[], Vec::as_slice)
     }
 
     /// Number of shards that the accounts are sorted into.

@@ -29,7 +29,9 @@ pub struct Wallet {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WalletError {
     /// The allocations are not those of the genesis.
-    #[error("the allocations file does not belong to this genesis: its hash is {found}, the genesis names {named}")]
+    #[error(
+        "the allocations file does not belong to this genesis: its hash is {found}, the genesis names {named}"
+    )]
     Allocations {
         /// Hash of the file's allocations.
         found: types::Hash,
@@ -153,10 +155,13 @@ mod tests {
     fn another_seed_is_refused_with_both_named() {
         let sample = Sample::new(1, 5);
         let others = Accounts::derive(77, 5, 1, 1, &|_, _| {});
-        let error = Wallet::from_genesis(&sample.genesis, &sample.allocations, &others)
-            .expect_err("unfunded");
+        let error =
+            Wallet::from_genesis(&sample.genesis, &sample.allocations, &others).expect_err("unfunded");
         let message = error.to_string();
-        assert!(message.contains("seed 77") && message.contains("seed 1 with 5"), "{message}");
+        assert!(
+            message.contains("seed 77") && message.contains("seed 1 with 5"),
+            "{message}"
+        );
         let error = Wallet::resume(&sample.genesis, &sample.accounts, []).expect_err("all spent");
         assert!(matches!(error, WalletError::Unfunded { .. }));
     }

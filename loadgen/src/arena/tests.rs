@@ -45,11 +45,17 @@ fn check(sample: &Sample, arena: &super::Arena) -> Vec<Vec<OutPoint>> {
             assert_eq!(shard_of(&owner, sample.genesis.shards), entry.shard);
             sum += amount;
         }
-        let latest = tx.inputs().filter_map(|input| creators.get(&input.outpoint)).max();
+        let latest = tx
+            .inputs()
+            .filter_map(|input| creators.get(&input.outpoint))
+            .max();
         assert_eq!(entry.parent, latest.copied());
         for (index, output) in (0_u16..).zip(tx.outputs()) {
             assert_eq!(shard_of(&output.owner, sample.genesis.shards), entry.shard);
-            let outpoint = OutPoint { txid: entry.txid, index };
+            let outpoint = OutPoint {
+                txid: entry.txid,
+                index,
+            };
             live.insert(outpoint, (output.owner, output.amount.0));
             creators.insert(outpoint, position);
             sum -= output.amount.0;
@@ -58,7 +64,10 @@ fn check(sample: &Sample, arena: &super::Arena) -> Vec<Vec<OutPoint>> {
         fees += tx.fee().0;
         spends.push(tx.inputs().map(|input| input.outpoint).collect());
     }
-    assert_eq!(live.values().map(|(_, amount)| amount).sum::<u64>() + fees, supply);
+    assert_eq!(
+        live.values().map(|(_, amount)| amount).sum::<u64>() + fees,
+        supply
+    );
     spends
 }
 
@@ -93,10 +102,21 @@ fn transfers_keep_value_stay_in_their_shard_and_load_shards_evenly() {
         .expect("built");
     check(&sample, &arena);
     for shard in 0..4 {
-        let count = arena.entries.iter().filter(|entry| entry.shard.0 == shard).count();
+        let count = arena
+            .entries
+            .iter()
+            .filter(|entry| entry.shard.0 == shard)
+            .count();
         assert_eq!(count, 1000);
     }
-    assert_eq!((arena.mix.inputs_mean, arena.mix.outputs_mean, arena.mix.owners_mean), (1.0, 2.0, 1.0));
+    assert_eq!(
+        (
+            arena.mix.inputs_mean,
+            arena.mix.outputs_mean,
+            arena.mix.owners_mean
+        ),
+        (1.0, 2.0, 1.0)
+    );
     // At 100 per second every coin has settled before it is taken again: nobody but the owner's member is asked.
     for (position, entry) in (0..).zip(&arena.entries) {
         let tx = TxView::decode(arena.tx(position)).expect("canonical");
@@ -144,7 +164,10 @@ fn ranges_several_inputs_and_fixed_amounts() {
             paid.insert(tx.outputs().next().expect("a payment").amount.0);
         }
     }
-    assert!(paid.contains(&50) && paid.iter().all(|amount| *amount <= 50), "{paid:?}");
+    assert!(
+        paid.contains(&50) && paid.iter().all(|amount| *amount <= 50),
+        "{paid:?}"
+    );
 }
 
 #[test]
@@ -178,19 +201,60 @@ fn a_drained_wallet_takes_fewer_inputs_and_keeps_its_value() {
 #[test]
 fn shapes_that_cannot_be_met_are_refused_by_flag() {
     let accounts = Accounts::derive(1, 40, 2, 1, &|_, _| {});
-    let first = accounts.owner(accounts.of_shard(ShardId(0))[0]).expect("an account");
-    let allocation = Allocation { owner: first, amount: Amount(9) };
+    let first = accounts
+        .owner(accounts.of_shard(ShardId(0))[0])
+        .expect("an account");
+    let allocation = Allocation {
+        owner: first,
+        amount: Amount(9),
+    };
     let poor = Sample::with(2, accounts, vec![allocation], true);
     let workload = shape(Span::exactly(1), Span::exactly(2));
-    let error = poor.build(&workload, &times(5, 10), 1).expect_err("shard 1 holds nothing");
-    assert_eq!(error, ArenaError::OutOfCoins { shard: ShardId(1), position: 1 });
+    let error = poor
+        .build(&workload, &times(5, 10), 1)
+        .expect_err("shard 1 holds nothing");
+    assert_eq!(
+        error,
+        ArenaError::OutOfCoins {
+            shard: ShardId(1),
+            position: 1
+        }
+    );
     for (shape, flag) in [
-        (TransferShape { inputs: Span::exactly(0), ..TransferShape::default() }, "--inputs"),
-        (TransferShape { outputs: Span { min: 1, max: 65 }, ..TransferShape::default() }, "--outputs"),
-        (TransferShape { amount: Some(Amount(0)), ..TransferShape::default() }, "--amount"),
-        (TransferShape { chain_depth: 0, ..TransferShape::default() }, "--chain-depth"),
         (
-            TransferShape { chain_depth: 2, outputs: Span { min: 1, max: 2 }, ..TransferShape::default() },
+            TransferShape {
+                inputs: Span::exactly(0),
+                ..TransferShape::default()
+            },
+            "--inputs",
+        ),
+        (
+            TransferShape {
+                outputs: Span { min: 1, max: 65 },
+                ..TransferShape::default()
+            },
+            "--outputs",
+        ),
+        (
+            TransferShape {
+                amount: Some(Amount(0)),
+                ..TransferShape::default()
+            },
+            "--amount",
+        ),
+        (
+            TransferShape {
+                chain_depth: 0,
+                ..TransferShape::default()
+            },
+            "--chain-depth",
+        ),
+        (
+            TransferShape {
+                chain_depth: 2,
+                outputs: Span { min: 1, max: 2 },
+                ..TransferShape::default()
+            },
             "--chain-depth",
         ),
     ] {
@@ -198,31 +262,53 @@ fn shapes_that_cannot_be_met_are_refused_by_flag() {
         assert!(error.to_string().contains(flag), "{error}");
     }
     let few = Sample::new(8, 9);
-    let error = few.build(&workload, &times(5, 10), 1).expect_err("an empty shard");
+    let error = few
+        .build(&workload, &times(5, 10), 1)
+        .expect_err("an empty shard");
     assert!(matches!(error, ArenaError::Accounts { .. }));
-    let error = Sample::new(1, 8).build(&workload, &[5, 4], 1).expect_err("falling times");
+    let error = Sample::new(1, 8)
+        .build(&workload, &[5, 4], 1)
+        .expect_err("falling times");
     assert_eq!(error, ArenaError::Schedule { position: 0 });
 }
 
 #[test]
 fn plans_that_do_not_fit_name_the_way_out() {
     let workload = shape(Span::exactly(1), Span::exactly(2));
-    let host = Host { memory_bytes: 8 << 30, threads: 2 };
+    let host = Host {
+        memory_bytes: 8 << 30,
+        threads: 2,
+    };
     let fits = plan(&workload, 100_000, host).expect("fits");
     assert_eq!(fits.count, 100_000);
     assert!(fits.bytes_estimate > 100_000 * 233);
     let error = plan(&workload, 10_000_000, host).expect_err("4 GB of 2");
     assert!(matches!(error, ArenaError::Memory { .. }));
-    assert!(error.to_string().contains("--duration") && error.to_string().contains("prepare"), "{error}");
-    let host = Host { memory_bytes: u64::MAX, threads: 1 };
+    assert!(
+        error.to_string().contains("--duration") && error.to_string().contains("prepare"),
+        "{error}"
+    );
+    let host = Host {
+        memory_bytes: u64::MAX,
+        threads: 1,
+    };
     let error = plan(&workload, u64::from(u32::MAX) - 1, host).expect_err("hours of signing");
     assert!(matches!(error, ArenaError::Signing { .. }));
-    assert!(error.to_string().contains("--duration") && error.to_string().contains("prepare"), "{error}");
-    assert!(matches!(plan(&workload, u64::MAX, host), Err(ArenaError::Count(_))));
+    assert!(
+        error.to_string().contains("--duration") && error.to_string().contains("prepare"),
+        "{error}"
+    );
+    assert!(matches!(
+        plan(&workload, u64::MAX, host),
+        Err(ArenaError::Count(_))
+    ));
 }
 
 fn coin(owner: u32, amount: u64) -> TraceCoin {
-    TraceCoin { owner, amount: Amount(amount) }
+    TraceCoin {
+        owner,
+        amount: Amount(amount),
+    }
 }
 
 /// 0 and 1 are independent; 2 joins them; 3 spends 2; 4 is alone.
@@ -240,7 +326,11 @@ fn trace() -> Trace {
         owners: 6,
         allocations: vec![coin(0, 100), coin(1, 200), coin(2, 300), coin(3, 50)],
         transactions: vec![
-            tx(&[Source::Allocation(0), Source::Allocation(1)], &[coin(4, 250), coin(5, 40)], 10),
+            tx(
+                &[Source::Allocation(0), Source::Allocation(1)],
+                &[coin(4, 250), coin(5, 40)],
+                10,
+            ),
             tx(&[Source::Allocation(2)], &[coin(4, 300)], 0),
             tx(&[output(1, 0), output(0, 0)], &[coin(0, 545)], 5),
             tx(&[output(2, 0)], &[coin(1, 545)], 0),
@@ -281,12 +371,32 @@ fn a_trace_is_replayed_with_parents_and_one_member_for_what_hangs_together() {
 #[test]
 fn a_trace_that_the_network_cannot_replay_is_refused() {
     let workload = Workload::Replay(trace());
-    let error = replay_sample(2).build(&workload, &times(5, 9), 1).expect_err("two shards");
+    let error = replay_sample(2)
+        .build(&workload, &times(5, 9), 1)
+        .expect_err("two shards");
     assert!(error.to_string().contains("--shards 1"), "{error}");
-    let error = Sample::new(1, 8).build(&workload, &times(5, 9), 1).expect_err("not funded");
+    let error = Sample::new(1, 8)
+        .build(&workload, &times(5, 9), 1)
+        .expect_err("not funded");
     assert_eq!(error, ArenaError::TraceUnfunded { allocation: 0 });
-    let error = Sample::new(1, 5).build(&workload, &times(5, 9), 1).expect_err("few keys");
-    assert!(matches!(error, ArenaError::TraceAccounts { owners: 6, accounts: 5 }));
-    let error = replay_sample(1).build(&workload, &times(4, 9), 1).expect_err("short schedule");
-    assert!(matches!(error, ArenaError::TraceLength { transactions: 5, times: 4 }));
+    let error = Sample::new(1, 5)
+        .build(&workload, &times(5, 9), 1)
+        .expect_err("few keys");
+    assert!(matches!(
+        error,
+        ArenaError::TraceAccounts {
+            owners: 6,
+            accounts: 5
+        }
+    ));
+    let error = replay_sample(1)
+        .build(&workload, &times(4, 9), 1)
+        .expect_err("short schedule");
+    assert!(matches!(
+        error,
+        ArenaError::TraceLength {
+            transactions: 5,
+            times: 4
+        }
+    ));
 }

@@ -60,7 +60,9 @@ pub fn import_block(raw: &[u8]) -> Result<Trace, ImportError> {
 fn claimed_fees(block: &Block) -> Option<u64> {
     let height = block.bip34_block_height().ok()?;
     let paid = block.txdata.first()?.output.iter();
-    let paid = paid.map(|output| output.value.to_sat()).try_fold(0_u64, u64::checked_add)?;
+    let paid = paid
+        .map(|output| output.value.to_sat())
+        .try_fold(0_u64, u64::checked_add)?;
     paid.checked_sub(subsidy(height))
 }
 
@@ -76,8 +78,14 @@ struct Draft {
 #[derive(Clone, Copy, Debug)]
 enum DraftInput {
     /// Position of the draft and of the output kept there.
-    Inside { draft: usize, output: usize, coin: TraceCoin },
-    Funded { owner: u32 },
+    Inside {
+        draft: usize,
+        output: usize,
+        coin: TraceCoin,
+    },
+    Funded {
+        owner: u32,
+    },
 }
 
 impl DraftInput {
@@ -157,7 +165,9 @@ impl Reading {
                 }
                 Some(None) => self.counts.zero_inputs_dropped += 1,
                 None if self.inside.contains(&outpoint.txid) => {
-                    return Err("it spends an output that does not exist, is the coinbase's or comes later in the block");
+                    return Err(
+                        "it spends an output that does not exist, is the coinbase's or comes later in the block",
+                    );
                 }
                 None => {
                     self.counts.inputs_funded += 1;
@@ -290,10 +300,14 @@ impl Writing {
             inputs.push(match input {
                 DraftInput::Inside { draft, output, coin } => {
                     let (tx, index) = self.places[*draft][*output];
-                    Spend { source: Source::Output { tx, index }, coin: *coin }
+                    Spend {
+                        source: Source::Output { tx, index },
+                        coin: *coin,
+                    }
                 }
                 DraftInput::Funded { owner } => {
-                    let part = |nth: u64| (u128::from(funds) * u128::from(nth) / u128::from(balance.funded)) as u64;
+                    let part =
+                        |nth: u64| (u128::from(funds) * u128::from(nth) / u128::from(balance.funded)) as u64;
                     let coin = TraceCoin {
                         owner: *owner,
                         amount: Amount(part(seen + 1) - part(seen)),
@@ -301,7 +315,10 @@ impl Writing {
                     seen += 1;
                     self.trace.allocations.push(coin);
                     let position = self.trace.allocations.len() as u32 - 1;
-                    Spend { source: Source::Allocation(position), coin }
+                    Spend {
+                        source: Source::Allocation(position),
+                        coin,
+                    }
                 }
             });
         }

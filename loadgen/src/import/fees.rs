@@ -23,7 +23,11 @@ impl Balance {
 /// Subsidy at a height, satoshi.
 pub(super) fn subsidy(height: u64) -> u64 {
     let halvings = height / 210_000;
-    if halvings < 64 { 5_000_000_000 >> halvings } else { 0 }
+    if halvings < 64 {
+        5_000_000_000 >> halvings
+    } else {
+        0
+    }
 }
 
 /// One fee per transaction. With `claimed` known and large enough the fees add up to it, else every fee is the least
@@ -67,9 +71,24 @@ mod tests {
 
     #[test]
     fn exact_fees_stay_and_the_rest_of_the_claim_is_shared_by_weight() {
-        let exact = Balance { inside: 100, funded: 0, outputs: 90, weight: 500 };
-        let light = Balance { inside: 0, funded: 1, outputs: 50, weight: 100 };
-        let heavy = Balance { inside: 60, funded: 2, outputs: 50, weight: 300 };
+        let exact = Balance {
+            inside: 100,
+            funded: 0,
+            outputs: 90,
+            weight: 500,
+        };
+        let light = Balance {
+            inside: 0,
+            funded: 1,
+            outputs: 50,
+            weight: 100,
+        };
+        let heavy = Balance {
+            inside: 60,
+            funded: 2,
+            outputs: 50,
+            weight: 300,
+        };
         let balances = [exact, light, heavy];
         // 10 exact and 12 demanded by the inputs inside; 41 of 63 are left for weights 100 and 300.
         assert_eq!(fees(&balances, Some(63)), [10, 10, 43]);

@@ -67,9 +67,7 @@ impl Owners {
             }
             if distinct.len() < max {
                 distinct.push(root);
-            } else if let (Some(last), Some(slot)) =
-                (distinct.last(), self.roots.get_mut(root as usize))
-            {
+            } else if let (Some(last), Some(slot)) = (distinct.last(), self.roots.get_mut(root as usize)) {
                 *slot = *last;
                 self.folded += 1;
             }
@@ -79,9 +77,7 @@ impl Owners {
 
 /// The `scriptPubKey` that an input satisfies, as far as the input tells.
 fn spent_script(input: &TxIn) -> Option<ScriptBuf> {
-    let is_key = |bytes: &[u8]| {
-        matches!((bytes.len(), bytes.first()), (33, Some(2 | 3)) | (65, Some(4)))
-    };
+    let is_key = |bytes: &[u8]| matches!((bytes.len(), bytes.first()), (33, Some(2 | 3)) | (65, Some(4)));
     let pushes = pushes(&input.script_sig)?;
     if let Some(last) = pushes.last() {
         if pushes.len() == 2 && input.witness.is_empty() && is_key(last) {
@@ -122,7 +118,9 @@ fn pushes(script: &Script) -> Option<Vec<&[u8]>> {
 mod tests {
     use bitcoin::hashes::Hash as _;
     use bitcoin::script::{Builder, PushBytesBuf};
-    use bitcoin::{OutPoint, PubkeyHash, ScriptBuf, ScriptHash, Sequence, TxIn, WPubkeyHash, WScriptHash, Witness};
+    use bitcoin::{
+        OutPoint, PubkeyHash, ScriptBuf, ScriptHash, Sequence, TxIn, WPubkeyHash, WScriptHash, Witness,
+    };
 
     use super::{Owners, spent_script};
 
@@ -180,9 +178,15 @@ mod tests {
             .collect();
         assert_eq!(numbers, [0, 1, 2, 3, 4]);
         owners.fold([0, 1, 2, 3].into_iter(), 2);
-        assert_eq!((0..5).map(|owner| owners.root(owner)).collect::<Vec<_>>(), [0, 1, 1, 1, 4]);
+        assert_eq!(
+            (0..5).map(|owner| owners.root(owner)).collect::<Vec<_>>(),
+            [0, 1, 1, 1, 4]
+        );
         owners.fold([4, 3, 0].into_iter(), 1);
-        assert_eq!((0..5).map(|owner| owners.root(owner)).collect::<Vec<_>>(), [4, 4, 4, 4, 4]);
+        assert_eq!(
+            (0..5).map(|owner| owners.root(owner)).collect::<Vec<_>>(),
+            [4, 4, 4, 4, 4]
+        );
         assert_eq!(owners.folded, 4);
     }
 }

@@ -9,8 +9,8 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::script::{Builder, PushBytesBuf};
 use bitcoin::transaction::Version as TxVersion;
 use bitcoin::{
-    Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn,
-    TxMerkleNode, TxOut, Txid, Witness,
+    Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxMerkleNode,
+    TxOut, Txid, Witness,
 };
 
 use super::{ImportCounts, ImportError, Source, Trace, TraceError, import_block, import_file};
@@ -40,7 +40,11 @@ fn data_output(data: &[u8], value: u64) -> TxOut {
 /// An output of an earlier block; `owner` 0 hides its script.
 fn earlier(number: u32, owner: u8) -> TxIn {
     let key = [&[2_u8][..], &[owner; 32]].concat();
-    let witness: &[&[u8]] = if owner == 0 { &[&[1; 64]] } else { &[&[1; 71], &key] };
+    let witness: &[&[u8]] = if owner == 0 {
+        &[&[1; 64]]
+    } else {
+        &[&[1; 71], &key]
+    };
     TxIn {
         previous_output: OutPoint {
             txid: Txid::from_byte_array([0xee; 32]),
@@ -54,7 +58,10 @@ fn earlier(number: u32, owner: u8) -> TxIn {
 
 fn inside(parent: &Transaction, vout: u32) -> TxIn {
     TxIn {
-        previous_output: OutPoint { txid: parent.compute_txid(), vout },
+        previous_output: OutPoint {
+            txid: parent.compute_txid(),
+            vout,
+        },
         ..earlier(0, 0)
     }
 }
@@ -115,14 +122,20 @@ fn values_chains_and_owners_are_kept() {
     assert_eq!(trace.transactions[1].fee.0, 100);
     assert_eq!(
         trace.transactions[1].inputs,
-        [Source::Output { tx: 0, index: 1 }, Source::Output { tx: 0, index: 0 }]
+        [
+            Source::Output { tx: 0, index: 1 },
+            Source::Output { tx: 0, index: 0 }
+        ]
     );
     let amounts: Vec<u64> = trace.allocations.iter().map(|coin| coin.amount.0).collect();
     assert_eq!(amounts, [580, 580, 580]);
     // Both inputs of key 1 have one owner, the hidden one its own; output 5 is one owner in both transactions.
     let owners: Vec<u32> = trace.allocations.iter().map(|coin| coin.owner).collect();
     assert_eq!((owners[0], owners[0] == owners[2]), (owners[1], false));
-    assert_eq!(trace.transactions[0].outputs[0].owner, trace.transactions[1].outputs[0].owner);
+    assert_eq!(
+        trace.transactions[0].outputs[0].owner,
+        trace.transactions[1].outputs[0].owner
+    );
     let expected = ImportCounts {
         block_transactions: 3,
         coinbases_dropped: 1,
@@ -163,31 +176,56 @@ fn data_and_zero_outputs_become_memos_or_vanish() {
     let fifth = transaction(vec![inside(&second, 0)], vec![data_output(b"burn", 0)]);
     let trace = import(1000, vec![first, second, third, fourth, fifth]);
     assert_eq!(trace.transactions[0].memo, b"hello world!");
-    let kept: Vec<u64> = trace.transactions[0].outputs.iter().map(|coin| coin.amount.0).collect();
+    let kept: Vec<u64> = trace.transactions[0]
+        .outputs
+        .iter()
+        .map(|coin| coin.amount.0)
+        .collect();
     assert_eq!(kept, [30, 100]);
     assert_eq!(trace.transactions[1].inputs, [Source::Output { tx: 0, index: 1 }]);
     assert_eq!(trace.transactions[2].outputs[0].amount.0, 1);
     assert_eq!(trace.transactions[3].memo, b"burn");
-    assert_eq!((trace.transactions[3].fee.0, trace.transactions[3].outputs[0].amount.0), (89, 1));
+    assert_eq!(
+        (
+            trace.transactions[3].fee.0,
+            trace.transactions[3].outputs[0].amount.0
+        ),
+        (89, 1)
+    );
     let counts = trace.counts;
     assert_eq!((counts.memos, counts.memos_dropped, counts.burns_kept), (5, 1, 1));
     assert_eq!((counts.zero_outputs_dropped, counts.zero_inputs_dropped), (3, 2));
-    assert_eq!((counts.valueless_dropped, counts.outputs_added, counts.transactions), (1, 2, 4));
+    assert_eq!(
+        (
+            counts.valueless_dropped,
+            counts.outputs_added,
+            counts.transactions
+        ),
+        (1, 2, 4)
+    );
     assert_eq!(counts.fees_satoshi, 1000);
 }
 
 #[test]
 fn large_transactions_are_split_and_owners_folded() {
-    let many = (0..510).map(|number| earlier(number, (number % 40) as u8 + 1)).collect();
+    let many = (0..510)
+        .map(|number| earlier(number, (number % 40) as u8 + 1))
+        .collect();
     let first = transaction(many, (0..200).map(|owner| output(owner, 10)).collect());
     let second = transaction(vec![inside(&first, 0), inside(&first, 199)], vec![output(1, 15)]);
     let trace = import(105, vec![first, second]);
     // 510 inputs: 64, then seven times 63 and a last one with what is left; 200 outputs: 63, 63, 63 and 11.
     let counts = trace.counts;
-    assert_eq!((counts.transactions_split, counts.inputs_funded, counts.outputs), (1, 510, 201));
+    assert_eq!(
+        (counts.transactions_split, counts.inputs_funded, counts.outputs),
+        (1, 510, 201)
+    );
     assert_eq!(counts.transactions, counts.transactions_added + 2);
     assert_eq!(counts.transactions_added, 8 + 3);
-    assert_eq!(counts.owners_folded, 24, "40 owners meet in one segment, 16 are accepted");
+    assert_eq!(
+        counts.owners_folded, 24,
+        "40 owners meet in one segment, 16 are accepted"
+    );
     // Key 2 is the only one on both sides.
     assert_eq!(counts.owners, 200 + 16 - 1);
     assert_eq!(counts.fees_satoshi, 105);
@@ -196,7 +234,10 @@ fn large_transactions_are_split_and_owners_folded() {
     assert_eq!(trace.transactions[last - 1].fee.0, 100);
     assert_eq!(
         trace.transactions[last].inputs,
-        [Source::Output { tx: 8, index: 0 }, Source::Output { tx: 11, index: 10 }]
+        [
+            Source::Output { tx: 8, index: 0 },
+            Source::Output { tx: 11, index: 10 }
+        ]
     );
     assert_eq!(counts.longest_chain, counts.transactions);
 }
@@ -209,26 +250,44 @@ fn unknown_fees_are_the_least_that_balances() {
     block.txdata[0].output[0].value = Amount::from_sat(SUBSIDY - 1);
     block.header.merkle_root = block.compute_merkle_root().expect("not empty");
     let trace = import_block(&serialize(&block)).expect("valid");
-    assert_eq!((trace.transactions[0].fee.0, trace.counts.fees_claimed_satoshi), (0, 0));
+    assert_eq!(
+        (trace.transactions[0].fee.0, trace.counts.fees_claimed_satoshi),
+        (0, 0)
+    );
 }
 
 #[test]
 fn broken_blocks_are_refused_by_name() {
     let first = transaction(vec![earlier(1, 1)], vec![output(2, 50)]);
     let twice = transaction(vec![earlier(1, 1)], vec![output(3, 50)]);
-    assert!(reason(0, vec![first.clone(), twice]).starts_with("block transaction 2: it spends an output that is already spent"));
+    assert!(
+        reason(0, vec![first.clone(), twice])
+            .starts_with("block transaction 2: it spends an output that is already spent")
+    );
     let child = transaction(vec![inside(&first, 0)], vec![output(3, 60)]);
-    assert!(reason(0, vec![first.clone(), child.clone()]).contains("transaction 2: its outputs exceed its inputs"));
-    assert!(reason(0, vec![child, first.clone()]).contains("transaction 1: it spends an output that does not exist"));
+    assert!(
+        reason(0, vec![first.clone(), child.clone()])
+            .contains("transaction 2: its outputs exceed its inputs")
+    );
+    assert!(
+        reason(0, vec![child, first.clone()])
+            .contains("transaction 1: it spends an output that does not exist")
+    );
 
     let good = serialize(&block(0, vec![first]));
     let mut corrupt = good.clone();
     *corrupt.last_mut().expect("not empty") ^= 1;
     assert!(matches!(import_block(&corrupt), Err(ImportError::MerkleRoot)));
-    assert!(matches!(import_block(&good[..good.len() - 1]), Err(ImportError::Block(_))));
+    assert!(matches!(
+        import_block(&good[..good.len() - 1]),
+        Err(ImportError::Block(_))
+    ));
     let mut headless = block(0, vec![]);
     headless.txdata.clear();
-    assert!(matches!(import_block(&serialize(&headless)), Err(ImportError::Coinbase)));
+    assert!(matches!(
+        import_block(&serialize(&headless)),
+        Err(ImportError::Coinbase)
+    ));
 }
 
 #[test]
@@ -271,14 +330,40 @@ fn graphs_that_cannot_run_are_refused() {
     good.validate().expect("valid");
     type Change = fn(&mut Trace);
     let changes: [(Change, &str); 8] = [
-        (|trace| trace.transactions[1].inputs[0] = Source::Output { tx: 1, index: 0 }, "transaction 1: it spends an output of a later"),
-        (|trace| trace.transactions[1].inputs[0] = Source::Allocation(0), "transaction 1: it spends an output that is already spent"),
-        (|trace| trace.transactions[0].inputs[0] = Source::Allocation(9), "transaction 0: it spends an output that does not exist"),
-        (|trace| trace.transactions[0].fee.0 += 1, "transaction 0: its inputs do not equal"),
-        (|trace| trace.transactions[0].outputs[0].amount.0 = 0, "transaction 0: an output's owner is unknown"),
-        (|trace| trace.transactions[0].outputs.clear(), "transaction 0: accepted are 1 to 64"),
+        (
+            |trace| trace.transactions[1].inputs[0] = Source::Output { tx: 1, index: 0 },
+            "transaction 1: it spends an output of a later",
+        ),
+        (
+            |trace| trace.transactions[1].inputs[0] = Source::Allocation(0),
+            "transaction 1: it spends an output that is already spent",
+        ),
+        (
+            |trace| trace.transactions[0].inputs[0] = Source::Allocation(9),
+            "transaction 0: it spends an output that does not exist",
+        ),
+        (
+            |trace| trace.transactions[0].fee.0 += 1,
+            "transaction 0: its inputs do not equal",
+        ),
+        (
+            |trace| trace.transactions[0].outputs[0].amount.0 = 0,
+            "transaction 0: an output's owner is unknown",
+        ),
+        (
+            |trace| trace.transactions[0].outputs.clear(),
+            "transaction 0: accepted are 1 to 64",
+        ),
         (|trace| trace.owners = 0, "allocation 0: its owner is unknown"),
-        (|trace| trace.allocations.iter_mut().for_each(|coin| coin.amount.0 = u64::MAX), "allocation 1: the supply exceeds"),
+        (
+            |trace| {
+                trace
+                    .allocations
+                    .iter_mut()
+                    .for_each(|coin| coin.amount.0 = u64::MAX)
+            },
+            "allocation 1: the supply exceeds",
+        ),
     ];
     for (change, expected) in changes {
         let mut broken = good.clone();
@@ -296,7 +381,10 @@ fn real_blocks_import_with_their_whole_fee() {
         PathBuf::from,
     );
     let Ok(entries) = std::fs::read_dir(&folder) else {
-        println!("skipped: no blocks in {} (SHARDBENCH_BITCOIN_BLOCKS names another folder)", folder.display());
+        println!(
+            "skipped: no blocks in {} (SHARDBENCH_BITCOIN_BLOCKS names another folder)",
+            folder.display()
+        );
         return;
     };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
@@ -311,6 +399,9 @@ fn real_blocks_import_with_their_whole_fee() {
             counts.block_transactions + counts.transactions_added,
             counts.transactions + counts.coinbases_dropped + counts.valueless_dropped
         );
-        assert_eq!(Trace::from_file_bytes(&trace.to_file_bytes()).expect("valid"), trace);
+        assert_eq!(
+            Trace::from_file_bytes(&trace.to_file_bytes()).expect("valid"),
+            trace
+        );
     }
 }

@@ -95,12 +95,12 @@ pub enum TraceError {
     #[error("not a trace: the file does not begin with SHBTRACE (make one with `loadgen import`)")]
     Magic,
     /// Another format version.
-    #[error(
-        "trace has format version {0}, this build reads version {TRACE_VERSION}: import the block again"
-    )]
+    #[error("trace has format version {0}, this build reads version {TRACE_VERSION}: import the block again")]
     Version(u16),
     /// The file is shorter or longer than its head says.
-    #[error("trace has {actual} bytes, its head asks for {expected}: the file is truncated or was appended to")]
+    #[error(
+        "trace has {actual} bytes, its head asks for {expected}: the file is truncated or was appended to"
+    )]
     Length {
         /// Bytes by the head.
         expected: u64,
@@ -253,11 +253,7 @@ impl Trace {
             return Err(TraceError::Checksum);
         }
         let mut reader = Reader::new(covered.get(HEAD_BYTES..).unwrap_or_default());
-        let (source, counts, owners) = (
-            reader.array()?,
-            ImportCounts::decode(&mut reader)?,
-            reader.u32()?,
-        );
+        let (source, counts, owners) = (reader.array()?, ImportCounts::decode(&mut reader)?, reader.u32()?);
         let allocations = reader.count("allocations of a trace", ITEMS_MAX)?;
         let allocations = reader.items(allocations)?;
         let transactions = reader.count("transactions of a trace", ITEMS_MAX)?;
@@ -351,9 +347,7 @@ impl Trace {
         spent: &mut std::collections::HashSet<Source>,
     ) -> Result<(), &'static str> {
         let tx = &self.transactions[position];
-        if !(1..=INPUTS_MAX).contains(&tx.inputs.len())
-            || !(1..=OUTPUTS_MAX).contains(&tx.outputs.len())
-        {
+        if !(1..=INPUTS_MAX).contains(&tx.inputs.len()) || !(1..=OUTPUTS_MAX).contains(&tx.outputs.len()) {
             return Err("accepted are 1 to 64 inputs and 1 to 64 outputs");
         }
         let (mut incoming, mut owners) = (0_u128, std::collections::BTreeSet::new());
@@ -361,7 +355,9 @@ impl Trace {
             if matches!(source, Source::Output { tx, .. } if *tx as usize >= position) {
                 return Err("it spends an output of a later transaction");
             }
-            let coin = self.coin(*source).ok_or("it spends an output that does not exist")?;
+            let coin = self
+                .coin(*source)
+                .ok_or("it spends an output that does not exist")?;
             if !spent.insert(*source) {
                 return Err("it spends an output that is already spent");
             }

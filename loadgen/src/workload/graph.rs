@@ -59,7 +59,9 @@ impl Graph {
         payment.spends.sort_unstable_by_key(|spend| spend.outpoint);
         let draft = &mut self.draft;
         draft.owners.clear();
-        draft.owners.extend(payment.spends.iter().map(|spend| spend.owner));
+        draft
+            .owners
+            .extend(payment.spends.iter().map(|spend| spend.owner));
         draft.owners.sort_unstable();
         draft.owners.dedup();
         draft.inputs.clear();
@@ -98,7 +100,11 @@ impl Graph {
 
 /// Shard of the first input's owner, and its member there unless the payment names one (`ios` 1.7, 1.8).
 fn route(payment: &Payment, epoch: &EpochConfig) -> (ShardId, MemberIndex) {
-    let owner = payment.spends.first().map(|spend| spend.owner).unwrap_or_default();
+    let owner = payment
+        .spends
+        .first()
+        .map(|spend| spend.owner)
+        .unwrap_or_default();
     let shard = shard_of(&owner, epoch.committees.len() as u16);
     let member = payment.member.unwrap_or_else(|| {
         let members = epoch

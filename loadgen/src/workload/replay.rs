@@ -141,9 +141,7 @@ fn funded_outpoints(
             if live.get(&outpoint) == Some(&(coin.owner, coin.amount)) {
                 Ok(outpoint)
             } else {
-                Err(ArenaError::TraceUnfunded {
-                    allocation: position,
-                })
+                Err(ArenaError::TraceUnfunded { allocation: position })
             }
         })
         .collect()

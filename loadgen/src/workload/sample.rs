@@ -34,12 +34,7 @@ impl Sample {
         Self::with(shards, accounts, allocations, true)
     }
 
-    pub(crate) fn with(
-        shards: u16,
-        accounts: Accounts,
-        allocations: Vec<Allocation>,
-        by_rule: bool,
-    ) -> Self {
+    pub(crate) fn with(shards: u16, accounts: Accounts, allocations: Vec<Allocation>, by_rule: bool) -> Self {
         let mut keys: Vec<SecretKey> = (0..4 * shards as u8)
             .map(|id| SecretKey::from_seed([id + 100; 32]))
             .collect();

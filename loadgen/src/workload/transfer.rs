@@ -244,7 +244,10 @@ impl Writer<'_> {
     fn take(&mut self, shard: usize, position: u32, or_unsettled: bool) -> Option<u32> {
         let purse = &mut self.purses[shard];
         for queue in [&mut purse.payments, &mut purse.changes] {
-            while queue.front().is_some_and(|coin| self.coins[*coin as usize].is_spent) {
+            while queue
+                .front()
+                .is_some_and(|coin| self.coins[*coin as usize].is_spent)
+            {
                 queue.pop_front();
             }
         }
@@ -357,7 +360,10 @@ impl Writer<'_> {
                     amount: Amount(*amount),
                 })
                 .collect(),
-            parent: taken.iter().filter_map(|coin| self.coins[*coin as usize].creator()).max(),
+            parent: taken
+                .iter()
+                .filter_map(|coin| self.coins[*coin as usize].creator())
+                .max(),
             // What has not settled is known to the author that took its creator.
             member: taken
                 .iter()

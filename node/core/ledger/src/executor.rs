@@ -19,7 +19,8 @@ impl Executor for Inline {
 }
 
 /// Transactions that are worth a task of their own: below, handing work over costs more than it saves.
-const TASK_TXS_MIN: usize = 128;
+/// Tests share even the smallest block out.
+const TASK_TXS_MIN: usize = if cfg!(test) { 1 } else { 128 };
 /// Tasks of one step; a few for each thread even out their sizes.
 const TASKS_MAX: usize = 16;
 

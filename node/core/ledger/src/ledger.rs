@@ -51,7 +51,11 @@ pub struct Ledger {
 
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Ledger").field("height", &self.height()).field("digest", &self.digest()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Ledger")
+            .field("height", &self.height())
+            .field("digest", &self.digest())
+            .finish_non_exhaustive()
     }
 }
 

@@ -23,6 +23,9 @@ mod partition;
 mod plan;
 mod planted;
 mod resolve;
+mod slab;
+#[cfg(test)]
+mod tests;
 
 use types::block::Body;
 use types::{Amount, Hash, Height, OutPoint, Owner, Reject, ShardId, TxId};

@@ -3,70 +3,12 @@
 use std::collections::VecDeque;
 
 use hashbrown::HashTable;
-use types::{Amount, Height, OutPoint, Owner, TxId};
+use types::{Height, OutPoint, TxId};
 
 use crate::digest::ChangeBytes;
 use crate::hash::{KeyHash, spread};
+use crate::slab::{Slab, Slot};
 use crate::{Lookup, StateChanges, Totals, Utxo};
-
-/// `Slot::created` of a slot that holds nothing.
-const FREE: u64 = u64::MAX;
-
-/// An output with both of its heights: two cache lines, the first of which decides most questions.
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-pub(crate) struct Slot {
-    txid: TxId,
-    pub(crate) amount: u64,
-    pub(crate) created: u64,
-    /// Height that spent it, 0 while it is unspent: genesis spends nothing.
-    pub(crate) spent_at: u64,
-    /// Scratch of the block that is being applied: the first input that refers to this output, plus one.
-    pub(crate) claim: u32,
-    index: u16,
-    pub(crate) owner: Owner,
-    /// Who spent it; meaningless while it is unspent.
-    pub(crate) spent_by: TxId,
-}
-
-impl Slot {
-    fn unspent(outpoint: &OutPoint, utxo: &Utxo) -> Self {
-        Self {
-            txid: outpoint.txid,
-            amount: utxo.amount.0,
-            created: utxo.created.0,
-            spent_at: 0,
-            claim: 0,
-            index: outpoint.index,
-            owner: utxo.owner,
-            spent_by: TxId::default(),
-        }
-    }
-
-    pub(crate) const fn outpoint(&self) -> OutPoint {
-        OutPoint {
-            txid: self.txid,
-            index: self.index,
-        }
-    }
-
-    pub(crate) const fn utxo(&self) -> Utxo {
-        Utxo {
-            owner: self.owner,
-            amount: Amount(self.amount),
-            created: Height(self.created),
-        }
-    }
-
-    fn is(&self, outpoint: &OutPoint) -> bool {
-        self.index == outpoint.index && self.txid == outpoint.txid
-    }
-
-    /// Created at or below `base` and not spent at or below it.
-    pub(crate) const fn lives_at(&self, base: u64) -> bool {
-        self.created <= base && (self.spent_at == 0 || self.spent_at > base)
-    }
-}
 
 /// What the table holds: 9 bytes for each output with its control byte, so that growing touches no entry.
 #[derive(Clone, Copy)]
@@ -88,8 +30,7 @@ struct Change {
 pub(crate) struct Partition {
     hash: KeyHash,
     table: HashTable<Bucket>,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    slots: Slab,
     /// Outputs created above the final height, in order of height.
     created: VecDeque<u32>,
     /// Spent outputs in order of height: first the tombstones, then those spent above the final height.
@@ -107,8 +48,7 @@ impl Partition {
         Self {
             hash,
             table: HashTable::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
+            slots: Slab::default(),
             created: VecDeque::new(),
             spent: VecDeque::new(),
             tombstones: 0,
@@ -124,16 +64,16 @@ impl Partition {
 
     pub(crate) fn find(&self, outpoint: &OutPoint) -> Option<u32> {
         let tag = self.hash.tag(outpoint);
-        let same = |bucket: &Bucket| bucket.tag == tag && self.slots[bucket.slot as usize].is(outpoint);
+        let same = |bucket: &Bucket| bucket.tag == tag && self.slots.get(bucket.slot).is(outpoint);
         self.table.find(spread(tag), same).map(|bucket| bucket.slot)
     }
 
     pub(crate) fn slot(&self, slot: u32) -> &Slot {
-        &self.slots[slot as usize]
+        self.slots.get(slot)
     }
 
     pub(crate) fn slot_mut(&mut self, slot: u32) -> &mut Slot {
-        &mut self.slots[slot as usize]
+        self.slots.get_mut(slot)
     }
 
     pub(crate) fn lookup(&self, outpoint: &OutPoint, base: Height) -> Lookup {
@@ -155,14 +95,7 @@ impl Partition {
     /// Adds an output that is not there yet.
     pub(crate) fn insert(&mut self, outpoint: &OutPoint, utxo: &Utxo) -> u32 {
         debug_assert!(self.find(outpoint).is_none(), "a txid takes effect once");
-        let entry = Slot::unspent(outpoint, utxo);
-        let slot = if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = entry;
-            slot
-        } else {
-            self.slots.push(entry);
-            (self.slots.len() - 1) as u32
-        };
+        let slot = self.slots.insert(outpoint, utxo);
         let tag = self.hash.tag(outpoint);
         self.table
             .insert_unique(spread(tag), Bucket { tag, slot }, |bucket| spread(bucket.tag));
@@ -170,25 +103,24 @@ impl Partition {
     }
 
     fn remove(&mut self, slot: u32) {
-        let tag = self.hash.tag(&self.slots[slot as usize].outpoint());
+        let tag = self.hash.tag(&self.slots.get(slot).outpoint());
         // Slot numbers are unique, so the entry itself need not be compared.
         if let Ok(entry) = self.table.find_entry(spread(tag), |bucket| bucket.slot == slot) {
             entry.remove();
         }
-        self.slots[slot as usize].created = FREE;
-        self.free.push(slot);
+        self.slots.remove(slot);
     }
 
     /// Marks an output as spent by the block that is being applied.
     pub(crate) fn spend(&mut self, slot: u32, height: Height, by: TxId) {
-        let entry = &mut self.slots[slot as usize];
+        let entry = self.slots.get_mut(slot);
         debug_assert!(
             entry.spent_at == 0 || cfg!(feature = "planted-bugs"),
             "an output is spent once"
         );
         if entry.spent_at == 0 {
             self.changes.push(Change {
-                prefix: prefix(&entry.txid),
+                prefix: prefix(&entry.outpoint().txid),
                 slot,
                 gone: true,
             });
@@ -204,7 +136,7 @@ impl Partition {
         let slot = self.insert(outpoint, utxo);
         self.created.push_back(slot);
         if let Some(by) = spent_by {
-            let entry = &mut self.slots[slot as usize];
+            let entry = self.slots.get_mut(slot);
             entry.spent_at = utxo.created.0;
             entry.spent_by = by;
             self.spent.push_back(slot);
@@ -221,14 +153,14 @@ impl Partition {
     pub(crate) fn take_changes_hash(&mut self) -> [u8; 32] {
         let slots = &self.slots;
         self.changes.sort_unstable_by(|left, right| {
-            let outpoint = |change: &Change| slots[change.slot as usize].outpoint();
+            let outpoint = |change: &Change| slots.get(change.slot).outpoint();
             left.prefix
                 .cmp(&right.prefix)
                 .then_with(|| outpoint(left).cmp(&outpoint(right)))
         });
         self.change_bytes.clear();
         for change in self.changes.drain(..) {
-            let entry = &slots[change.slot as usize];
+            let entry = slots.get(change.slot);
             if change.gone {
                 self.change_bytes.gone(&entry.outpoint());
             } else {
@@ -316,7 +248,7 @@ impl Partition {
 
     /// Every entry, tombstones and speculative ones included, in no meaningful order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| slot.created != FREE)
+        self.slots.iter()
     }
 }
 
@@ -328,15 +260,10 @@ fn prefix(txid: &TxId) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Partition, Slot};
+    use super::Partition;
     use crate::hash::KeyHash;
     use crate::{Lookup, Utxo};
     use types::{Amount, Height, OutPoint, Owner, TxId};
-
-    #[test]
-    fn an_entry_is_two_cache_lines() {
-        assert_eq!(size_of::<Slot>(), 128);
-    }
 
     #[test]
     fn slots_are_used_again_and_every_key_is_found() {
@@ -366,7 +293,7 @@ mod tests {
         for number in 5000..7500 {
             partition.insert(&key(number), &utxo(number));
         }
-        assert_eq!(partition.slots.len(), 5000);
+        assert_eq!(partition.entries().count(), 5000);
         for number in (1..5000).step_by(2).chain(5000..7500) {
             assert_eq!(
                 partition.lookup(&key(number), Height(0)),

@@ -29,7 +29,10 @@ mod replica;
 
 pub use consensus::PlantedBug as OrderingBug;
 pub use event::{Admission, CheckedBody, Counters, Effect, Event, HaltReason};
-pub use ledger::{Executor, Inline, Ledger, LedgerError, Snapshot, StateChanges, Utxo};
+pub use ledger::{Executor, Inline, Ledger, LedgerConfig, LedgerError, Snapshot, StateChanges, Utxo};
+
+/// Whether this build can leave rules out on purpose; binaries refuse to be built so.
+pub const PLANTED: bool = cfg!(feature = "planted-bugs");
 pub use recovery::{CheckBody, Recovery, RecoveryError};
 pub use replica::{Planted, Replica, ReplicaConfig};
 

@@ -6,9 +6,18 @@ use crypto::merkle;
 use ledger::{BatchOutcome, Exclusion};
 use types::block::{Block, BlockRef, CommitProof, SignedAuthorHeader};
 use types::client::{FinalNote, NoteEntry, Refused, TagAt};
+use types::limits::{BATCH_TXS_MAX, CLIENT_FRAME_BYTES_MAX};
 use types::{ConnectionId, Reject, Tag, TxId};
 
 use crate::author::Asker;
+
+/// Author blocks of one note: at most 26 KiB each, so that a note fits a client's frame of 1 MiB.
+const ENTRIES_MAX: usize = 32;
+
+const _: () = assert!(
+    ENTRIES_MAX * (46 + 2 * (9 + 32 * 11) + BATCH_TXS_MAX / 8 + 183 + 4 + 6 * BATCH_TXS_MAX) + (64 << 10) < CLIENT_FRAME_BYTES_MAX,
+    "a note with its header and proof fits one frame"
+);
 
 /// An own author block that a final block includes.
 #[derive(Debug)]

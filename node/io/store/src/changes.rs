@@ -25,7 +25,7 @@ pub struct StateChanges {
     /// Effects digest at that height (`ios` 0.6).
     pub digest: Hash,
     /// Fees of all blocks up to that height.
-    pub fees_total: u128,
+    pub fees_total: u64,
     /// Outputs created and not spent by these blocks.
     pub created: Vec<Output>,
     /// Outputs of earlier blocks that these blocks spend.
@@ -35,7 +35,7 @@ pub struct StateChanges {
 /// Changes that wait to be written. What is created and spent while they wait never reaches the disk.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    head: Option<(Height, Hash, u128)>,
+    head: Option<(Height, Hash, u64)>,
     created: HashMap<OutPoint, Output>,
     spent: Vec<OutPoint>,
     annihilated: u64,
@@ -45,7 +45,12 @@ impl Pending {
     /// Adds the changes of the next blocks.
     pub(crate) fn merge(&mut self, changes: StateChanges) {
         self.head = Some((changes.height, changes.digest, changes.fees_total));
-        self.created.extend(changes.created.into_iter().map(|output| (output.outpoint, output)));
+        self.created.extend(
+            changes
+                .created
+                .into_iter()
+                .map(|output| (output.outpoint, output)),
+        );
         for outpoint in changes.spent {
             if self.created.remove(&outpoint).is_some() {
                 self.annihilated += 1;
@@ -86,8 +91,16 @@ mod tests {
     use super::{Output, Pending, StateChanges};
 
     fn output(id: u8) -> Output {
-        let outpoint = OutPoint { txid: TxId([id; 32]), index: 1 };
-        Output { outpoint, owner: Owner([id; 32]), amount: Amount(u64::from(id)), created: Height(1) }
+        let outpoint = OutPoint {
+            txid: TxId([id; 32]),
+            index: 1,
+        };
+        Output {
+            outpoint,
+            owner: Owner([id; 32]),
+            amount: Amount(u64::from(id)),
+            created: Height(1),
+        }
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
 pub(crate) fn sync(path: &Path) -> Result<(), SyncFailed> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
-        .map_err(|source| SyncFailed { path: path.to_path_buf(), source })
+        .map_err(|source| SyncFailed {
+            path: path.to_path_buf(),
+            source,
+        })
 }
 
 /// Holds a directory until the returned file is dropped; the lock ends with the process, however that ends.
@@ -37,7 +40,9 @@ pub(crate) fn hold(path: &Path) -> Result<File, OpenError> {
     let directory = File::open(path).map_err(OpenError::io("open the directory", path))?;
     match directory.try_lock() {
         Ok(()) => Ok(directory),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_path_buf() }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: path.to_path_buf(),
+        }),
         Err(TryLockError::Error(source)) => Err(OpenError::io("lock the directory", path)(source)),
     }
 }
@@ -50,12 +55,20 @@ pub(crate) fn check_format(directory: &Path, identity: &Identity) -> Result<bool
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(OpenError::io("read", &path)(error)),
     };
-    let bad = |reason| OpenError::Format { path: path.clone(), reason };
+    let bad = |reason| OpenError::Format {
+        path: path.clone(),
+        reason,
+    };
     let mut lines = text.lines();
     if lines.next() != Some(TITLE) {
         return Err(bad("its first line is not 'shardbench data directory'"));
     }
-    let mut field = |name: &str| lines.next().and_then(|line| line.strip_prefix(name)).map(str::trim);
+    let mut field = |name: &str| {
+        lines
+            .next()
+            .and_then(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
     let version = field("format ").and_then(|text| text.parse().ok());
     let version = version.ok_or_else(|| bad("its second line is not 'format' and a number"))?;
     let genesis = field("genesis ").and_then(hash_from_hex);
@@ -105,7 +118,10 @@ mod tests {
     use crate::error::OpenError;
     use crate::identity::{Identity, IdentityError};
 
-    const IDENTITY: Identity = Identity { genesis: Hash([0xa1; 32]), validator: [0x0b; 32] };
+    const IDENTITY: Identity = Identity {
+        genesis: Hash([0xa1; 32]),
+        validator: [0x0b; 32],
+    };
 
     #[test]
     fn format_is_read_back_and_foreign_ones_are_refused_unchanged() {
@@ -115,15 +131,33 @@ mod tests {
         assert!(check_format(directory.path(), &IDENTITY).expect("ours"));
 
         let text = fs::read_to_string(directory.path().join("FORMAT")).expect("text");
-        let other = Identity { genesis: Hash([2; 32]), ..IDENTITY };
+        let other = Identity {
+            genesis: Hash([2; 32]),
+            ..IDENTITY
+        };
         let error = check_format(directory.path(), &other).expect_err("foreign genesis");
-        assert!(matches!(error, OpenError::Identity(IdentityError::Genesis { .. })));
+        assert!(matches!(
+            error,
+            OpenError::Identity(IdentityError::Genesis { .. })
+        ));
         let words = error.to_string();
-        assert!(words.contains(&"a1".repeat(32)) && words.contains(&"02".repeat(32)), "{words}");
-        let other = Identity { validator: [3; 32], ..IDENTITY };
+        assert!(
+            words.contains(&"a1".repeat(32)) && words.contains(&"02".repeat(32)),
+            "{words}"
+        );
+        let other = Identity {
+            validator: [3; 32],
+            ..IDENTITY
+        };
         let error = check_format(directory.path(), &other).expect_err("foreign validator");
-        assert!(matches!(error, OpenError::Identity(IdentityError::Validator { .. })));
-        assert_eq!(fs::read_to_string(directory.path().join("FORMAT")).expect("text"), text);
+        assert!(matches!(
+            error,
+            OpenError::Identity(IdentityError::Validator { .. })
+        ));
+        assert_eq!(
+            fs::read_to_string(directory.path().join("FORMAT")).expect("text"),
+            text
+        );
     }
 
     #[test]
@@ -132,9 +166,18 @@ mod tests {
         let file = directory.path().join("FORMAT");
         fs::write(&file, "shardbench data directory\nformat 7\nshape round\n").expect("written");
         let error = check_format(directory.path(), &IDENTITY).expect_err("version 7");
-        let expected = OpenError::Identity(IdentityError::Version { path: file.clone(), found: 7, accepted: 1 });
+        let expected = OpenError::Identity(IdentityError::Version {
+            path: file.clone(),
+            found: 7,
+            accepted: 1,
+        });
         assert_eq!(error.to_string(), expected.to_string());
-        for text in ["", "hello", "shardbench data directory\nformat x\n", "shardbench data directory\nformat 1\n"] {
+        for text in [
+            "",
+            "hello",
+            "shardbench data directory\nformat x\n",
+            "shardbench data directory\nformat 1\n",
+        ] {
             fs::write(&file, text).expect("written");
             let error = check_format(directory.path(), &IDENTITY).expect_err("not a format");
             assert!(matches!(error, OpenError::Format { .. }), "{error}");
@@ -148,7 +191,10 @@ mod tests {
         create(&nested).expect("created");
         let held = hold(&nested).expect("held");
         let error = hold(&nested).expect_err("held already");
-        assert!(error.to_string().contains("is in use by another process"), "{error}");
+        assert!(
+            error.to_string().contains("is in use by another process"),
+            "{error}"
+        );
         drop(held);
         hold(&nested).expect("free again");
     }

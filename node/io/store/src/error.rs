@@ -129,7 +129,10 @@ pub enum AppendError {
 /// `fdatasync` failed. What reached the disk is unknown and asking again would lie, so the log takes no more
 /// records: the process must end (reliability: never retry an fsync).
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make {path} durable: {}; what reached the disk is unknown, the node must stop", words(source))]
+#[error(
+    "cannot make {path} durable: {}; what reached the disk is unknown, the node must stop",
+    words(source)
+)]
 pub struct SyncFailed {
     /// File or directory.
     pub path: PathBuf,
@@ -201,9 +204,18 @@ mod tests {
     #[test]
     fn causes_are_said_in_words() {
         for (kind, expected) in [
-            (io::ErrorKind::ReadOnlyFilesystem, "cannot create /d/log: the filesystem is read-only"),
-            (io::ErrorKind::PermissionDenied, "cannot create /d/log: permission denied"),
-            (io::ErrorKind::StorageFull, "cannot create /d/log: no space left on the device"),
+            (
+                io::ErrorKind::ReadOnlyFilesystem,
+                "cannot create /d/log: the filesystem is read-only",
+            ),
+            (
+                io::ErrorKind::PermissionDenied,
+                "cannot create /d/log: permission denied",
+            ),
+            (
+                io::ErrorKind::StorageFull,
+                "cannot create /d/log: no space left on the device",
+            ),
         ] {
             let error = OpenError::io("create", Path::new("/d/log"))(kind.into());
             assert_eq!(error.to_string(), expected);

@@ -20,7 +20,9 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// Another network.
-    #[error("{path} belongs to genesis {found}, this node runs genesis {expected}; choose another data directory")]
+    #[error(
+        "{path} belongs to genesis {found}, this node runs genesis {expected}; choose another data directory"
+    )]
     Genesis {
         /// File or directory.
         path: PathBuf,
@@ -30,7 +32,9 @@ pub enum IdentityError {
         expected: Hash,
     },
     /// Another validator.
-    #[error("{path} belongs to validator {found}, this node is validator {expected}; choose another data directory")]
+    #[error(
+        "{path} belongs to validator {found}, this node is validator {expected}; choose another data directory"
+    )]
     Validator {
         /// File or directory.
         path: PathBuf,
@@ -53,17 +57,34 @@ pub enum IdentityError {
 
 impl Identity {
     /// Compares what a file names with this identity.
-    pub(crate) fn check(&self, path: impl Into<PathBuf>, version: u32, found: Self) -> Result<(), IdentityError> {
+    pub(crate) fn check(
+        &self,
+        path: impl Into<PathBuf>,
+        version: u32,
+        found: Self,
+    ) -> Result<(), IdentityError> {
         let path = path.into();
         if version != FORMAT_VERSION {
-            return Err(IdentityError::Version { path, found: version, accepted: FORMAT_VERSION });
+            return Err(IdentityError::Version {
+                path,
+                found: version,
+                accepted: FORMAT_VERSION,
+            });
         }
         if found.genesis != self.genesis {
-            return Err(IdentityError::Genesis { path, found: found.genesis, expected: self.genesis });
+            return Err(IdentityError::Genesis {
+                path,
+                found: found.genesis,
+                expected: self.genesis,
+            });
         }
         if found.validator != self.validator {
             let (found, expected) = (Hash(found.validator), Hash(self.validator));
-            return Err(IdentityError::Validator { path, found, expected });
+            return Err(IdentityError::Validator {
+                path,
+                found,
+                expected,
+            });
         }
         Ok(())
     }

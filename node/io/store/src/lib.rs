@@ -10,6 +10,8 @@ mod error;
 mod identity;
 mod log;
 mod mounts;
+#[cfg(test)]
+mod samples;
 mod service;
 mod state;
 mod stats;

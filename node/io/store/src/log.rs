@@ -42,7 +42,11 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { segment_bytes: 256 << 20, durability: Durability::Fsync, existing: false }
+        Self {
+            segment_bytes: 256 << 20,
+            durability: Durability::Fsync,
+            existing: false,
+        }
     }
 }
 
@@ -88,21 +92,26 @@ impl BlockLog {
         let held = directory::hold(path)?;
         let mut examined = recovery::examine(path, &identity)?;
         if examined.segments.is_empty() && options.existing {
-            return Err(OpenError::LogMissing { path: path.to_path_buf() });
+            return Err(OpenError::LogMissing {
+                path: path.to_path_buf(),
+            });
         }
         // From the back, so that a second crash leaves what the same rule cuts again.
         for file in examined.remove.iter().rev() {
             fs::remove_file(file).map_err(OpenError::io("remove", file))?;
         }
         if examined.segments.is_empty() {
-            let first = segment::create(path, 0, 0, &identity).map_err(OpenError::io("create a segment in", path))?;
+            let first =
+                segment::create(path, 0, 0, &identity).map_err(OpenError::io("create a segment in", path))?;
             examined.segments.insert(0, first);
         }
         directory::sync(path)?;
         let mut synced = 0;
         if let Some((_, last)) = examined.segments.last_key_value() {
             if examined.torn.is_some() {
-                last.file.set_len(last.len).map_err(OpenError::io("cut", &last.path))?;
+                last.file
+                    .set_len(last.len)
+                    .map_err(OpenError::io("cut", &last.path))?;
             }
             // What was read may stand in the page cache only.
             sync_file(&last.path, &last.file)?;
@@ -154,13 +163,19 @@ impl BlockLog {
         }
         let mut encoded = Vec::new();
         let mut bytes = 0;
-        for (seq, record) in batches.iter().flat_map(|(seq, records)| records.iter().map(move |record| (*seq, record)))
+        for (seq, record) in batches
+            .iter()
+            .flat_map(|(seq, records)| records.iter().map(move |record| (*seq, record)))
         {
             let (head, body) = record.encode_payload();
             let body = body.unwrap_or_default();
             let len = head.len() + body.len();
             if len > RECORD_BYTES_MAX {
-                return Err(AppendError::RecordSize { kind: record.kind(), bytes: len, max: RECORD_BYTES_MAX });
+                return Err(AppendError::RecordSize {
+                    kind: record.kind(),
+                    bytes: len,
+                    max: RECORD_BYTES_MAX,
+                });
             }
             bytes += (FRAME_BYTES + len) as u64;
             encoded.push((seq, record, head, body));
@@ -169,13 +184,20 @@ impl BlockLog {
             return Ok(());
         }
         self.make_room(bytes)?;
-        let Some((_, active)) = self.segments.last_key_value() else { return Err(AppendError::Closed) };
+        let Some((_, active)) = self.segments.last_key_value() else {
+            return Err(AppendError::Closed);
+        };
         let (salt, mut offset) = (active.header.salt, active.end());
         let mut frames = Vec::with_capacity(encoded.len());
         let mut positions = Vec::with_capacity(encoded.len());
         for (seq, record, head, body) in &encoded {
             let len = (head.len() + body.len()) as u32;
-            let frame = Frame { len, kind: record.kind(), seq: *seq, synced: self.synced };
+            let frame = Frame {
+                len,
+                kind: record.kind(),
+                seq: *seq,
+                synced: self.synced,
+            };
             frames.push(frame.encode(salt, offset, head, body));
             positions.push(Position { offset, len });
             offset += (FRAME_BYTES + len as usize) as u64;
@@ -193,9 +215,13 @@ impl BlockLog {
 
     /// Writes to the end of the active segment; on failure takes back what was written, or closes the log.
     fn write_parts<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]>) -> Result<(), AppendError> {
-        let Some((_, active)) = self.segments.last_key_value() else { return Err(AppendError::Closed) };
+        let Some((_, active)) = self.segments.last_key_value() else {
+            return Err(AppendError::Closed);
+        };
         let mut slices: Vec<_> = parts.filter(|part| !part.is_empty()).map(IoSlice::new).collect();
-        let Err(source) = write_all_vectored(&active.file, &mut slices) else { return Ok(()) };
+        let Err(source) = write_all_vectored(&active.file, &mut slices) else {
+            return Ok(());
+        };
         let path = active.path.clone();
         let restored = active.file.set_len(active.len).is_ok();
         if restored && source.kind() == io::ErrorKind::StorageFull {
@@ -207,7 +233,9 @@ impl BlockLog {
 
     /// Begins a new segment when `bytes` more would exceed the active one.
     fn make_room(&mut self, bytes: u64) -> Result<(), AppendError> {
-        let Some((_, active)) = self.segments.last_key_value() else { return Err(AppendError::Closed) };
+        let Some((_, active)) = self.segments.last_key_value() else {
+            return Err(AppendError::Closed);
+        };
         if active.len == HEADER_BYTES || active.len + bytes <= self.options.segment_bytes {
             return Ok(());
         }
@@ -243,12 +271,19 @@ impl BlockLog {
     pub fn sync(&mut self) -> Result<(), SyncFailed> {
         if self.closed {
             let source = io::Error::other("the log was closed by an earlier failure");
-            return Err(SyncFailed { path: self.directory.clone(), source });
+            return Err(SyncFailed {
+                path: self.directory.clone(),
+                source,
+            });
         }
-        let Some((_, active)) = self.segments.last_key_value() else { return Ok(()) };
+        let Some((_, active)) = self.segments.last_key_value() else {
+            return Ok(());
+        };
         let end = active.end();
         let sealed = self.unsynced.iter().map(|(path, file)| (path, file));
-        let outcome = sealed.chain([(&active.path, &active.file)]).try_for_each(|(path, file)| sync_file(path, file));
+        let outcome = sealed
+            .chain([(&active.path, &active.file)])
+            .try_for_each(|(path, file)| sync_file(path, file));
         self.close_on_error(outcome)?;
         self.unsynced.clear();
         self.synced = end;
@@ -267,11 +302,16 @@ impl BlockLog {
     /// As `append`, and `Io` when a file cannot be removed.
     pub fn cut_below(&mut self, height: Height) -> Result<Cut, AppendError> {
         let active = self.segments.last_key_value().map(|(base, _)| *base);
-        let old = self.segments.iter().take_while(|(base, segment)| {
-            Some(**base) != active && segment.height_max < height.0
-        });
+        let old = self
+            .segments
+            .iter()
+            .take_while(|(base, segment)| Some(**base) != active && segment.height_max < height.0);
         let victims: Vec<u64> = old.map(|(base, _)| *base).collect();
-        let Some(end) = victims.last().and_then(|base| self.segments.get(base)).map(Segment::end) else {
+        let Some(end) = victims
+            .last()
+            .and_then(|base| self.segments.get(base))
+            .map(Segment::end)
+        else {
             return Ok(Cut::default());
         };
         let carried = self.index.standing_below(end);
@@ -281,10 +321,15 @@ impl BlockLog {
         self.sync()?;
         let mut cut = Cut::default();
         for base in victims {
-            let Some(segment) = self.segments.remove(&base) else { continue };
+            let Some(segment) = self.segments.remove(&base) else {
+                continue;
+            };
             if let Err(source) = fs::remove_file(&segment.path) {
                 self.closed = true;
-                return Err(AppendError::Io { path: segment.path, source });
+                return Err(AppendError::Io {
+                    path: segment.path,
+                    source,
+                });
             }
             cut.segments += 1;
             cut.bytes += segment.len;
@@ -297,8 +342,13 @@ impl BlockLog {
     /// Every record from the oldest on, as the log stands now; reads a chunk at a time.
     #[must_use]
     pub fn replay(&self) -> Replay {
-        let readers = self.segments.values().map(|segment| (segment.path.clone(), segment.reader()));
-        Replay { readers: readers.collect() }
+        let readers = self
+            .segments
+            .values()
+            .map(|segment| (segment.path.clone(), segment.reader()));
+        Replay {
+            readers: readers.collect(),
+        }
     }
 
     /// The final block of a height with its certificate.
@@ -336,8 +386,12 @@ impl BlockLog {
     }
 
     fn read(&self, position: Option<Position>) -> Result<Option<LogRecord>, ReadError> {
-        let Some(Position { offset, len }) = position else { return Ok(None) };
-        let Some(segment) = segment::holding(&self.segments, offset) else { return Ok(None) };
+        let Some(Position { offset, len }) = position else {
+            return Ok(None);
+        };
+        let Some(segment) = segment::holding(&self.segments, offset) else {
+            return Ok(None);
+        };
         let (path, place) = (segment.path.clone(), offset - segment.header.base);
         let mut bytes = vec![0; FRAME_BYTES + len as usize];
         if let Err(source) = segment.file.read_exact_at(&mut bytes, place) {
@@ -345,11 +399,19 @@ impl BlockLog {
         }
         let bytes = Bytes::from(bytes);
         let Some((frame, _)) = Frame::check(&bytes, segment.header.salt, offset) else {
-            return Err(ReadError::Damaged { path, offset: place, reason: "the checksum is wrong".into() });
+            return Err(ReadError::Damaged {
+                path,
+                offset: place,
+                reason: "the checksum is wrong".into(),
+            });
         };
         LogRecord::decode_payload(frame.kind, &bytes.slice(FRAME_BYTES..))
             .map(Some)
-            .map_err(|error| ReadError::Damaged { path, offset: place, reason: error.to_string() })
+            .map_err(|error| ReadError::Damaged {
+                path,
+                offset: place,
+                reason: error.to_string(),
+            })
     }
 
     /// Last sequence in the log; the next one must be above it.
@@ -367,7 +429,9 @@ impl BlockLog {
     /// True when something was written that is not durable yet.
     #[must_use]
     pub fn is_unsynced(&self) -> bool {
-        self.segments.last_key_value().is_some_and(|(_, active)| active.end() > self.synced)
+        self.segments
+            .last_key_value()
+            .is_some_and(|(_, active)| active.end() > self.synced)
     }
 
     /// Bytes of all segments.
@@ -396,19 +460,27 @@ impl Iterator for Replay {
         loop {
             let (path, reader) = self.readers.front_mut()?;
             let base = reader.base();
-            let damaged =
-                |path: &Path, at, reason| ReadError::Damaged { path: path.into(), offset: at - base, reason };
+            let damaged = |path: &Path, at, reason| ReadError::Damaged {
+                path: path.into(),
+                offset: at - base,
+                reason,
+            };
             let error = match reader.step() {
                 Ok(Step::End) => {
                     self.readers.pop_front();
                     continue;
                 }
-                Ok(Step::Record(found)) => match LogRecord::decode_payload(found.frame.kind, &found.payload) {
-                    Ok(record) => return Some(Ok((found.frame.seq, record))),
-                    Err(error) => damaged(path, found.offset, error.to_string()),
-                },
+                Ok(Step::Record(found)) => {
+                    match LogRecord::decode_payload(found.frame.kind, &found.payload) {
+                        Ok(record) => return Some(Ok((found.frame.seq, record))),
+                        Err(error) => damaged(path, found.offset, error.to_string()),
+                    }
+                }
                 Ok(Step::Bad(offset)) => damaged(path, offset, "it changed after it was checked".into()),
-                Err(source) => ReadError::Io { path: path.clone(), source },
+                Err(source) => ReadError::Io {
+                    path: path.clone(),
+                    source,
+                },
             };
             self.readers.clear();
             return Some(Err(error));
@@ -417,7 +489,10 @@ impl Iterator for Replay {
 }
 
 fn sync_file(path: &Path, file: &File) -> Result<(), SyncFailed> {
-    file.sync_data().map_err(|source| SyncFailed { path: path.to_path_buf(), source })
+    file.sync_data().map_err(|source| SyncFailed {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 fn write_all_vectored(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {

@@ -31,7 +31,8 @@ fn name_in(mounts: &str, path: &Path) -> Option<String> {
             let mut fields = line.split(' ').skip(1);
             let point = PathBuf::from(unescape(fields.next()?));
             let name = fields.next()?;
-            path.starts_with(&point).then(|| (point.components().count(), name))
+            path.starts_with(&point)
+                .then(|| (point.components().count(), name))
         })
         .max_by_key(|(depth, _)| *depth)
         .map(|(_, name)| name.to_owned())
@@ -55,9 +56,13 @@ mod tests {
 
     #[test]
     fn the_deepest_and_last_mount_names_the_filesystem() {
-        for (path, name) in
-            [("/home/x", "ext4"), ("/data/y", "xfs"), ("/database", "ext4"), ("/my disk/z", "btrfs"), ("/", "ext4")]
-        {
+        for (path, name) in [
+            ("/home/x", "ext4"),
+            ("/data/y", "xfs"),
+            ("/database", "ext4"),
+            ("/my disk/z", "btrfs"),
+            ("/", "ext4"),
+        ] {
             assert_eq!(name_in(MOUNTS, Path::new(path)).as_deref(), Some(name), "{path}");
         }
         assert_eq!(name_in("", Path::new("/")), None);

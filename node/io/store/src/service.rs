@@ -93,7 +93,11 @@ type CommittedAnswer = Result<Vec<(CommittedBlock, Vec<AuthorBlock>)>, ReadError
 type Reply<T> = Box<dyn FnOnce(T) + Send>;
 
 enum Command {
-    Persist { seq: Sequence, records: Vec<LogRecord>, sync: bool },
+    Persist {
+        seq: Sequence,
+        records: Vec<LogRecord>,
+        sync: bool,
+    },
     WriteState(StateChanges),
     ReadCommitted(CommittedRead, Reply<CommittedAnswer>),
     ReadBody(Hash, Reply<Result<Option<AuthorBlock>, ReadError>>),
@@ -139,7 +143,14 @@ impl Opened {
             .name("store".into())
             .spawn(move || worker.run(&receiver))
             .map_err(OpenError::io("start a thread for", &directory))?;
-        Ok(Store { handle: StoreHandle { sender, counters, durability }, thread: Some(thread) })
+        Ok(Store {
+            handle: StoreHandle {
+                sender,
+                counters,
+                durability,
+            },
+            thread: Some(thread),
+        })
     }
 }
 
@@ -172,7 +183,13 @@ impl Store {
         if let Some(torn) = log.torn() {
             tracing::warn!(path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes, "torn tail cut");
         }
-        Ok(Opened { directory: path.to_path_buf(), options, log, state, held })
+        Ok(Opened {
+            directory: path.to_path_buf(),
+            options,
+            log,
+            state,
+            held,
+        })
     }
 
     /// A handle for other threads.
@@ -190,13 +207,17 @@ impl Store {
     }
 
     fn stop(&mut self) -> Result<(), StoreStopped> {
-        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
         // A thread that has ended already takes no command; its outcome is what counts.
         drop(self.handle.sender.send(Command::Stop));
         match thread.join() {
             Ok(None) => Ok(()),
             Ok(Some(reason)) => Err(StoreStopped { reason }),
-            Err(_) => Err(StoreStopped { reason: "its thread panicked".into() }),
+            Err(_) => Err(StoreStopped {
+                reason: "its thread panicked".into(),
+            }),
         }
     }
 }
@@ -287,7 +308,9 @@ impl StoreHandle {
     }
 
     fn send(&self, command: Command) -> Result<(), StoreStopped> {
-        self.sender.send(command).map_err(|_| StoreStopped { reason: "its thread has ended".into() })
+        self.sender.send(command).map_err(|_| StoreStopped {
+            reason: "its thread has ended".into(),
+        })
     }
 }
 

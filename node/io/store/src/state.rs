@@ -6,8 +6,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rocksdb::{DB, Direction, FlushOptions, IteratorMode, LogLevel, MemtableFactory, Options, ReadOptions, WriteBatch, WriteOptions};
 use rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE;
+use rocksdb::{
+    DB, Direction, FlushOptions, IteratorMode, LogLevel, MemtableFactory, Options, ReadOptions, WriteBatch,
+    WriteOptions,
+};
 use types::codec::{Decode, DecodeError, Encode, Reader};
 use types::{Amount, Hash, Height, OutPoint, Owner};
 
@@ -32,7 +35,9 @@ pub struct StateOptions {
 
 impl Default for StateOptions {
     fn default() -> Self {
-        Self { write_buffer_bytes: 32 << 20 }
+        Self {
+            write_buffer_bytes: 32 << 20,
+        }
     }
 }
 
@@ -44,7 +49,7 @@ pub struct SnapshotHead {
     /// Effects digest at that height.
     pub digest: Hash,
     /// Fees of all blocks up to that height.
-    pub fees_total: u128,
+    pub fees_total: u64,
 }
 
 /// The whole state after a final height.
@@ -55,7 +60,7 @@ pub struct Snapshot {
     /// Effects digest at that height.
     pub digest: Hash,
     /// Fees of all blocks up to that height.
-    pub fees_total: u128,
+    pub fees_total: u64,
     /// Unspent outputs, ascending by reference.
     pub outputs: Vec<Output>,
 }
@@ -83,7 +88,14 @@ impl StateStore {
         let held = directory::hold(path)?;
         let database = |action| database(action, path);
         let db = DB::open(&db_options(options), path).map_err(database("open"))?;
-        let mut store = Self { db, path: path.to_path_buf(), head: None, flushed: None, flushing: None, _held: held };
+        let mut store = Self {
+            db,
+            path: path.to_path_buf(),
+            head: None,
+            flushed: None,
+            flushing: None,
+            _held: held,
+        };
         match store.db.get(IDENTITY_KEY).map_err(database("read"))? {
             Some(bytes) => {
                 let (version, found) = decode_identity(&bytes)
@@ -93,7 +105,8 @@ impl StateStore {
             None => store.claim(&identity)?,
         }
         if let Some(bytes) = store.db.get(HEAD_KEY).map_err(database("read"))? {
-            let head = decode_head(&bytes).map_err(|_| store.damaged("the record of its height has another form"))?;
+            let head = decode_head(&bytes)
+                .map_err(|_| store.damaged("the record of its height has another form"))?;
             store.head = Some(head);
             store.flushed = Some(head.height);
         }
@@ -108,7 +121,9 @@ impl StateStore {
         let mut value = FORMAT_VERSION.to_bytes();
         identity.genesis.encode(&mut value);
         value.extend_from_slice(&identity.validator);
-        self.db.put_opt(IDENTITY_KEY, value, &without_wal()).map_err(database("write", &self.path))?;
+        self.db
+            .put_opt(IDENTITY_KEY, value, &without_wal())
+            .map_err(database("write", &self.path))?;
         self.db.flush().map_err(database("flush", &self.path))
     }
 
@@ -130,9 +145,13 @@ impl StateStore {
     /// `HeightOrder` (nothing is written) or `Database`.
     pub fn write(&mut self, changes: &StateChanges) -> Result<(), StateError> {
         if let Some(held) = self.head.filter(|held| changes.height <= held.height) {
-            return Err(StateError::HeightOrder { given: changes.height, held: held.height });
+            return Err(StateError::HeightOrder {
+                given: changes.height,
+                held: held.height,
+            });
         }
-        let mut batch = WriteBatch::with_capacity_bytes(90 * changes.created.len() + 40 * changes.spent.len() + 80);
+        let mut batch =
+            WriteBatch::with_capacity_bytes(90 * changes.created.len() + 40 * changes.spent.len() + 80);
         for output in &changes.created {
             batch.put(key_of(&output.outpoint), value_of(output));
         }
@@ -140,10 +159,15 @@ impl StateStore {
             // An output is created once and spent once, so both marks vanish where they meet.
             batch.single_delete(key_of(outpoint));
         }
-        let head =
-            SnapshotHead { height: changes.height, digest: changes.digest, fees_total: changes.fees_total };
+        let head = SnapshotHead {
+            height: changes.height,
+            digest: changes.digest,
+            fees_total: changes.fees_total,
+        };
         batch.put(HEAD_KEY, encode_head(&head));
-        self.db.write_opt(&batch, &without_wal()).map_err(database("write", &self.path))?;
+        self.db
+            .write_opt(batch, &without_wal())
+            .map_err(database("write", &self.path))?;
         self.head = Some(head);
         Ok(())
     }
@@ -172,7 +196,9 @@ impl StateStore {
         if self.flushing.is_none() && self.flushed != height {
             let mut options = FlushOptions::default();
             options.set_wait(false);
-            self.db.flush_opt(&options).map_err(database("flush", &self.path))?;
+            self.db
+                .flush_opt(&options)
+                .map_err(database("flush", &self.path))?;
             self.flushing = height;
         }
         Ok(())
@@ -181,7 +207,10 @@ impl StateStore {
     /// Notes that a flush in the background has ended.
     fn settle(&mut self) -> Result<(), StateError> {
         if self.flushing.is_some() {
-            let waiting = self.db.property_int_value(NUM_IMMUTABLE_MEM_TABLE).map_err(database("read", &self.path))?;
+            let waiting = self
+                .db
+                .property_int_value(NUM_IMMUTABLE_MEM_TABLE)
+                .map_err(database("read", &self.path))?;
             if waiting == Some(0) {
                 self.flushed = self.flushing.take();
             }
@@ -194,10 +223,22 @@ impl StateStore {
     /// # Errors
     /// `Database`, `Damaged`.
     pub fn load(&self) -> Result<Option<Snapshot>, StateError> {
-        let Some(SnapshotHead { height, digest, fees_total }) = self.head else { return Ok(None) };
+        let Some(SnapshotHead {
+            height,
+            digest,
+            fees_total,
+        }) = self.head
+        else {
+            return Ok(None);
+        };
         let mut outputs = Vec::new();
         self.for_each(|output| outputs.push(output))?;
-        Ok(Some(Snapshot { height, digest, fees_total, outputs }))
+        Ok(Some(Snapshot {
+            height,
+            digest,
+            fees_total,
+            outputs,
+        }))
     }
 
     /// Hands out every unspent output, ascending by reference.
@@ -208,7 +249,10 @@ impl StateStore {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
         let start = [OUTPUT_PREFIX];
-        for entry in self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), options) {
+        for entry in self
+            .db
+            .iterator_opt(IteratorMode::From(&start, Direction::Forward), options)
+        {
             let (key, value) = entry.map_err(database("read", &self.path))?;
             take(decode_output(&key, &value).map_err(|_| self.damaged("an output has another form"))?);
         }
@@ -216,7 +260,10 @@ impl StateStore {
     }
 
     fn damaged(&self, what: &'static str) -> StateError {
-        StateError::Damaged { path: self.path.clone(), what }
+        StateError::Damaged {
+            path: self.path.clone(),
+            what,
+        }
     }
 }
 
@@ -248,13 +295,20 @@ fn without_wal() -> WriteOptions {
 
 fn database(action: &'static str, path: &Path) -> impl Fn(rocksdb::Error) -> StateError {
     let path = path.to_path_buf();
-    move |source| StateError::Database { action, path: path.clone(), source }
+    move |source| StateError::Database {
+        action,
+        path: path.clone(),
+        source,
+    }
 }
 
 fn decode_identity(bytes: &[u8]) -> Result<(u32, Identity), DecodeError> {
     let mut reader = Reader::new(bytes);
     let version = reader.u32()?;
-    let identity = Identity { genesis: Hash(reader.array()?), validator: reader.array()? };
+    let identity = Identity {
+        genesis: Hash(reader.array()?),
+        validator: reader.array()?,
+    };
     reader.finish()?;
     Ok((version, identity))
 }
@@ -262,16 +316,20 @@ fn decode_identity(bytes: &[u8]) -> Result<(u32, Identity), DecodeError> {
 fn encode_head(head: &SnapshotHead) -> Vec<u8> {
     let mut value = head.height.to_bytes();
     head.digest.encode(&mut value);
-    value.extend_from_slice(&head.fees_total.to_le_bytes());
+    head.fees_total.encode(&mut value);
     value
 }
 
 fn decode_head(bytes: &[u8]) -> Result<SnapshotHead, DecodeError> {
     let mut reader = Reader::new(bytes);
     let (height, digest) = (Height::decode(&mut reader)?, Hash::decode(&mut reader)?);
-    let fees_total = u128::from_le_bytes(reader.array()?);
+    let fees_total = reader.u64()?;
     reader.finish()?;
-    Ok(SnapshotHead { height, digest, fees_total })
+    Ok(SnapshotHead {
+        height,
+        digest,
+        fees_total,
+    })
 }
 
 /// Big-endian index: keys ascend as references do.
@@ -298,10 +356,15 @@ fn value_of(output: &Output) -> [u8; 48] {
 fn decode_output(key: &[u8], value: &[u8]) -> Result<Output, DecodeError> {
     let mut key = Reader::new(key);
     if key.u8()? != OUTPUT_PREFIX {
-        return Err(DecodeError::Value { what: "first byte of a key" });
+        return Err(DecodeError::Value {
+            what: "first byte of a key",
+        });
     }
     let txid = types::TxId(key.array()?);
-    let outpoint = OutPoint { txid, index: u16::from_be_bytes(key.array()?) };
+    let outpoint = OutPoint {
+        txid,
+        index: u16::from_be_bytes(key.array()?),
+    };
     key.finish()?;
     let mut value = Reader::new(value);
     let output = Output {

@@ -116,7 +116,10 @@ mod tests {
         (0..4096).for_each(|_| counters.fsync(Duration::from_secs(1)));
         (1..=4096).for_each(|us| counters.fsync(Duration::from_micros(us)));
         let stats = counters.snapshot(Durability::Async, 3);
-        assert_eq!((stats.fsyncs, stats.fsync_us_p50, stats.fsync_us_p99), (8192, 2049, 4056));
+        assert_eq!(
+            (stats.fsyncs, stats.fsync_us_p50, stats.fsync_us_p99),
+            (8192, 2049, 4056)
+        );
         assert_eq!((stats.durability, stats.queue_depth), (Durability::Async, 3));
     }
 }

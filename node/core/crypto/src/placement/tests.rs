@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use types::codec::Encode;
 use types::genesis::{FundingRule, Genesis};
 use types::policy::Policy;
 use types::{Amount, Hash, MemberIndex, Owner, ShardId, ValidatorId};
@@ -86,17 +87,11 @@ fn a_member_hangs_on_owner_randomness_and_shard() {
         member_of(&Owner([1; 32]), &Hash([1; 32]), ShardId(0), 1),
         MemberIndex(0)
     );
-    assert_eq!(draw(0, 1, 0).map_members(), MEMBERS);
+    assert_eq!(numbers(&draw(0, 1, 0)), MEMBERS);
 }
 
-trait Numbers {
-    fn map_members(self) -> Vec<u16>;
-}
-
-impl Numbers for Vec<MemberIndex> {
-    fn map_members(self) -> Vec<u16> {
-        self.into_iter().map(|member| member.0).collect()
-    }
+fn numbers(members: &[MemberIndex]) -> Vec<u16> {
+    members.iter().map(|member| member.0).collect()
 }
 
 #[test]
@@ -107,6 +102,10 @@ fn every_validator_serves_exactly_one_shard() {
         let config = epoch_config(&genesis);
         assert_eq!(config.committees.len(), usize::from(shards));
         assert_eq!(config.genesis_hash, genesis_hash(&genesis));
+        assert_eq!(
+            config.genesis_hash.0,
+            *blake3::hash(&genesis.to_bytes()).as_bytes()
+        );
         let mut seen = BTreeSet::new();
         for (shard, committee) in (0..).zip(&config.committees) {
             assert_eq!(committee.shard, ShardId(shard));
@@ -138,16 +137,23 @@ fn committees_and_leaders_are_pinned() {
     let config = epoch_config(&genesis(8, 2));
     let found = config.committees.iter().map(|committee| {
         let ids: Vec<u16> = committee.members.iter().map(|(ValidatorId(id), _)| *id).collect();
-        (
-            ids,
-            committee.leaders.clone().map_members(),
-            committee.hash.to_string(),
-        )
+        (ids, numbers(&committee.leaders), committee.hash.to_string())
     });
     let pinned = COMMITTEES.map(|(ids, leaders, hash)| (ids.to_vec(), leaders.to_vec(), hash.to_owned()));
     assert_eq!(found.collect::<Vec<_>>(), pinned);
 }
 
-const MEMBERS: [u16; 16] = [0; 16];
+const MEMBERS: [u16; 16] = [14, 5, 8, 7, 14, 8, 10, 15, 4, 4, 7, 9, 0, 3, 4, 10];
 
-const COMMITTEES: [([u16; 4], [u16; 4], &str); 2] = [([0; 4], [0; 4], ""); 2];
+const COMMITTEES: [([u16; 4], [u16; 4], &str); 2] = [
+    (
+        [0, 2, 5, 7],
+        [2, 1, 3, 0],
+        "cb68edbc31556f5064222ab9134fce8dc0f351752994cf03882eab0effb02988",
+    ),
+    (
+        [1, 3, 4, 6],
+        [3, 1, 0, 2],
+        "618b3d0fd6dfa55c8c6eadc985c8f0d7e06bf69a1fdc7d4b3fe86cf306f63f4e",
+    ),
+];

@@ -125,7 +125,15 @@ pub(super) struct FrameReader {
 impl FrameReader {
     /// Starts at `place` of a file that ends at `end`.
     pub(super) const fn new(file: Arc<File>, salt: u32, base: u64, place: u64, end: u64) -> Self {
-        Self { file, salt, base, place, end, chunk: Vec::new(), chunk_start: 0 }
+        Self {
+            file,
+            salt,
+            base,
+            place,
+            end,
+            chunk: Vec::new(),
+            chunk_start: 0,
+        }
     }
 
     /// Offset of the file's first byte in the log.
@@ -148,7 +156,11 @@ impl FrameReader {
         };
         let payload = Bytes::copy_from_slice(payload);
         self.place += (FRAME_BYTES + payload.len()) as u64;
-        Ok(Step::Record(Found { offset, frame, payload }))
+        Ok(Step::Record(Found {
+            offset,
+            frame,
+            payload,
+        }))
     }
 
     /// True when a whole record at or behind `place` says that the log was durable beyond `offset`. Tries every
@@ -173,9 +185,13 @@ impl FrameReader {
     /// Up to `len` bytes at a place of the file, fewer at its end.
     fn window(&mut self, place: u64, len: usize) -> io::Result<&[u8]> {
         let len = len.min(usize::try_from(self.end - place).unwrap_or(usize::MAX));
-        let held = place.checked_sub(self.chunk_start).map_or(usize::MAX, |skip| skip as usize);
+        let held = place
+            .checked_sub(self.chunk_start)
+            .map_or(usize::MAX, |skip| skip as usize);
         if held.checked_add(len).is_none_or(|end| end > self.chunk.len()) {
-            let want = len.max(CHUNK_BYTES).min(usize::try_from(self.end - place).unwrap_or(usize::MAX));
+            let want = len
+                .max(CHUNK_BYTES)
+                .min(usize::try_from(self.end - place).unwrap_or(usize::MAX));
             self.chunk.resize(want, 0);
             self.chunk_start = place;
             self.file.read_exact_at(&mut self.chunk, place)?;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use types::block::{AuthorHeader, FinalHeader};
-use types::codec::Encode;
+use crypto::hash::{author_header_hash, final_header_hash};
+use types::block::FinalHeader;
 use types::record::LogRecord;
 use types::{Hash, Height};
 
@@ -43,10 +43,16 @@ pub(super) struct Index {
 impl Index {
     /// Notes a record that stands at `position`, and the heights for which its segment must stay.
     pub(super) fn note(&mut self, segments: &mut Segments, position: Position, record: &LogRecord) {
-        let standing = || Some(Standing { offset: position.offset, record: record.clone() });
+        let standing = || {
+            Some(Standing {
+                offset: position.offset,
+                record: record.clone(),
+            })
+        };
         let height = match record {
             LogRecord::AuthorBlock(block) => {
-                self.bodies.insert(author_hash(&block.header.header), position);
+                self.bodies
+                    .insert(author_header_hash(&block.header.header), position);
                 // Until a final block refers to it, a body counts as old as what its author knew.
                 block.header.header.base_height
             }
@@ -99,12 +105,13 @@ impl Index {
     }
 
     fn note_block(&mut self, header: &FinalHeader, position: Position) -> Height {
-        let hash = final_hash(header);
+        let hash = final_header_hash(header);
         self.blocks.insert(hash, position);
         self.blocks_by_height.insert((header.height, hash));
-        while let (Some((low, oldest)), Some((high, _))) =
-            (self.blocks_by_height.first().copied(), self.blocks_by_height.last())
-        {
+        while let (Some((low, oldest)), Some((high, _))) = (
+            self.blocks_by_height.first().copied(),
+            self.blocks_by_height.last(),
+        ) {
             if high.0 - low.0 < BLOCK_HEIGHTS {
                 break;
             }
@@ -120,7 +127,10 @@ impl Index {
 
     /// Lowest and highest final block.
     pub(super) fn committed_range(&self) -> Option<(Height, Height)> {
-        Some((*self.committed.first_key_value()?.0, *self.committed.last_key_value()?.0))
+        Some((
+            *self.committed.first_key_value()?.0,
+            *self.committed.last_key_value()?.0,
+        ))
     }
 
     pub(super) fn body(&self, hash: &Hash) -> Option<Position> {
@@ -147,7 +157,8 @@ impl Index {
         self.bodies.retain(|_, position| position.offset >= offset);
         self.blocks.retain(|_, position| position.offset >= offset);
         let blocks = &self.blocks;
-        self.blocks_by_height.retain(|(_, hash)| blocks.contains_key(hash));
+        self.blocks_by_height
+            .retain(|(_, hash)| blocks.contains_key(hash));
     }
 }
 
@@ -160,14 +171,4 @@ fn raise(segments: &mut Segments, offset: u64, height: Height) {
     if let Some((_, segment)) = segments.range_mut(..=offset).next_back() {
         segment.height_max = segment.height_max.max(height.0);
     }
-}
-
-/// Hash of an author block's header (`ios` 0.6).
-fn author_hash(header: &AuthorHeader) -> Hash {
-    Hash(blake3::derive_key("shardbench v1 opt", &header.to_bytes()))
-}
-
-/// Hash of a final block's header (`ios` 0.6).
-fn final_hash(header: &FinalHeader) -> Hash {
-    Hash(blake3::derive_key("shardbench v1 final", &header.to_bytes()))
 }

@@ -104,9 +104,16 @@ impl Examined {
 
     fn note(&mut self, path: &Path, base: u64, found: &Found) -> Result<(), OpenError> {
         let record = LogRecord::decode_payload(found.frame.kind, &found.payload).map_err(|error| {
-            damaged(path, found.offset - base, &format!("a record of kind {}: {error}", found.frame.kind))
+            damaged(
+                path,
+                found.offset - base,
+                &format!("a record of kind {}: {error}", found.frame.kind),
+            )
         })?;
-        let position = Position { offset: found.offset, len: found.frame.len };
+        let position = Position {
+            offset: found.offset,
+            len: found.frame.len,
+        };
         self.index.note(&mut self.segments, position, &record);
         self.last_sequence = self.last_sequence.max(Some(found.frame.seq));
         Ok(())
@@ -115,13 +122,27 @@ impl Examined {
     /// Cuts at `at`, unless something behind it says that the log was durable beyond. `resume` is the bad record
     /// in the last walked segment, behind which whole records may stand.
     fn cut(mut self, at: u64, resume: Option<u64>, later: Vec<Segment>) -> Result<Self, OpenError> {
-        let Some((base, path)) = self.segments.last_key_value().map(|(base, last)| (*base, last.path.clone())) else {
+        let Some((base, path)) = self
+            .segments
+            .last_key_value()
+            .map(|(base, last)| (*base, last.path.clone()))
+        else {
             return Ok(self);
         };
-        let durable = || damaged(&path, at - base, "a record is not whole, though the log was durable beyond it");
+        let durable = || {
+            damaged(
+                &path,
+                at - base,
+                "a record is not whole, though the log was durable beyond it",
+            )
+        };
         if let (Some(bad), Some((_, last))) = (resume, self.segments.last_key_value()) {
             let behind = bad - base + 1;
-            if last.reader_at(behind).claims_beyond(at).map_err(OpenError::io("read", &path))? {
+            if last
+                .reader_at(behind)
+                .claims_beyond(at)
+                .map_err(OpenError::io("read", &path))?
+            {
                 return Err(durable());
             }
         }
@@ -136,14 +157,22 @@ impl Examined {
             bytes += last.end() - at;
             last.len = at - base;
         }
-        self.torn = (bytes > 0).then(|| TornTail { path, offset: at - base, bytes });
+        self.torn = (bytes > 0).then(|| TornTail {
+            path,
+            offset: at - base,
+            bytes,
+        });
         self.remove.extend(later.into_iter().map(|segment| segment.path));
         Ok(self)
     }
 }
 
 pub(super) fn damaged(path: &Path, offset: u64, reason: &str) -> OpenError {
-    OpenError::Damaged { path: path.to_path_buf(), offset, reason: reason.into() }
+    OpenError::Damaged {
+        path: path.to_path_buf(),
+        offset,
+        reason: reason.into(),
+    }
 }
 
 const _: () = assert!(FRAME_BYTES == 25, "the format that version 1 states");

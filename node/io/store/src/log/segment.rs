@@ -47,7 +47,9 @@ impl Header {
 
     /// Reads a header. `Ok(None)` when it is not whole; an error when it is, and belongs to something else.
     fn read(path: &Path, bytes: &[u8], identity: &Identity) -> Result<Option<Self>, OpenError> {
-        let Ok((version, found, header, crc)) = Self::fields(bytes) else { return Ok(None) };
+        let Ok((version, found, header, crc)) = Self::fields(bytes) else {
+            return Ok(None);
+        };
         let sound = crc32fast::hash(bytes.get(..96).unwrap_or_default()) == crc;
         // Another version may have another layout: its number is said before its checksum is asked for.
         if !bytes.starts_with(&MAGIC) || (version == FORMAT_VERSION && !sound) {
@@ -61,8 +63,15 @@ impl Header {
         let mut reader = Reader::new(bytes);
         reader.bytes(MAGIC.len())?;
         let version = reader.u32()?;
-        let identity = Identity { genesis: Hash(reader.array()?), validator: reader.array()? };
-        let header = Self { base: reader.u64()?, synced: reader.u64()?, salt: reader.u32()? };
+        let identity = Identity {
+            genesis: Hash(reader.array()?),
+            validator: reader.array()?,
+        };
+        let header = Self {
+            base: reader.u64()?,
+            synced: reader.u64()?,
+            salt: reader.u32()?,
+        };
         Ok((version, identity, header, reader.u32()?))
     }
 }
@@ -92,7 +101,13 @@ impl Segment {
 
     /// Reads from a place of the file on.
     pub(super) fn reader_at(&self, place: u64) -> FrameReader {
-        FrameReader::new(Arc::clone(&self.file), self.header.salt, self.header.base, place, self.len)
+        FrameReader::new(
+            Arc::clone(&self.file),
+            self.header.salt,
+            self.header.base,
+            place,
+            self.len,
+        )
     }
 }
 
@@ -117,7 +132,10 @@ pub(super) fn list(directory: &Path) -> Result<BTreeMap<u64, PathBuf>, OpenError
         let entry = entry.map_err(OpenError::io("list", directory))?;
         let name = entry.file_name();
         let digits = name.to_str().and_then(|name| name.strip_suffix(".log"));
-        if let Some(base) = digits.filter(|digits| digits.len() == 20).and_then(|digits| digits.parse().ok()) {
+        if let Some(base) = digits
+            .filter(|digits| digits.len() == 20)
+            .and_then(|digits| digits.parse().ok())
+        {
             found.insert(base, entry.path());
         }
     }
@@ -137,14 +155,24 @@ pub(super) enum Opened {
 /// Opens a segment file and checks its header.
 pub(super) fn open(path: &Path, base: u64, identity: &Identity) -> Result<Opened, OpenError> {
     let read = OpenError::io("read", path);
-    let file = OpenOptions::new().read(true).append(true).open(path).map_err(OpenError::io("open", path))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .open(path)
+        .map_err(OpenError::io("open", path))?;
     let len = file.metadata().map_err(OpenError::io("read", path))?.len();
     let mut bytes = vec![0; len.min(HEADER_BYTES) as usize];
     file.read_exact_at(&mut bytes, 0).map_err(read)?;
     match Header::read(path, &bytes, identity)? {
         Some(header) if header.base == base => {
             let path = path.to_path_buf();
-            Ok(Opened::Whole(Segment { path, file: Arc::new(file), header, len, height_max: 0 }))
+            Ok(Opened::Whole(Segment {
+                path,
+                file: Arc::new(file),
+                header,
+                len,
+                height_max: 0,
+            }))
         }
         None if len <= HEADER_BYTES => Ok(Opened::Unborn),
         _ => Ok(Opened::Headless),
@@ -154,7 +182,11 @@ pub(super) fn open(path: &Path, base: u64, identity: &Identity) -> Result<Opened
 /// Creates a segment; its header is written, not yet durable.
 pub(super) fn create(directory: &Path, base: u64, synced: u64, identity: &Identity) -> io::Result<Segment> {
     let path = path_of(directory, base);
-    let mut file = OpenOptions::new().read(true).append(true).create_new(true).open(&path)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create_new(true)
+        .open(&path)?;
     // Keys of `RandomState` come from the operating system; the salt needs no more than not to be known outside.
     let salt = RandomState::new().hash_one(base) as u32;
     let header = Header { base, synced, salt };
@@ -162,5 +194,11 @@ pub(super) fn create(directory: &Path, base: u64, synced: u64, identity: &Identi
         drop(std::fs::remove_file(&path));
         return Err(error);
     }
-    Ok(Segment { path, file: Arc::new(file), header, len: HEADER_BYTES, height_max: 0 })
+    Ok(Segment {
+        path,
+        file: Arc::new(file),
+        header,
+        len: HEADER_BYTES,
+        height_max: 0,
+    })
 }

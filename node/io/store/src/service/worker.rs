@@ -71,9 +71,21 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(opened: Opened, counters: Arc<Counters>, on_event: Box<dyn Fn(StoreEvent) + Send>) -> Self {
-        let Opened { directory, options, log, state, held } = opened;
-        counters.state_height.store(state.head().map_or(0, |head| head.height.0), Ordering::Relaxed);
+    pub(super) fn new(
+        opened: Opened,
+        counters: Arc<Counters>,
+        on_event: Box<dyn Fn(StoreEvent) + Send>,
+    ) -> Self {
+        let Opened {
+            directory,
+            options,
+            log,
+            state,
+            held,
+        } = opened;
+        counters
+            .state_height
+            .store(state.head().map_or(0, |head| head.height.0), Ordering::Relaxed);
         Self {
             directory,
             options,
@@ -120,7 +132,9 @@ impl Worker {
     /// How long to wait for a command before something else is due.
     fn wait(&self) -> Duration {
         match self.pending_since {
-            Some(since) => STATE_WAIT_MIN.saturating_sub(since.elapsed()).max(Duration::from_millis(1)),
+            Some(since) => STATE_WAIT_MIN
+                .saturating_sub(since.elapsed())
+                .max(Duration::from_millis(1)),
             None => IDLE,
         }
     }
@@ -142,9 +156,15 @@ impl Worker {
         if self.health != Health::Well {
             return;
         }
-        let held = self.pending.height().or(self.state.head().map(|head| head.height));
+        let held = self
+            .pending
+            .height()
+            .or(self.state.head().map(|head| head.height));
         if let Some(held) = held.filter(|held| changes.height <= *held) {
-            let error = crate::StateError::HeightOrder { given: changes.height, held };
+            let error = crate::StateError::HeightOrder {
+                given: changes.height,
+                held,
+            };
             return self.fail(error.to_string());
         }
         self.pending.merge(changes);
@@ -153,19 +173,28 @@ impl Worker {
 
     /// Writes a group, and makes it durable when one of it waits for that.
     fn commit(&mut self, group: &Group) {
-        let Some((last, _)) = group.persists.last() else { return };
+        let Some((last, _)) = group.persists.last() else {
+            return;
+        };
         if self.health != Health::Well || !self.has_space(group.bytes as u64) {
             return;
         }
         let before = self.log.bytes();
-        let batches: Vec<_> = group.persists.iter().map(|(seq, records)| (*seq, &records[..])).collect();
+        let batches: Vec<_> = group
+            .persists
+            .iter()
+            .map(|(seq, records)| (*seq, &records[..]))
+            .collect();
         match self.log.append_group(&batches) {
             Ok(()) => {}
             Err(AppendError::NoSpace { .. }) => return self.refuse(0),
             Err(error) => return self.fail(error.to_string()),
         }
         add(&self.counters.persists, batches.len() as u64);
-        add(&self.counters.records, batches.iter().map(|(_, records)| records.len() as u64).sum());
+        add(
+            &self.counters.records,
+            batches.iter().map(|(_, records)| records.len() as u64).sum(),
+        );
         add(&self.counters.log_bytes, self.log.bytes() - before);
         self.undurable = Some(*last);
         (self.on_event)(StoreEvent::Written(*last));
@@ -210,7 +239,10 @@ impl Worker {
     fn refuse(&mut self, free: u64) {
         self.health = Health::Full;
         self.drop_pending();
-        (self.on_event)(StoreEvent::LowSpace { free, reserve: self.options.reserve_bytes });
+        (self.on_event)(StoreEvent::LowSpace {
+            free,
+            reserve: self.options.reserve_bytes,
+        });
     }
 
     fn fail(&mut self, reason: String) {
@@ -239,11 +271,15 @@ impl Worker {
     fn read_committed(&self, read: CommittedRead) -> CommittedAnswer {
         let (mut found, mut bytes) = (Vec::new(), 0);
         for height in (read.from.0..).take(usize::from(read.count)).map(Height) {
-            let Some(block) = self.log.read_committed(height)? else { break };
+            let Some(block) = self.log.read_committed(height)? else {
+                break;
+            };
             bytes += size_of_committed(&block);
             let mut bodies = Vec::new();
             for reference in block.block.refs.iter().filter(|_| read.bodies) {
-                let Some(body) = self.log.read_body(&reference.hash)? else { return Ok(found) };
+                let Some(body) = self.log.read_body(&reference.hash)? else {
+                    return Ok(found);
+                };
                 bytes += body.body.len() + HEADER_BYTES;
                 bodies.push(body);
                 if bytes > read.bytes_max && !found.is_empty() {
@@ -266,7 +302,9 @@ impl Worker {
         if let Err(error) = self.state.begin_flush() {
             return self.fail(error.to_string());
         }
-        let Some(flushed) = self.state.flushed() else { return };
+        let Some(flushed) = self.state.flushed() else {
+            return;
+        };
         match self.log.cut_below(height.min(flushed.next())) {
             Ok(cut) if cut.segments > 0 => {
                 tracing::info!(segments = cut.segments, bytes = cut.bytes, "log cut");
@@ -280,7 +318,9 @@ impl Worker {
 
     /// Writes the waiting state changes when it is time.
     fn write_behind(&mut self, quiet: bool, stop: bool) {
-        let Some(since) = self.pending_since else { return self.flush_when_due() };
+        let Some(since) = self.pending_since else {
+            return self.flush_when_due();
+        };
         let age = since.elapsed();
         let due = stop
             || age >= STATE_WAIT_MAX
@@ -292,14 +332,21 @@ impl Worker {
         // The state never gets ahead of the log on the disk, or power loss would leave a height without its block.
         self.sync();
         self.pending_since = None;
-        let Some((changes, annihilated)) = self.pending.take() else { return };
+        let Some((changes, annihilated)) = self.pending.take() else {
+            return;
+        };
         if let Err(error) = self.state.write(&changes) {
             return self.fail(error.to_string());
         }
         add(&self.counters.state_writes, 1);
-        add(&self.counters.outputs_written, (changes.created.len() + changes.spent.len()) as u64);
+        add(
+            &self.counters.outputs_written,
+            (changes.created.len() + changes.spent.len()) as u64,
+        );
         add(&self.counters.outputs_annihilated, annihilated);
-        self.counters.state_height.store(changes.height.0, Ordering::Relaxed);
+        self.counters
+            .state_height
+            .store(changes.height.0, Ordering::Relaxed);
         self.flush_when_due();
     }
 

@@ -1,1 +1,278 @@
+//! Round trips, exact prefixes, foreign states.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use types::{Amount, Hash, Height, OutPoint, Owner, TxId};
+
+use super::{Snapshot, StateOptions, StateStore};
+use crate::changes::{Output, StateChanges};
+use crate::error::{OpenError, StateError};
+use crate::identity::{Identity, IdentityError};
+use crate::samples::IDENTITY;
+
+fn open(path: &Path, options: StateOptions) -> StateStore {
+    StateStore::open(path, IDENTITY, options).expect("a sound state")
+}
+
+fn output(id: u64, created: u64) -> Output {
+    let mut txid = [0; 32];
+    txid[..8].copy_from_slice(&id.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    let outpoint = OutPoint {
+        txid: TxId(txid),
+        index: (id % 300) as u16,
+    };
+    Output {
+        outpoint,
+        owner: Owner([id as u8; 32]),
+        amount: Amount(id + 1),
+        created: Height(created),
+    }
+}
+
+/// Height `h` creates outputs `100h..100h+100` and spends half of those of the height before.
+fn changes(height: u64) -> StateChanges {
+    let spent = (height * 100 - 100..height * 100 - 50).filter(|_| height > 1);
+    StateChanges {
+        height: Height(height),
+        digest: Hash([height as u8; 32]),
+        fees_total: height * 3,
+        created: (height * 100..height * 100 + 100)
+            .map(|id| output(id, height))
+            .collect(),
+        spent: spent.map(|id| output(id, height - 1).outpoint).collect(),
+    }
+}
+
+fn expected(height: u64) -> Option<Snapshot> {
+    let mut outputs = BTreeMap::new();
+    for changes in (1..=height).map(changes) {
+        outputs.extend(
+            changes
+                .created
+                .into_iter()
+                .map(|output| (output.outpoint, output)),
+        );
+        changes
+            .spent
+            .iter()
+            .for_each(|outpoint| drop(outputs.remove(outpoint)));
+    }
+    let StateChanges {
+        height,
+        digest,
+        fees_total,
+        ..
+    } = (height > 0).then(|| changes(height))?;
+    Some(Snapshot {
+        height,
+        digest,
+        fees_total,
+        outputs: outputs.into_values().collect(),
+    })
+}
+
+/// What a process leaves that is killed now.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("directory");
+    for entry in fs::read_dir(from).expect("directory") {
+        let entry = entry.expect("entry");
+        // A file that is deleted meanwhile is one that no reader needs.
+        drop(fs::copy(entry.path(), to.join(entry.file_name())));
+    }
+}
+
+#[test]
+fn what_is_written_is_loaded_also_after_reopening() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut state = open(directory.path(), StateOptions::default());
+    assert_eq!(
+        (state.load().expect("readable"), state.head(), state.flushed()),
+        (None, None, None)
+    );
+    for height in 1..=30 {
+        state.write(&changes(height)).expect("written");
+        assert_eq!(state.load().expect("readable"), expected(height));
+    }
+    state.flush().expect("flushed");
+    assert_eq!(state.flushed(), Some(Height(30)));
+    drop(state);
+    let state = open(directory.path(), StateOptions::default());
+    assert_eq!(state.load().expect("readable"), expected(30));
+    assert_eq!(state.flushed(), Some(Height(30)));
+}
+
+#[test]
+fn the_genesis_height_is_a_state_too() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut state = open(directory.path(), StateOptions::default());
+    let genesis = StateChanges {
+        created: vec![output(1, 0)],
+        ..StateChanges::default()
+    };
+    state.write(&genesis).expect("written");
+    let error = state.write(&genesis).expect_err("again");
+    assert!(matches!(error, StateError::HeightOrder { .. }), "{error}");
+    let snapshot = state.load().expect("readable").expect("not empty");
+    assert_eq!(
+        (snapshot.height, snapshot.outputs),
+        (Height(0), vec![output(1, 0)])
+    );
+}
+
+#[test]
+fn heights_rise_and_a_refusal_changes_nothing() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut state = open(directory.path(), StateOptions::default());
+    (1..=3).for_each(|height| state.write(&changes(height)).expect("written"));
+    for height in [2, 3] {
+        let error = state.write(&changes(height)).expect_err("not above");
+        assert!(
+            matches!(error, StateError::HeightOrder { held: Height(3), .. }),
+            "{error}"
+        );
+    }
+    assert_eq!(state.load().expect("readable"), expected(3));
+}
+
+#[test]
+fn a_kill_at_any_time_leaves_the_exact_state_of_some_height() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("state");
+    let options = StateOptions {
+        write_buffer_bytes: 64 << 10,
+    };
+    let mut state = open(&path, options);
+    let (mut last, mut between) = (0, 0);
+    for height in 1..=60 {
+        state.write(&changes(height)).expect("written");
+        if height % 4 == 0 {
+            let killed = directory.path().join(format!("killed-{height}"));
+            copy(&path, &killed);
+            let left = open(&killed, options).load().expect("readable");
+            let found = left.as_ref().map_or(0, |snapshot| snapshot.height.0);
+            assert!(
+                found <= height && found >= last,
+                "{found} at {height} after {last}"
+            );
+            assert_eq!(left, expected(found));
+            between += u64::from(found > 0 && found < height);
+            last = found;
+        }
+    }
+    assert!(between > 0, "some kill fell between two flushes");
+    state.flush().expect("flushed");
+    let killed = directory.path().join("killed-at-end");
+    copy(&path, &killed);
+    assert_eq!(open(&killed, options).load().expect("readable"), expected(60));
+}
+
+#[test]
+fn a_flush_in_the_background_is_noted_when_it_ended() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut state = open(directory.path(), StateOptions::default());
+    state.begin_flush().expect("nothing to flush");
+    state.write(&changes(1)).expect("written");
+    while state.flushed() != Some(Height(1)) {
+        state.begin_flush().expect("flushing");
+        std::thread::yield_now();
+    }
+    let killed = directory.path().join("killed");
+    copy(directory.path(), &killed);
+    assert_eq!(
+        open(&killed, StateOptions::default()).load().expect("readable"),
+        expected(1)
+    );
+}
+
+#[test]
+fn foreign_states_are_refused_and_both_sides_named() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut state = open(directory.path(), StateOptions::default());
+    state.write(&changes(1)).expect("written");
+    drop(state);
+    let genesis = Identity {
+        genesis: Hash([0xc2; 32]),
+        ..IDENTITY
+    };
+    let error = StateStore::open(directory.path(), genesis, StateOptions::default()).expect_err("foreign");
+    assert!(
+        matches!(error, OpenError::Identity(IdentityError::Genesis { .. })),
+        "{error}"
+    );
+    let words = error.to_string();
+    assert!(
+        words.contains(&"a1".repeat(32)) && words.contains(&"c2".repeat(32)),
+        "{words}"
+    );
+    let validator = Identity {
+        validator: [0xd3; 32],
+        ..IDENTITY
+    };
+    let error = StateStore::open(directory.path(), validator, StateOptions::default()).expect_err("foreign");
+    assert!(
+        matches!(error, OpenError::Identity(IdentityError::Validator { .. })),
+        "{error}"
+    );
+    assert_eq!(
+        open(directory.path(), StateOptions::default())
+            .load()
+            .expect("readable"),
+        expected(1)
+    );
+}
+
+#[test]
+fn other_versions_and_states_without_owner_are_refused() {
+    let directory = tempfile::tempdir().expect("directory");
+    let state = open(directory.path(), StateOptions::default());
+    let mut value = 7_u32.to_le_bytes().to_vec();
+    value.extend_from_slice(&[0; 64]);
+    state
+        .db
+        .put_opt(super::IDENTITY_KEY, value, &super::without_wal())
+        .expect("put");
+    drop(state);
+    let error = StateStore::open(directory.path(), IDENTITY, StateOptions::default()).expect_err("version 7");
+    assert!(
+        matches!(
+            &error,
+            OpenError::Identity(IdentityError::Version { found: 7, .. })
+        ),
+        "{error}"
+    );
+
+    let directory = tempfile::tempdir().expect("directory");
+    let mut state = open(directory.path(), StateOptions::default());
+    state.write(&changes(1)).expect("written");
+    state
+        .db
+        .put_opt([super::OUTPUT_PREFIX, 9], [1], &super::without_wal())
+        .expect("put");
+    let error = state.load().expect_err("not an output");
+    assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+    state
+        .db
+        .delete_opt(super::IDENTITY_KEY, &super::without_wal())
+        .expect("deleted");
+    drop(state);
+    let error = StateStore::open(directory.path(), IDENTITY, StateOptions::default()).expect_err("no owner");
+    assert!(
+        matches!(error, OpenError::State(StateError::Damaged { .. })),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_state_is_open_once() {
+    let directory = tempfile::tempdir().expect("directory");
+    let state = open(directory.path(), StateOptions::default());
+    let error = StateStore::open(directory.path(), IDENTITY, StateOptions::default()).expect_err("open");
+    assert!(
+        error.to_string().contains("is in use by another process"),
+        "{error}"
+    );
+    drop(state);
+    open(directory.path(), StateOptions::default());
+}

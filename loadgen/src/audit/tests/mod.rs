@@ -1,0 +1,618 @@
+//! Chains of honest validators pass; each way of cheating is found, with the validator and the transaction named.
+
+mod chain;
+
+use std::collections::HashSet;
+
+use types::client::{BlockItem, StateInfo};
+use types::{Amount, Hash, Height, Signature, ValidatorId};
+
+use super::{Audit, AuditError, AuditOptions, AuditOutcome, Claim, Receipts};
+use crate::audit::model::Told;
+use crate::wallet::Wallet;
+use crate::workload::sample::{SEED, Sample, times};
+use crate::workload::{Workload, WorkloadSpec};
+use chain::{Chain, Tx, coins, told};
+
+const FULL: AuditOptions = AuditOptions {
+    seed: [3; 32],
+    sample_ppm: 1_000_000,
+};
+const MILLION: u64 = 1_000_000;
+
+fn audit(sample: &Sample, receipts: Receipts, options: AuditOptions) -> Audit {
+    Audit::new(
+        &sample.genesis,
+        &sample.epoch,
+        &sample.allocations,
+        receipts,
+        options,
+    )
+    .expect("funded")
+}
+
+fn read(audit: &mut Audit, validator: ValidatorId, items: Vec<BlockItem>) {
+    audit.begin(validator).expect("of this network");
+    items.into_iter().for_each(|item| audit.push(item));
+}
+
+/// Every validator shows the same chain.
+fn outcome(sample: &Sample, chain: &Chain<'_>, receipts: Receipts) -> AuditOutcome {
+    let mut audit = audit(sample, receipts, FULL);
+    for validator in chain.validators() {
+        read(&mut audit, validator, chain.items());
+    }
+    audit.finish()
+}
+
+/// The only finding, which names all of `parts`.
+fn assert_found(outcome: &AuditOutcome, parts: &[&str]) {
+    let is_named = |finding: &&String| parts.iter().all(|part| finding.contains(part));
+    assert!(
+        outcome.findings.iter().any(|finding| is_named(&finding)),
+        "{parts:?} in {:#?}",
+        outcome.findings
+    );
+    assert!(!outcome.is_clean());
+}
+
+fn name(validator: ValidatorId) -> String {
+    format!("validator {validator}:")
+}
+
+/// A payment of everything from one account to the next.
+fn payment(sample: &Sample, from: u32) -> Tx {
+    let coin = coins(sample)[&from];
+    Tx::pay(sample, (coin, from), &[(from + 1, MILLION - 7)], 7)
+}
+
+#[test]
+fn honest_chains_are_clean_with_all_that_honest_validators_exclude() {
+    let sample = Sample::new(1, 20);
+    let first = payment(&sample, 0);
+    let child = Tx::pay(&sample, (first.output(0), 1), &[(5, 400), (6, MILLION - 407)], 0);
+    let again = Tx::pay(&sample, (coins(&sample)[&0], 0), &[(9, MILLION)], 0);
+    let minting = Tx::pay(&sample, (coins(&sample)[&2], 2), &[(3, MILLION + 1)], 0);
+    let thief = Tx::pay(&sample, (coins(&sample)[&4], 3), &[(3, MILLION)], 0);
+    let forged = payment(&sample, 8).forged();
+    let late = payment(&sample, 10);
+
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[
+        (0, &[first.clone(), child.clone(), again.clone()]),
+        (2, &[minting.clone()]),
+    ]);
+    chain.honest(&[]);
+    // The same transaction again, one with a bad signature, one of a foreign coin, an empty heartbeat.
+    let bad = Told {
+        bad_signatures: HashSet::from([(0, 1)]),
+        ..Told::default()
+    };
+    chain.append(
+        &[
+            (1, &[first.clone(), forged.clone(), thief.clone()]),
+            (3, &[]),
+            (0, &[late.clone()]),
+        ],
+        &bad,
+    );
+
+    for options in [
+        FULL,
+        AuditOptions {
+            seed: [1; 32],
+            sample_ppm: 0,
+        },
+        AuditOptions::sampled([2; 32]),
+    ] {
+        let claims = [
+            (first.txid, Claim::Final),
+            (child.txid, Claim::Final),
+            (again.txid, Claim::Rejected),
+            (minting.txid, Claim::Rejected),
+            (forged.txid, Claim::Rejected),
+            (late.txid, Claim::Open),
+        ];
+        let receipts = Receipts::new(claims.map(|(txid, claim)| (txid, types::ShardId(0), claim)));
+        let mut audit = audit(&sample, receipts, options);
+        for validator in chain.validators() {
+            read(&mut audit, validator, chain.items());
+        }
+        let outcome = audit.finish();
+        assert!(outcome.is_clean(), "{:#?}", outcome.findings);
+        assert_eq!((outcome.replicas_agree, outcome.receipts_honoured), ((1, 1), 1.0));
+        assert_eq!(
+            (
+                outcome.final_txs_in_chain,
+                outcome.open_txs_in_chain,
+                outcome.applied_txs
+            ),
+            (3, 1, 3)
+        );
+        assert_eq!(outcome.heights, [Height(3)]);
+    }
+}
+
+#[test]
+fn an_applied_double_spend_is_found() {
+    let sample = Sample::new(1, 20);
+    let first = payment(&sample, 0);
+    let again = Tx::pay(&sample, (coins(&sample)[&0], 0), &[(9, MILLION)], 0);
+    for same_block in [true, false] {
+        let mut chain = Chain::new(&sample, 0);
+        if same_block {
+            chain.append(&[(0, &[first.clone(), again.clone()])], &told(&[(1, true)]));
+        } else {
+            chain.honest(&[(0, std::slice::from_ref(&first))]);
+            chain.append(&[(0, &[payment(&sample, 4), again.clone()])], &told(&[(1, true)]));
+        }
+        let outcome = outcome(&sample, &chain, Receipts::default());
+        assert_eq!((outcome.double_spends, outcome.supply_conserved), (1, false));
+        let validator = name(chain.validators()[0]);
+        assert_found(
+            &outcome,
+            &[&validator, &again.txid.to_string(), "an input is already spent"],
+        );
+    }
+}
+
+#[test]
+fn minted_value_is_found() {
+    let sample = Sample::new(1, 20);
+    let minting = Tx::pay(&sample, (coins(&sample)[&2], 2), &[(3, MILLION + 1)], 0);
+    let mut chain = Chain::new(&sample, 0);
+    chain.append(&[(0, std::slice::from_ref(&minting))], &told(&[(0, true)]));
+    let outcome = outcome(&sample, &chain, Receipts::default());
+    assert!(!outcome.supply_conserved);
+    let validator = name(chain.validators()[0]);
+    assert_found(&outcome, &[&validator, &minting.txid.to_string(), "do not equal"]);
+    assert_found(&outcome, &[&validator, "not the supply"]);
+}
+
+#[test]
+fn broken_promises_are_found() {
+    let sample = Sample::new(1, 20);
+    let (kept, dropped, denied) = (payment(&sample, 0), payment(&sample, 2), payment(&sample, 4));
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[(0, &[kept.clone(), denied.clone()])]);
+    let claims = [
+        (kept.txid, Claim::Final),
+        (dropped.txid, Claim::Final),
+        (denied.txid, Claim::Rejected),
+    ];
+    let receipts = Receipts::new(claims.map(|(txid, claim)| (txid, types::ShardId(0), claim)));
+    let outcome = outcome(&sample, &chain, receipts);
+    assert!((outcome.receipts_honoured - 0.5).abs() < 1e-9);
+    assert_found(
+        &outcome,
+        &[
+            "validators 0, 1, 2, 3",
+            &dropped.txid.to_string(),
+            "holds it as final",
+        ],
+    );
+    assert_found(
+        &outcome,
+        &["validators 0, 1, 2, 3", &denied.txid.to_string(), "applied it"],
+    );
+    assert_eq!(outcome.findings.len(), 2);
+}
+
+#[test]
+fn forged_signatures_are_found_by_the_full_audit_and_by_the_sample() {
+    let sample = Sample::new(1, 60);
+    let forged: Vec<Tx> = (0..50).map(|from| payment(&sample, from).forged()).collect();
+    let mut chain = Chain::new(&sample, 0);
+    // The committee takes all of them: nothing is told to its model.
+    chain.honest(&[(0, &forged)]);
+    let full = outcome(&sample, &chain, Receipts::default());
+    let validator = name(chain.validators()[0]);
+    assert_eq!(full.forgeries_accepted, 50);
+    assert_found(
+        &full,
+        &[&validator, &forged[0].txid.to_string(), "signature is not valid"],
+    );
+
+    let half = AuditOptions {
+        seed: [5; 32],
+        sample_ppm: 500_000,
+    };
+    let mut audit = audit(&sample, Receipts::default(), half);
+    read(&mut audit, chain.validators()[0], chain.items());
+    let outcome = audit.finish();
+    assert!(
+        (10..40).contains(&outcome.forgeries_accepted),
+        "{}",
+        outcome.forgeries_accepted
+    );
+    assert_eq!(
+        outcome.signatures_checked, outcome.forgeries_accepted,
+        "only the sample was verified"
+    );
+    assert_found(&outcome, &[&validator, "signature is not valid"]);
+}
+
+#[test]
+fn wrong_digests_and_wrong_bits_are_found() {
+    let sample = Sample::new(1, 20);
+    let (first, second) = (payment(&sample, 0), payment(&sample, 2));
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[(0, std::slice::from_ref(&first))]);
+    chain.rewrite(|header| header.state_digest = Hash([7; 32]));
+    let validator = name(chain.validators()[0]);
+    let wrong = outcome(&sample, &chain, Receipts::default());
+    assert_found(
+        &wrong,
+        &[&validator, "height 1", &first.txid.to_string(), "state digest"],
+    );
+    assert_eq!(wrong.findings.len(), 1);
+
+    let mut chain = Chain::new(&sample, 0);
+    chain.append(&[(0, &[first.clone(), second.clone()])], &told(&[(1, false)]));
+    let wrong = outcome(&sample, &chain, Receipts::default());
+    assert_found(
+        &wrong,
+        &[
+            &validator,
+            &second.txid.to_string(),
+            "excluded although it breaks no rule",
+        ],
+    );
+
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[(0, &[first.clone(), second])]);
+    chain.rewrite(|header| header.excluded_root = Hash([8; 32]));
+    let wrong = outcome(&sample, &chain, Receipts::default());
+    assert_found(
+        &wrong,
+        &[&validator, &first.txid.to_string(), "excluded bits do not follow"],
+    );
+}
+
+#[test]
+fn forked_and_damaged_replicas_are_found() {
+    let sample = Sample::new(1, 20);
+    let (first, second) = (payment(&sample, 0), payment(&sample, 2));
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[(0, std::slice::from_ref(&first))]);
+    chain.honest(&[(1, std::slice::from_ref(&second))]);
+    let mut fork = Chain::new(&sample, 0);
+    fork.honest(&[(0, std::slice::from_ref(&first))]);
+    fork.honest(&[(2, std::slice::from_ref(&second))]);
+    let validators = chain.validators();
+    let third = name(validators[2]);
+    let run = |items: Vec<BlockItem>| {
+        let mut audit = audit(&sample, Receipts::default(), FULL);
+        for (position, validator) in validators.iter().enumerate() {
+            let items = if position == 2 {
+                items.clone()
+            } else {
+                chain.items()
+            };
+            read(&mut audit, *validator, items);
+        }
+        let outcome = audit.finish();
+        assert_eq!(outcome.replicas_agree, (0, 1));
+        outcome
+    };
+    assert_found(
+        &run(fork.items()),
+        &[&third, "height 2", &second.txid.to_string(), "another block"],
+    );
+
+    let mut missing = chain.items();
+    missing.remove(1);
+    assert_found(
+        &run(missing),
+        &[&third, "height 1: the body of reference 0 is missing"],
+    );
+    let mut cut = chain.items();
+    cut.pop();
+    assert_found(
+        &run(cut),
+        &[&third, "height 2: the body of reference 0 is missing"],
+    );
+    let mut surplus = chain.items();
+    surplus.insert(2, surplus[1].clone());
+    assert_found(&run(surplus), &[&third, "a body without a block after height 1"]);
+    let mut skipped = chain.items();
+    skipped.drain(..2);
+    assert_found(&run(skipped), &[&third, "height 2", "does not follow"]);
+
+    let mut damaged = chain.items();
+    if let Some(BlockItem::Body(block)) = damaged.get_mut(3) {
+        let mut bytes = block.body.to_vec();
+        *bytes.last_mut().expect("a signature") ^= 1;
+        block.body = bytes.into();
+    }
+    assert_found(
+        &run(damaged),
+        &[
+            &third,
+            "height 2",
+            &second.txid.to_string(),
+            "the body is not what its header says",
+        ],
+    );
+    let mut unsigned = chain.items();
+    if let Some(BlockItem::Body(block)) = unsigned.get_mut(3) {
+        block.header.signature = Signature([1; 64]);
+    }
+    assert_found(
+        &run(unsigned),
+        &[
+            &third,
+            "height 2",
+            &second.txid.to_string(),
+            "not signed by validator",
+        ],
+    );
+    let mut exchanged = chain.items();
+    exchanged[3] = exchanged[1].clone();
+    assert_found(
+        &run(exchanged),
+        &[&third, "height 2", "not the one that is referred to"],
+    );
+}
+
+#[test]
+fn broken_proofs_are_found() {
+    let sample = Sample::new(1, 20);
+    let first = payment(&sample, 0);
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[(0, std::slice::from_ref(&first))]);
+    chain.honest(&[]);
+    let validator = chain.validators()[0];
+    let run = |change: &dyn Fn(&mut Chain<'_>)| {
+        let mut chain = Chain::new(&sample, 0);
+        chain.honest(&[(0, std::slice::from_ref(&first))]);
+        chain.honest(&[]);
+        change(&mut chain);
+        let mut audit = audit(&sample, Receipts::default(), FULL);
+        read(&mut audit, validator, chain.items());
+        audit.finish()
+    };
+    let parts = [
+        &name(validator),
+        "height 1",
+        &first.txid.to_string(),
+        "the commit proof does not hold",
+    ];
+    for member in 0..3 {
+        let outcome = run(&|chain| chain.blocks[0].0.proof.certificate.signatures[member].1.0[3] ^= 4);
+        assert_found(&outcome, &parts);
+        assert_eq!(
+            (outcome.applied_txs, outcome.heights[0]),
+            (0, Height(0)),
+            "nothing was taken over"
+        );
+    }
+    assert_found(
+        &run(&|chain| chain.blocks[0].0.proof.certificate.signatures.truncate(2)),
+        &parts,
+    );
+    assert_found(&run(&|chain| chain.blocks[0].0.proof.height = Height(2)), &parts);
+    // The child's certificate commits its ancestors, when the headers lead to it.
+    let by_child = |chain: &mut Chain<'_>| {
+        let child = chain.blocks[1].0.clone();
+        chain.blocks[0].0.proof = child.proof;
+        chain.blocks[0].0.proof.descendants = vec![child.block.header];
+    };
+    assert!(
+        run(&by_child)
+            .findings
+            .iter()
+            .all(|finding| finding.contains("was not audited"))
+    );
+    let missing_link = |chain: &mut Chain<'_>| chain.blocks[0].0.proof = chain.blocks[1].0.proof.clone();
+    assert_found(&run(&missing_link), &parts);
+}
+
+#[test]
+fn headers_that_do_not_fit_are_found() {
+    let sample = Sample::new(1, 20);
+    let first = payment(&sample, 0);
+    type Change = fn(&mut types::block::FinalHeader);
+    let changes: [(Change, &str); 14] = [
+        (|header| header.version = 2, "version"),
+        (|header| header.mode = 0, "mode"),
+        (|header| header.shard.0 = 1, "shard"),
+        (|header| header.epoch.0 = 1, "epoch"),
+        (|header| header.term = 1, "term"),
+        (|header| header.height.0 = 3, "height"),
+        (|header| header.prev.0[0] ^= 1, "block before"),
+        (|header| header.refs_root.0[0] ^= 1, "refs_root"),
+        (|header| header.evidence_root.0[0] ^= 1, "evidence_root"),
+        (|header| header.slow_root.0[0] ^= 1, "slow_root"),
+        (|header| header.tx_count = 2, "tx_count"),
+        (|header| header.committee_hash.0[0] ^= 1, "committee_hash"),
+        (|header| header.beacon_height.0 = 1, "beacon"),
+        (|header| header.timestamp = 1, "time"),
+    ];
+    for (change, what) in changes {
+        let mut chain = Chain::new(&sample, 0);
+        chain.honest(&[]);
+        chain.honest(&[(0, std::slice::from_ref(&first))]);
+        chain.rewrite(change);
+        let validator = chain.validators()[0];
+        let mut audit = audit(&sample, Receipts::default(), FULL);
+        read(&mut audit, validator, chain.items());
+        let outcome = audit.finish();
+        assert_found(&outcome, &[&name(validator), &first.txid.to_string(), what]);
+        assert_eq!(outcome.heights, [Height(1)]);
+    }
+}
+
+#[test]
+fn shorter_and_absent_replicas_are_told_apart() {
+    let sample = Sample::new(1, 20);
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[(0, &[payment(&sample, 0)])]);
+    let short = chain.items();
+    chain.honest(&[(1, &[payment(&sample, 2)])]);
+    let validators = chain.validators();
+    // The shorter chain first: the longer one goes on from where it ended.
+    let mut all = audit(&sample, Receipts::default(), FULL);
+    read(&mut all, validators[0], short);
+    validators[1..]
+        .iter()
+        .for_each(|validator| read(&mut all, *validator, chain.items()));
+    let outcome = all.finish();
+    assert!(outcome.is_clean(), "{:#?}", outcome.findings);
+    assert_eq!(
+        outcome.notes,
+        [format!(
+            "validator {} shows 1 of 2 heights of shard 0",
+            validators[0]
+        )]
+    );
+    assert_eq!((outcome.applied_txs, outcome.heights), (2, vec![Height(2)]));
+
+    let mut three = audit(&sample, Receipts::default(), FULL);
+    validators[1..]
+        .iter()
+        .for_each(|validator| read(&mut three, *validator, chain.items()));
+    three.unreachable(validators[0], "no answer");
+    let outcome = three.finish();
+    assert_found(&outcome, &[&name(validators[0]), "no answer"]);
+    assert_found(&outcome, &[&name(validators[0]), "was not audited"]);
+    assert_eq!(outcome.replicas_agree, (0, 1));
+    let error = audit(&sample, Receipts::default(), FULL).begin(ValidatorId(9));
+    assert_eq!(error, Err(AuditError::Validator(ValidatorId(9))));
+}
+
+#[test]
+fn states_are_held_against_the_replay() {
+    let sample = Sample::new(1, 20);
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[(0, &[payment(&sample, 0)])]);
+    let right = StateInfo {
+        height: Height(1),
+        digest: chain.model.digest,
+        outputs: 20,
+        value: Amount(20 * MILLION - 7),
+        fees: Amount(7),
+    };
+    let wrong = [
+        StateInfo {
+            digest: Hash([1; 32]),
+            ..right.clone()
+        },
+        StateInfo {
+            outputs: 21,
+            ..right.clone()
+        },
+        StateInfo {
+            value: Amount(20 * MILLION),
+            ..right.clone()
+        },
+        StateInfo {
+            fees: Amount(8),
+            ..right.clone()
+        },
+    ];
+    let run = |state: &StateInfo| {
+        let mut audit = audit(&sample, Receipts::default(), FULL);
+        for validator in chain.validators() {
+            read(&mut audit, validator, chain.items());
+            audit.check_state(if validator == chain.validators()[1] {
+                state
+            } else {
+                &right
+            });
+        }
+        audit.finish()
+    };
+    assert!(run(&right).is_clean());
+    for state in wrong {
+        let outcome = run(&state);
+        assert_found(&outcome, &[&name(chain.validators()[1]), "its state at height 1"]);
+        assert_eq!((outcome.findings.len(), outcome.replicas_agree), (1, (0, 1)));
+    }
+}
+
+#[test]
+fn a_second_run_resumes_from_the_unspent_set() {
+    let sample = Sample::new(2, 40);
+    let workload = Workload::Transfer(crate::workload::TransferShape::default());
+    let first = sample.build(&workload, &times(60, 10), 2).expect("built");
+    let mut chains = [Chain::new(&sample, 0), Chain::new(&sample, 1)];
+    let fill = |chains: &mut [Chain<'_>; 2], arena: &crate::arena::Arena| {
+        for (shard, chain) in chains.iter_mut().enumerate() {
+            let of_shard = |position: &u32| usize::from(arena.entries[*position as usize].shard.0) == shard;
+            let txs: Vec<Tx> = (0..arena.len() as u32)
+                .filter(of_shard)
+                .map(|position| Tx {
+                    txid: arena.entries[position as usize].txid,
+                    bytes: bytes::Bytes::copy_from_slice(arena.tx(position)),
+                })
+                .collect();
+            let (left, right) = txs.split_at(10);
+            chain.honest(&[(0, left), (1, &right[..5])]);
+            chain.honest(&[(1, &right[5..])]);
+        }
+    };
+    fill(&mut chains, &first);
+    let unspent = |chains: &[Chain<'_>; 2]| {
+        let mut audit = audit(&sample, Receipts::default(), AuditOptions::sampled([1; 32]));
+        for chain in chains {
+            read(&mut audit, chain.validators()[0], chain.items());
+        }
+        audit.unspent().expect("an honest chain")
+    };
+    let wallet = Wallet::resume(&sample.genesis, &sample.accounts, unspent(&chains)).expect("funded");
+    assert_eq!(wallet.coins().len(), 40 + 60, "each transaction adds one output");
+    assert_eq!(wallet.value(), sample.wallet().value());
+    let times = times(60, 10);
+    let spec = WorkloadSpec {
+        workload: &workload,
+        seed: SEED,
+        intended_ns: &times,
+        settle_ns: 0,
+    };
+    let build = |wallet| {
+        crate::arena::build(
+            &spec,
+            &sample.genesis,
+            &sample.epoch,
+            wallet,
+            &sample.accounts,
+            2,
+            &|_, _| {},
+        )
+    };
+    let second = build(wallet.clone()).expect("built");
+    assert_eq!(second.digest, build(wallet).expect("built").digest);
+    fill(&mut chains, &second);
+    let claims = first.entries.iter().chain(&second.entries);
+    let receipts = Receipts::new(claims.map(|entry| (entry.txid, entry.shard, Claim::Final)));
+    let mut audit = audit(&sample, receipts, FULL);
+    for chain in &chains {
+        for validator in chain.validators() {
+            read(&mut audit, validator, chain.items());
+        }
+    }
+    let outcome = audit.finish();
+    assert!(outcome.is_clean(), "{:#?}", outcome.findings);
+    assert_eq!(
+        (outcome.final_txs_in_chain, outcome.replicas_agree),
+        (120, (2, 2))
+    );
+
+    let mut broken = Chain::new(&sample, 0);
+    broken.honest(&[]);
+    broken.rewrite(|header| header.state_digest = Hash([1; 32]));
+    let mut audit = Audit::new(
+        &sample.genesis,
+        &sample.epoch,
+        &sample.allocations,
+        Receipts::default(),
+        FULL,
+    )
+    .expect("funded");
+    read(&mut audit, broken.validators()[0], broken.items());
+    assert!(
+        matches!(audit.unspent(), Err(AuditError::Chain(_))),
+        "no state from a chain that does not hold"
+    );
+}

@@ -1,0 +1,9 @@
+//! Tests of the whole ledger: single rules, heights, and random blocks against a naive model.
+
+mod blocks;
+mod heights;
+mod model;
+#[cfg(feature = "planted-bugs")]
+mod planted;
+mod random;
+mod rules;

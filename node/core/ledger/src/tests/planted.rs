@@ -1,0 +1,44 @@
+//! The planted faults do what they say, so that a simulator that misses them is at fault.
+
+use types::Height;
+
+use super::blocks::{TestBlock, genesis_outpoint, ledger, owner, pay};
+use crate::{Inline, LedgerError, PlantedBug};
+
+#[test]
+fn a_forgotten_claim_lets_a_block_spend_twice() {
+    let block = TestBlock::of(&[
+        pay(genesis_outpoint(0), owner(0), &[(owner(1), 9)]),
+        pay(genesis_outpoint(0), owner(0), &[(owner(2), 9)]),
+    ]);
+    let mut ledger = ledger(&[10]);
+    assert_eq!(ledger.apply(Height(1), &block.batches(), &Inline).applied, 1);
+    ledger.roll_back(Height(0));
+    ledger.plant(PlantedBug::ForgottenClaim);
+    assert_eq!(ledger.apply(Height(1), &block.batches(), &Inline).applied, 2);
+    assert!(matches!(
+        ledger.check_conservation(),
+        Err(LedgerError::Conservation { .. })
+    ));
+    ledger.roll_back(Height(0));
+    ledger.check_conservation().expect("even a wrong block is undone");
+}
+
+#[test]
+fn skipped_conservation_makes_value() {
+    let block = TestBlock::of(&[pay(genesis_outpoint(0), owner(0), &[(owner(1), 90)])]);
+    let mut ledger = ledger(&[10]);
+    assert_eq!(ledger.apply(Height(1), &block.batches(), &Inline).applied, 0);
+    ledger.roll_back(Height(0));
+    ledger.plant(PlantedBug::SkippedConservation);
+    assert_eq!(ledger.apply(Height(1), &block.batches(), &Inline).applied, 1);
+    assert!(matches!(
+        ledger.check_conservation(),
+        Err(LedgerError::Conservation {
+            height: Height(1),
+            value: 90,
+            fees: 1,
+            supply: 10
+        })
+    ));
+}

@@ -1,0 +1,261 @@
+//! One validator: a replica's thread between sockets, store and verification.
+//!
+//! ```text
+//!  mesh ─▶ peers task ──▶ ┌───────┐                ┌─▶ mesh (held until durable)
+//!  clients ─▶ ingress ─▶  │ Inbox │ ─▶ replica ─▶  ├─▶ store thread ─▶ durable
+//!        └▶ verify pool ▶ └───────┘    thread      ├─▶ verify pool ─▶ bodies
+//!  store ─▶ durable ─────▶                         └─▶ clients
+//! ```
+
+pub mod inbox;
+mod outbox;
+mod peers;
+mod replica_thread;
+mod restart;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use rpc::{Limits, Server, ServerHandle};
+use store::{Durability, Store, StoreEvent, StoreOptions};
+use transport::{ClientConfig, ClientListener, Identity, PeerConfig, PeerEndpoint, PeerMesh};
+use types::client::{CLIENT_PROTOCOL_VERSION, Hello, Role};
+use types::genesis::Committee;
+use types::message::PEER_PROTOCOL_VERSION;
+use types::time::Duration;
+use types::{Epoch, MemberIndex, ShardId, ValidatorId};
+
+use crate::clock::Clock;
+use crate::genesis_file::Network;
+use crate::ingress::{self, Ingress};
+use crate::verify_pool::{VerifyLane, VerifyPool};
+use inbox::{Inbox, InboxReceivers};
+pub use outbox::Traffic;
+pub use replica_thread::SharedCounters;
+pub use restart::random;
+
+/// Design number of `pbft` in the hello (`ios` 14.2).
+const DESIGN_PBFT: u8 = 1;
+
+/// What one validator is told at its start.
+pub struct ValidatorConfig {
+    /// Index in the id-sorted list.
+    pub id: ValidatorId,
+    /// Secret seed of its id key.
+    pub seed: [u8; 32],
+    /// Where its data lies.
+    pub data_dir: PathBuf,
+    /// UDP address for validators.
+    pub listen_peers: SocketAddr,
+    /// UDP address for clients.
+    pub listen_clients: SocketAddr,
+    /// What durable means.
+    pub durability: Durability,
+    /// Round-trip time that links are shaped to; zero for none.
+    pub rtt: Duration,
+    /// Threads that apply blocks; 1 applies on the replica's thread.
+    pub apply_threads: usize,
+}
+
+/// A validator whose ports are open and whose state is loaded, not yet linked.
+pub struct Prepared {
+    config: ValidatorConfig,
+    place: Place,
+    endpoint: PeerEndpoint,
+    listener: ClientListener,
+    opened: store::Opened,
+}
+
+/// Where a validator stands in its epoch.
+#[derive(Clone)]
+pub struct Place {
+    /// Shard.
+    pub shard: ShardId,
+    /// Position in the committee.
+    pub member: MemberIndex,
+    /// The committee.
+    pub committee: Committee,
+}
+
+/// Finds the committee of a validator.
+pub fn place_of(network: &Network, id: ValidatorId) -> Option<Place> {
+    network.epoch.committees.iter().find_map(|committee| {
+        let member = committee.members.iter().position(|(other, _)| *other == id)?;
+        Some(Place { shard: committee.shard, member: MemberIndex(member as u16), committee: committee.clone() })
+    })
+}
+
+impl Prepared {
+    /// Opens ports and data directory. Nothing runs yet; an error leaves nothing behind.
+    pub fn new(network: &Network, config: ValidatorConfig) -> anyhow::Result<Self> {
+        let place = place_of(network, config.id).with_context(|| format!("validator {} is in no committee", config.id))?;
+        let identity = Identity::from_seed(&config.seed)?;
+        let keys: BTreeMap<u16, [u8; 32]> = place.committee.members.iter().map(|(id, key)| (id.0, *key)).collect();
+        let peer_config = PeerConfig { one_way_delay: config.rtt / 2, ..PeerConfig::new(config.listen_peers, keys) };
+        let endpoint = PeerEndpoint::bind(&identity, peer_config).context("the port for validators cannot be opened")?;
+        let listener = ClientListener::bind(&identity, &ClientConfig::new(config.listen_clients))
+            .context("the port for clients cannot be opened")?;
+        let owner = store::Identity { genesis: network.hash, validator: identity.public_key() };
+        let options = StoreOptions { durability: config.durability, ..StoreOptions::default() };
+        let opened = Store::open(&config.data_dir, owner, options)
+            .with_context(|| format!("the data directory {} cannot be used", config.data_dir.display()))?;
+        Ok(Self { config, place, endpoint, listener, opened })
+    }
+
+    /// Address for validators, with the real port.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.endpoint.local_addr()
+    }
+
+    /// Address for clients, with the real port.
+    pub fn client_address(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// Position in the network.
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Replays the log, links to the committee and serves clients.
+    pub fn start(self, shared: &Shared, addresses: &BTreeMap<u16, SocketAddr>) -> anyhow::Result<Validator> {
+        let Self { config, place, endpoint, listener, opened } = self;
+        let network = &shared.network;
+        let (inbox, receivers) = Inbox::new();
+        let inbox = Arc::new(inbox);
+        let patience = network.genesis.policy.cut_interval / 8;
+        let lane = shared.pool.lane(network.hash, Arc::clone(&inbox), patience);
+        let restarted = restart::restore(network, &place, &config, opened, shared.clock)?;
+        let store = start_store(restarted.opened, &inbox)?;
+        let (mesh, mesh_events) = PeerMesh::start(endpoint, &others(&place, addresses, config.id))?;
+        let hello = Hello {
+            genesis: network.hash,
+            id: place.committee.key(place.member).copied().unwrap_or_default(),
+            protocol_version: CLIENT_PROTOCOL_VERSION,
+            role: Role::Validator,
+            design: DESIGN_PBFT,
+            epoch: Epoch(0),
+            in_flight_max: 0,
+        };
+        let peer_hello = Hello { protocol_version: PEER_PROTOCOL_VERSION, ..hello.clone() };
+        tokio::spawn(peers::run(place.clone(), mesh_events, mesh.sender(), peer_hello, Arc::clone(&inbox)));
+        let (client_events, client_requests) = tokio::sync::mpsc::channel(ingress::EVENTS_MAX);
+        let clients = Server::start(listener, hello, Limits::default(), client_events);
+        lane.set_clients(clients.clone());
+        let counters = Arc::new(SharedCounters::default());
+        let ingress = Ingress {
+            id: config.id,
+            place: place.clone(),
+            inbox: Arc::clone(&inbox),
+            pool: Arc::clone(&shared.pool),
+            lane: Arc::clone(&lane),
+            store: store.handle(),
+            clients: clients.clone(),
+            mesh: mesh.sender(),
+            counters: Arc::clone(&counters),
+            topology: Arc::clone(&shared.topology),
+            process: shared.process,
+            filesystem: store::filesystem_name(&config.data_dir),
+        };
+        tokio::spawn(ingress.run(client_requests));
+        let thread = replica_thread::spawn(replica_thread::Parts {
+            replica: restarted.replica,
+            inbox: Arc::clone(&inbox),
+            receivers,
+            clock: shared.clock,
+            place,
+            store: store.handle(),
+            pool: Arc::clone(&shared.pool),
+            lane: Arc::clone(&lane),
+            mesh: mesh.sender(),
+            clients: clients.clone(),
+            counters,
+            apply_threads: config.apply_threads,
+        })?;
+        Ok(Validator { id: config.id, inbox, store: Some(store), mesh: Some(mesh), clients, thread: Some(thread) })
+    }
+}
+
+fn others(place: &Place, addresses: &BTreeMap<u16, SocketAddr>, me: ValidatorId) -> BTreeMap<u16, SocketAddr> {
+    let members = place.committee.members.iter().map(|(id, _)| id.0).filter(|id| *id != me.0);
+    members.filter_map(|id| addresses.get(&id).map(|address| (id, *address))).collect()
+}
+
+fn start_store(opened: store::Opened, inbox: &Arc<Inbox>) -> anyhow::Result<Store> {
+    let inbox = Arc::clone(inbox);
+    let on_event = move |event| match event {
+        StoreEvent::Written(_) => {}
+        StoreEvent::Durable(seq) => inbox.durable(seq),
+        StoreEvent::LowSpace { free, reserve } => inbox.fail(format!(
+            "the disk is nearly full: {free} bytes are free, {reserve} must stay; free some space and start again"
+        )),
+        StoreEvent::Failed(reason) => inbox.fail(reason),
+    };
+    Ok(opened.start(Box::new(on_event))?)
+}
+
+/// What validators of one process share: inputs, never results.
+pub struct Shared {
+    /// Genesis and epoch.
+    pub network: Arc<Network>,
+    /// Clock.
+    pub clock: Clock,
+    /// Verification threads.
+    pub pool: Arc<VerifyPool>,
+    /// Addresses for clients, by validator.
+    pub topology: Arc<BTreeMap<u16, SocketAddr>>,
+    /// Random number of the process.
+    pub process: u64,
+}
+
+/// A running validator.
+pub struct Validator {
+    /// Index in the id-sorted list.
+    pub id: ValidatorId,
+    inbox: Arc<Inbox>,
+    store: Option<Store>,
+    mesh: Option<PeerMesh>,
+    clients: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Validator {
+    /// Why it stopped by itself, if it did.
+    pub fn failure(&self) -> Option<String> {
+        self.inbox.failure()
+    }
+
+    /// Members with a link, oneself not counted.
+    pub fn links(&self) -> usize {
+        self.mesh.as_ref().map_or(0, |mesh| mesh.sender().connected().len())
+    }
+
+    /// Stops: no more clients, the replica's thread ends, what was given to the store becomes durable.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.clients.shutdown().await;
+        self.inbox.stop();
+        if let Some(thread) = self.thread.take() {
+            let ended = tokio::task::spawn_blocking(move || thread.join()).await?;
+            anyhow::ensure!(ended.is_ok(), "the thread of validator {} panicked", self.id);
+        }
+        if let Some(mesh) = self.mesh.take() {
+            mesh.shutdown().await;
+        }
+        if let Some(store) = self.store.take() {
+            tokio::task::spawn_blocking(move || store.close()).await??;
+        }
+        Ok(())
+    }
+}
+
+/// A lane's figures for reports.
+pub fn checks_of(lane: &VerifyLane) -> u64 {
+    lane.checks.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Receivers move into the replica's thread.
+pub type Receivers = InboxReceivers;

@@ -1,0 +1,274 @@
+//! The thread that owns a replica: bounded turns, then all effects of the turn.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use replica::{Effect, Event, Executor, Inline, Replica, StateChanges};
+use rpc::ServerHandle;
+use store::{CommittedRead, StoreHandle};
+use transport::MeshSender;
+use types::Sequence;
+use types::limits::{EVENTS_PER_TURN_MAX, VERIFY_JOBS_MAX};
+use types::message::PeerMessage;
+use types::time::Duration;
+
+use super::inbox::{Inbox, InboxReceivers};
+use super::outbox::{Outbox, Traffic, frame, wire_lane};
+use super::Place;
+use crate::clock::Clock;
+use crate::verify_pool::{BodyJob, VerifyLane, VerifyPool};
+
+/// Bytes of final blocks that one answer to a fetch carries.
+const SERVE_BYTES: usize = 512 << 10;
+
+/// What other threads read of a replica.
+#[derive(Debug, Default)]
+pub struct SharedCounters {
+    /// Final height executed.
+    pub height: AtomicU64,
+    /// Proposals made.
+    pub proposals: AtomicU64,
+    /// Sum over proposals of the heights in flight.
+    pub heights_in_flight_sum: AtomicU64,
+    /// View changes taken part in.
+    pub view_changes: AtomicU64,
+    /// Messages refused.
+    pub refused: AtomicU64,
+}
+
+/// Everything that the thread needs.
+pub struct Parts {
+    pub replica: Replica,
+    pub inbox: Arc<Inbox>,
+    pub receivers: InboxReceivers,
+    pub clock: Clock,
+    pub place: Place,
+    pub store: StoreHandle,
+    pub pool: Arc<VerifyPool>,
+    pub lane: Arc<VerifyLane>,
+    pub mesh: MeshSender,
+    pub clients: ServerHandle,
+    pub counters: Arc<SharedCounters>,
+    pub apply_threads: usize,
+}
+
+/// Starts the thread.
+pub fn spawn(parts: Parts) -> std::io::Result<JoinHandle<()>> {
+    let name = format!("replica-{}-{}", parts.place.shard, parts.place.member);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let inbox = Arc::clone(&parts.inbox);
+        inbox.set_thread(std::thread::current());
+        if let Err(reason) = Turns::new(parts).run() {
+            inbox.fail(reason);
+        }
+    })
+}
+
+/// Runs ledger tasks on scoped threads.
+struct Scoped(usize);
+
+impl Executor for Scoped {
+    fn run<'scope>(&self, tasks: Vec<Box<dyn FnOnce() + Send + 'scope>>) {
+        let mut shares: Vec<Vec<_>> = (0..self.0).map(|_| Vec::new()).collect();
+        for (position, task) in tasks.into_iter().enumerate() {
+            shares[position % self.0].push(task);
+        }
+        std::thread::scope(|scope| {
+            let mut shares = shares.into_iter();
+            let own = shares.next();
+            for share in shares.filter(|share| !share.is_empty()) {
+                scope.spawn(move || share.into_iter().for_each(|task| task()));
+            }
+            own.into_iter().flatten().for_each(|task| task());
+        });
+    }
+}
+
+struct Turns {
+    replica: Replica,
+    inbox: Arc<Inbox>,
+    receivers: InboxReceivers,
+    clock: Clock,
+    place: Place,
+    store: StoreHandle,
+    pool: Arc<VerifyPool>,
+    lane: Arc<VerifyLane>,
+    mesh: MeshSender,
+    clients: ServerHandle,
+    counters: Arc<SharedCounters>,
+    executor: Box<dyn Executor + Send>,
+    outbox: Outbox,
+    durable: Sequence,
+    /// Body checks that wait for a credit, and credits in use.
+    body_backlog: VecDeque<BodyJob>,
+    bodies_under_way: usize,
+}
+
+impl Turns {
+    fn new(parts: Parts) -> Self {
+        let executor: Box<dyn Executor + Send> =
+            if parts.apply_threads > 1 { Box::new(Scoped(parts.apply_threads)) } else { Box::new(Inline) };
+        let outbox = Outbox::new(parts.place.clone(), parts.mesh.clone(), Arc::new(Traffic::default()));
+        Self {
+            replica: parts.replica,
+            inbox: parts.inbox,
+            receivers: parts.receivers,
+            clock: parts.clock,
+            place: parts.place,
+            store: parts.store,
+            pool: parts.pool,
+            lane: parts.lane,
+            mesh: parts.mesh,
+            clients: parts.clients,
+            counters: parts.counters,
+            executor,
+            outbox,
+            durable: Sequence(0),
+            body_backlog: VecDeque::new(),
+            bodies_under_way: 0,
+        }
+    }
+
+    fn run(mut self) -> Result<(), String> {
+        self.flush()?;
+        while !self.inbox.is_stopped() {
+            let taken = self.turn();
+            if self.clock.now() >= self.replica.poll_timeout() {
+                self.replica.handle_timeout(self.clock.now(), &*self.executor);
+            }
+            self.flush()?;
+            self.publish();
+            if taken == 0 {
+                let wait = self.clock.until(self.replica.poll_timeout()).min(Duration::from_secs(1));
+                std::thread::park_timeout(wait);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes at most `EVENTS_PER_TURN_MAX` events: consensus first, then completions, then clients.
+    fn turn(&mut self) -> usize {
+        let mut taken = 0;
+        let durable = self.inbox.durable_seq();
+        if durable > self.durable {
+            self.durable = durable;
+            self.outbox.on_durable(durable);
+            self.handle(Event::Durable(durable));
+            taken += 1;
+        }
+        while taken < EVENTS_PER_TURN_MAX {
+            let Some(event) = self.next_event() else { break };
+            self.handle(event);
+            taken += 1;
+        }
+        taken
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        if let Ok(event) = self.receivers.control.try_recv() {
+            return Some(event);
+        }
+        if let Some((hash, checked)) = self.inbox.next_body() {
+            self.bodies_under_way -= 1;
+            return Some(Event::BodyChecked { hash, checked });
+        }
+        if let Ok(event) = self.receivers.bulk.try_recv() {
+            return Some(event);
+        }
+        if let Some(admissions) = self.inbox.next_admissions() {
+            return Some(Event::Admitted(admissions));
+        }
+        self.receivers.queries.try_recv().ok()
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.replica.handle_event(self.clock.now(), event, &*self.executor);
+    }
+
+    /// Carries out all effects.
+    fn flush(&mut self) -> Result<(), String> {
+        while let Some(effect) = self.replica.poll_effect() {
+            match effect {
+                Effect::Send { to, message, after } => self.outbox.send(to, &message, after),
+                Effect::Broadcast { message, after } => self.outbox.broadcast(&message, after),
+                Effect::CheckBody { hash, header, bytes } => self.body_backlog.push_back(BodyJob { hash, header, bytes }),
+                Effect::Persist { seq, records, sync } => {
+                    self.store.persist(seq, records, sync).map_err(|error| error.to_string())?;
+                }
+                Effect::WriteState(changes) => {
+                    self.store.write_state(convert(*changes)).map_err(|error| error.to_string())?;
+                }
+                Effect::Answer { connection, answer } => {
+                    if let Err(error) = self.clients.send(connection, &answer) {
+                        tracing::debug!(connection = connection.0, %error, "an answer found no client");
+                    }
+                }
+                Effect::ServeBlocks { to, from, count } => {
+                    let read = CommittedRead { from, count, bytes_max: SERVE_BYTES, bodies: false };
+                    let reply = self.reply_to(to);
+                    let send = move |answer: Result<Vec<(_, Vec<_>)>, _>| match answer {
+                        Ok(blocks) if !blocks.is_empty() => {
+                            reply(&PeerMessage::Blocks(blocks.into_iter().map(|(block, _)| block).collect()));
+                        }
+                        _ => {}
+                    };
+                    self.store.read_committed(read, send).map_err(|error| error.to_string())?;
+                }
+                Effect::ServeBody { to, hash } => {
+                    let reply = self.reply_to(to);
+                    let send = move |answer: Result<Option<_>, _>| {
+                        if let Ok(Some(block)) = answer {
+                            reply(&PeerMessage::AuthorBlock(block));
+                        }
+                    };
+                    self.store.read_body(hash, send).map_err(|error| error.to_string())?;
+                }
+                Effect::Halt(reason) => return Err(reason.to_string()),
+            }
+        }
+        while self.bodies_under_way < VERIFY_JOBS_MAX
+            && let Some(job) = self.body_backlog.pop_front()
+        {
+            self.bodies_under_way += 1;
+            self.pool.check_body(&self.lane, job);
+        }
+        Ok(())
+    }
+
+    /// Sends what the store read; called on the store's thread, never waits.
+    fn reply_to(&self, to: types::MemberIndex) -> impl Fn(&PeerMessage) + Send + 'static {
+        let (mesh, place) = (self.mesh.clone(), self.place.clone());
+        move |message| {
+            if let Some((id, _)) = place.committee.members.get(usize::from(to.0)) {
+                // A full lane or a lost link: the asker asks again.
+                drop(mesh.send(id.0, wire_lane(message.lane()), frame(&place, message)));
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let counters = self.replica.counters();
+        let set = |cell: &AtomicU64, value| cell.store(value, Ordering::Relaxed);
+        set(&self.counters.height, self.replica.final_height().0);
+        set(&self.counters.proposals, counters.proposals);
+        set(&self.counters.heights_in_flight_sum, counters.heights_in_flight_sum);
+        set(&self.counters.view_changes, counters.view_changes);
+        set(&self.counters.refused, counters.refused);
+    }
+}
+
+fn convert(changes: StateChanges) -> store::StateChanges {
+    store::StateChanges {
+        height: changes.height,
+        digest: changes.digest,
+        fees_total: u128::from(changes.fees_total),
+        created: changes
+            .created
+            .into_iter()
+            .map(|(outpoint, utxo)| store::Output { outpoint, owner: utxo.owner, amount: utxo.amount, created: utxo.created })
+            .collect(),
+        spent: changes.spent,
+    }
+}

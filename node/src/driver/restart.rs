@@ -1,0 +1,149 @@
+//! Bringing a replica back from its data directory, or starting a new one (`ios` 20.6).
+
+use anyhow::Context;
+use bytes::Bytes;
+use crypto::keys::{Scheme, SecretKey};
+use crypto::verify::BatchVerifier;
+use crypto::{body, hash, placement};
+use replica::{
+    CheckedBody, Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot, Utxo,
+};
+use types::block::AuthorHeader;
+use types::limits::VERIFY_BATCH_MAX;
+use types::{Hash, Owner, Sequence};
+
+use super::{Place, ValidatorConfig};
+use crate::clock::Clock;
+use crate::genesis_file::Network;
+
+/// A replica and the data directory that it continues.
+pub struct Restarted {
+    pub replica: Replica,
+    pub opened: store::Opened,
+}
+
+/// Fresh random bytes of the operating system.
+pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).ok().context("the operating system gives no random numbers")?;
+    Ok(bytes)
+}
+
+/// Loads the state, replays the log; a directory that was never used gives a new replica.
+pub fn restore(
+    network: &Network,
+    place: &Place,
+    config: &ValidatorConfig,
+    opened: store::Opened,
+    clock: Clock,
+) -> anyhow::Result<Restarted> {
+    let replica_config = ReplicaConfig {
+        epoch: network.epoch.clone(),
+        shard: place.shard,
+        me: place.member,
+        scheme: Scheme::Ed25519,
+        boot_nonce: u64::from_le_bytes(random()?),
+        planted: None,
+    };
+    let key = || SecretKey::from_seed(config.seed);
+    let ledger_config = ledger_config(network, place)?;
+    if opened.log().last_sequence().is_none() && opened.state().head().is_none() {
+        let ledger = genesis_ledger(network, place, ledger_config)?;
+        return Ok(Restarted { replica: Replica::new(replica_config, key(), ledger, clock.now()), opened });
+    }
+    let from_state = match opened.state().load()? {
+        Some(snapshot) => Some(Ledger::restore(ledger_config.clone(), convert(snapshot)?)?),
+        None => None,
+    };
+    let genesis = || genesis_ledger(network, place, ledger_config.clone());
+    let ledger = from_state.map_or_else(&genesis, Ok)?;
+    let replica = match replay(replica_config.clone(), key(), ledger, &opened, network, clock) {
+        Ok(replica) => replica,
+        Err(ReplayError::Recovery(error @ (RecoveryError::StateAhead { .. } | RecoveryError::StateDigest(_)))) => {
+            // The state is derived: the log has everything that was promised.
+            tracing::warn!(%error, "the state is rebuilt from genesis and the block log");
+            replay(replica_config, key(), genesis()?, &opened, network, clock)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Restarted { replica, opened })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReplayError {
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    #[error(transparent)]
+    Read(#[from] store::ReadError),
+}
+
+fn replay(
+    config: ReplicaConfig,
+    key: SecretKey,
+    ledger: Ledger,
+    opened: &store::Opened,
+    network: &Network,
+    clock: Clock,
+) -> Result<Replica, ReplayError> {
+    let mut verifier = BatchVerifier::new(network.hash.0, Scheme::Ed25519);
+    let genesis = network.hash;
+    let mut check = |header: &AuthorHeader, bytes: &Bytes| check_body(&mut verifier, &genesis, header, bytes);
+    let mut recovery = Recovery::new(config, key, ledger, clock.now());
+    let mut last = Sequence(0);
+    for record in opened.log().replay() {
+        let (seq, record) = record?;
+        last = last.max(seq);
+        recovery.replay(clock.now(), record, &mut check, &Inline)?;
+    }
+    Ok(recovery.finish(clock.now(), last, &mut check, &Inline)?)
+}
+
+fn check_body(verifier: &mut BatchVerifier, genesis: &Hash, header: &AuthorHeader, bytes: &Bytes) -> Option<CheckedBody> {
+    let body = body::decode(header, bytes.clone()).ok()?;
+    let jobs = body::signature_jobs(&body, genesis);
+    let positions = body::job_positions(&body);
+    let mut bad_signatures = Vec::new();
+    for (jobs, positions) in jobs.chunks(VERIFY_BATCH_MAX).zip(positions.chunks(VERIFY_BATCH_MAX)) {
+        let verdict = verifier.verify(jobs);
+        bad_signatures.extend(verdict.bad.iter().filter_map(|job| positions.get(*job as usize).copied()));
+    }
+    bad_signatures.dedup();
+    Some(CheckedBody { body, bad_signatures })
+}
+
+fn ledger_config(network: &Network, place: &Place) -> anyhow::Result<LedgerConfig> {
+    let policy = &network.genesis.policy;
+    Ok(LedgerConfig {
+        shard: place.shard,
+        shards: network.genesis.shards,
+        genesis_hash: network.hash,
+        keep_spent: policy.lag + policy.window + 8,
+        fee_min: policy.fee_min,
+        expiry_ahead_max: policy.expiry_ahead_max,
+        hash_seed: random()?,
+    })
+}
+
+fn genesis_ledger(network: &Network, place: &Place, config: LedgerConfig) -> anyhow::Result<Ledger> {
+    let here = |owner: &Owner| placement::shard_of(owner, network.genesis.shards) == place.shard;
+    let outputs = (0_u64..)
+        .zip(&network.allocations)
+        .filter(|(_, allocation)| here(&allocation.owner))
+        .map(|(index, allocation)| {
+            (hash::allocation_outpoint(&network.genesis.name, index), allocation.owner, allocation.amount)
+        });
+    Ok(Ledger::new(config, outputs)?)
+}
+
+fn convert(snapshot: store::Snapshot) -> anyhow::Result<Snapshot> {
+    Ok(Snapshot {
+        height: snapshot.height,
+        digest: snapshot.digest,
+        fees: u64::try_from(snapshot.fees_total).context("the state's fees exceed the supply")?,
+        outputs: snapshot
+            .outputs
+            .into_iter()
+            .map(|output| (output.outpoint, Utxo { owner: output.owner, amount: output.amount, created: output.created }))
+            .collect(),
+    })
+}

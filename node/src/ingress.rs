@@ -1,0 +1,225 @@
+//! What clients ask: transactions go to the verification pool, questions to the replica, the store or counters.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use replica::Event;
+use rpc::{ServerEvent, ServerHandle};
+use store::{CommittedRead, StoreHandle};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use transport::MeshSender;
+use types::block::{CommittedBlock, GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE};
+use types::client::{Answer, BlockItem, NodeInfo, Request, ShardStatus, Topology, ValidatorAddress};
+use types::codec::Encode;
+use types::limits::CLIENT_FRAME_BYTES_MAX;
+use types::message::AuthorBlock;
+use types::{ConnectionId, Epoch, Height, Tag, ValidatorId};
+
+use crate::driver::inbox::Inbox;
+use crate::driver::{Place, SharedCounters, checks_of};
+use crate::process;
+use crate::verify_pool::{BUSY_RETRY_MS, VerifyLane, VerifyPool};
+
+/// Events of clients that wait for the ingress task; their readers wait when it is full.
+pub const EVENTS_MAX: usize = 1024;
+/// Final blocks of one answer.
+const BLOCKS_MAX: u16 = 1024;
+/// Answers about blocks that are read at the same time; more wait.
+const READS_MAX: usize = 4;
+/// Bytes of bodies that one read of the store brings.
+const READ_BYTES: usize = 4 << 20;
+
+/// One validator's ingress.
+pub struct Ingress {
+    pub id: ValidatorId,
+    pub place: Place,
+    pub inbox: Arc<Inbox>,
+    pub pool: Arc<VerifyPool>,
+    pub lane: Arc<VerifyLane>,
+    pub store: StoreHandle,
+    pub clients: ServerHandle,
+    pub mesh: MeshSender,
+    pub counters: Arc<SharedCounters>,
+    pub topology: Arc<BTreeMap<u16, SocketAddr>>,
+    pub process: u64,
+    pub filesystem: String,
+}
+
+impl Ingress {
+    /// Serves until the server ends.
+    pub async fn run(self, mut events: mpsc::Receiver<ServerEvent>) {
+        let reads = Arc::new(Semaphore::new(READS_MAX));
+        while let Some(event) = events.recv().await {
+            match event {
+                ServerEvent::Opened(_) => {}
+                ServerEvent::Closed(connection) => self.inbox.query(Event::ClientClosed(connection)).await,
+                ServerEvent::Request { connection, request } => self.answer(connection, request, &reads).await,
+            }
+        }
+    }
+
+    async fn answer(&self, connection: ConnectionId, request: Request, reads: &Arc<Semaphore>) {
+        match request {
+            Request::Submit { first_tag, txs } => self.submit(connection, first_tag, txs),
+            Request::Topology => self.send(connection, &Answer::Topology(self.topology())),
+            Request::Info => self.send(connection, &Answer::Info(Box::new(self.info()))),
+            Request::State => self.inbox.query(Event::StateAsked(connection)).await,
+            Request::Status(txids) => self.inbox.query(Event::StatusAsked { connection, txids }).await,
+            Request::Blocks { from, count } => {
+                let (store, clients, reads) = (self.store.clone(), self.clients.clone(), Arc::clone(reads));
+                tokio::spawn(async move {
+                    // Never closed while the task runs.
+                    let _permit = reads.acquire_owned().await;
+                    serve_blocks(&store, &clients, connection, from, count.min(BLOCKS_MAX)).await;
+                });
+            }
+            Request::Hello(_) => {}
+        }
+    }
+
+    fn submit(&self, connection: ConnectionId, first_tag: Tag, txs: Vec<Bytes>) {
+        let count = txs.len() as u16;
+        if !self.pool.submit(&self.lane, connection, first_tag, txs) {
+            self.send(connection, &Answer::Busy { first_tag, count, retry_ms: BUSY_RETRY_MS });
+        }
+    }
+
+    fn send(&self, connection: ConnectionId, answer: &Answer) {
+        if let Err(error) = self.clients.send(connection, answer) {
+            tracing::debug!(connection = connection.0, %error, "an answer found no client");
+        }
+    }
+
+    fn topology(&self) -> Topology {
+        let height = Height(self.counters.height.load(Ordering::Relaxed));
+        let committee = &self.place.committee;
+        let shards = vec![ShardStatus { members: committee.size() as u16, mode: MODE_ONE_LEAGUE, height }];
+        let address = |id: ValidatorId| self.topology.get(&id.0).copied();
+        let validators = committee.members.iter().enumerate().filter_map(|(member, (id, key))| {
+            let address = address(*id)?;
+            let ip = match address.ip() {
+                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                IpAddr::V6(ip) => ip.octets(),
+            };
+            let group = GROUP_ONE_LEAGUE + member as u16;
+            Some(ValidatorAddress { id: *id, key: *key, shard: committee.shard, role: 0, group, ip, port: address.port() })
+        });
+        Topology { epoch: Epoch(0), shards, validators: validators.collect() }
+    }
+
+    fn info(&self) -> NodeInfo {
+        let backend = crypto::verify::backend();
+        let stats = self.store.stats();
+        let traffic = self.mesh.traffic();
+        let clients = self.clients.counters();
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        NodeInfo {
+            validator: self.id,
+            process: self.process,
+            backend: backend.name.into(),
+            backend_best: backend.best_here.into(),
+            filesystem: self.filesystem.clone(),
+            durability: stats.durability.name().into(),
+            build: crate::BUILD.into(),
+            fsync_p50_ns: stats.fsync_us_p50 * 1000,
+            fsyncs: stats.fsyncs,
+            signature_checks: checks_of(&self.lane),
+            bytes_sent: traffic.sent_bytes + clients.bytes_out(),
+            bytes_received: traffic.received_bytes + clients.bytes_in(),
+            cpu_ns: process::cpu_ns(),
+            memory_bytes: process::memory_bytes(),
+            heights_in_flight_sum: read(&self.counters.heights_in_flight_sum),
+            proposals: read(&self.counters.proposals),
+            view_changes: read(&self.counters.view_changes),
+            refused: read(&self.counters.refused) + read(&self.lane.refused) + clients.refused_total(),
+        }
+    }
+}
+
+/// Reads final blocks with their bodies and sends them in frames, the last one marked.
+async fn serve_blocks(store: &StoreHandle, clients: &ServerHandle, connection: ConnectionId, from: Height, count: u16) {
+    let mut next = from;
+    let mut left = count;
+    let mut frame = FrameOfItems::default();
+    while left > 0 {
+        let (reply, answer) = oneshot::channel();
+        let read = CommittedRead { from: next, count: left, bytes_max: READ_BYTES, bodies: true };
+        let asked = store.read_committed(read, move |blocks| drop(reply.send(blocks)));
+        let blocks = match (asked, answer.await) {
+            (Ok(()), Ok(Ok(blocks))) => blocks,
+            _ => break,
+        };
+        if blocks.is_empty() {
+            break;
+        }
+        for (block, bodies) in blocks {
+            next = block.block.header.height.next();
+            left -= 1;
+            for item in items(block, bodies) {
+                if let Some(full) = frame.push(item)
+                    && clients.send_when_room(connection, &Answer::Blocks { items: full, last: false }).await.is_err()
+                {
+                    return;
+                }
+            }
+        }
+    }
+    drop(clients.send_when_room(connection, &Answer::Blocks { items: frame.items, last: true }).await);
+}
+
+fn items(block: CommittedBlock, bodies: Vec<AuthorBlock>) -> impl Iterator<Item = BlockItem> {
+    std::iter::once(BlockItem::Block(Box::new(block))).chain(bodies.into_iter().map(BlockItem::Body))
+}
+
+/// Items that fill one frame.
+#[derive(Default)]
+struct FrameOfItems {
+    items: Vec<BlockItem>,
+    bytes: usize,
+}
+
+impl FrameOfItems {
+    /// Adds an item; gives the earlier ones when it does not fit beside them.
+    fn push(&mut self, item: BlockItem) -> Option<Vec<BlockItem>> {
+        let bytes = 8 + match &item {
+            BlockItem::Block(block) => block.to_bytes().len(),
+            BlockItem::Body(block) => 183 + 4 + block.body.len(),
+        };
+        let full = self.bytes + bytes > CLIENT_FRAME_BYTES_MAX - 64;
+        let out = full.then(|| std::mem::take(&mut self.items)).filter(|items| !items.is_empty());
+        self.bytes = if full { bytes } else { self.bytes + bytes };
+        self.items.push(item);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use types::client::{Answer, BlockItem};
+    use types::codec::Decode;
+    use types::limits::{BATCH_BYTES_MAX, CLIENT_FRAME_BYTES_MAX};
+    use types::message::AuthorBlock;
+
+    use super::FrameOfItems;
+
+    #[test]
+    fn every_frame_of_blocks_fits_also_with_the_largest_bodies() {
+        let header = types::block::SignedAuthorHeader::from_bytes(&[0; 183]).expect("183 bytes");
+        let mut frame = FrameOfItems::default();
+        let mut frames = Vec::new();
+        for body in [10, BATCH_BYTES_MAX, BATCH_BYTES_MAX, 300_000, 700_000, 80_000] {
+            let body = Bytes::from(vec![0; body]);
+            frames.extend(frame.push(BlockItem::Body(AuthorBlock { header: header.clone(), body })));
+        }
+        frames.push(frame.items);
+        assert_eq!(frames.iter().map(Vec::len).sum::<usize>(), 6, "nothing is lost");
+        for items in frames {
+            let payload = Answer::Blocks { items, last: false }.encode_payload();
+            assert!(payload.len() <= CLIENT_FRAME_BYTES_MAX, "{}", payload.len());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! One validator from a configuration file.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use crypto::keys::SecretKey;
+use types::ValidatorId;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::driver::{Prepared, Shared, ValidatorConfig, random};
+use crate::genesis_file;
+use crate::testnet::{first_failure, runtime};
+use crate::verify_pool::VerifyPool;
+
+/// Runs until SIGINT or SIGTERM, or until the validator cannot go on.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let network = Arc::new(genesis_file::load(&config.genesis)?);
+    let public = SecretKey::from_seed(*config.key.expose()).public();
+    let position = network
+        .genesis
+        .validators
+        .binary_search(&public)
+        .ok()
+        .context("the key is of no validator of this genesis; use one of the keys that it was made with")?;
+    runtime()?.block_on(serve(network, config, ValidatorId(position as u16)))
+}
+
+async fn serve(network: Arc<genesis_file::Network>, config: Config, id: ValidatorId) -> anyhow::Result<()> {
+    let validator = ValidatorConfig {
+        id,
+        seed: *config.key.expose(),
+        data_dir: config.data_dir.clone(),
+        listen_peers: config.listen_peers,
+        listen_clients: config.listen_clients,
+        durability: config.durability,
+        rtt: config.rtt,
+        apply_threads: config.apply_threads,
+    };
+    let prepared = Prepared::new(&network, validator)?;
+    let client_address = prepared.client_address();
+    let (peer_address, place) = (prepared.peer_address(), prepared.place().clone());
+    let pool = VerifyPool::start(config.verify_threads.max(1), random()?)?;
+    let shared = Shared {
+        network,
+        clock: Clock::start(),
+        pool: Arc::clone(&pool),
+        topology: Arc::new(BTreeMap::from([(id.0, client_address)])),
+        process: u64::from_le_bytes(random()?),
+    };
+    let peers: BTreeMap<u16, SocketAddr> = config.peers.clone();
+    let validator = prepared.start(&shared, &peers)?;
+    println!(
+        "validator {id} of shard {} (member {}) serves clients at {client_address} and validators at {peer_address}",
+        place.shard, place.member
+    );
+    std::io::stdout().flush()?;
+    let validators = [validator];
+    let outcome = tokio::select! {
+        failure = first_failure(&validators) => Err(failure),
+        () = signalled() => Ok(()),
+    };
+    for validator in validators {
+        if let (Err(error), true) = (validator.stop().await, outcome.is_ok()) {
+            return Err(error);
+        }
+    }
+    pool.stop();
+    outcome
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
