@@ -7,25 +7,25 @@ use types::time::Duration;
 
 /// Clock handed to everything in the process.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock {
+pub(crate) struct Clock {
     start: Instant,
     start_unix_ns: u64,
 }
 
 impl Clock {
     /// Starts now.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { start: Instant::now(), start_unix_ns: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX) }
     }
 
     /// Nanoseconds since the UNIX epoch, never falling.
-    pub fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         Time(self.start_unix_ns) + self.start.elapsed()
     }
 
     /// How long until `time`; zero when it has passed.
-    pub fn until(&self, time: Time) -> Duration {
+    pub(crate) fn until(&self, time: Time) -> Duration {
         time.since(self.now())
     }
 }

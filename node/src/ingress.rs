@@ -24,7 +24,7 @@ use crate::process;
 use crate::verify_pool::{BUSY_RETRY_MS, VerifyLane, VerifyPool};
 
 /// Events of clients that wait for the ingress task; their readers wait when it is full.
-pub const EVENTS_MAX: usize = 1024;
+pub(crate) const EVENTS_MAX: usize = 1024;
 /// Final blocks of one answer.
 const BLOCKS_MAX: u16 = 1024;
 /// Answers about blocks that are read at the same time; more wait.
@@ -33,24 +33,24 @@ const READS_MAX: usize = 4;
 const READ_BYTES: usize = 4 << 20;
 
 /// One validator's ingress.
-pub struct Ingress {
-    pub id: ValidatorId,
-    pub place: Place,
-    pub inbox: Arc<Inbox>,
-    pub pool: Arc<VerifyPool>,
-    pub lane: Arc<VerifyLane>,
-    pub store: StoreHandle,
-    pub clients: ServerHandle,
-    pub mesh: MeshSender,
-    pub counters: Arc<SharedCounters>,
-    pub topology: Arc<BTreeMap<u16, SocketAddr>>,
-    pub process: u64,
-    pub filesystem: String,
+pub(crate) struct Ingress {
+    pub(crate) id: ValidatorId,
+    pub(crate) place: Place,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) pool: Arc<VerifyPool>,
+    pub(crate) lane: Arc<VerifyLane>,
+    pub(crate) store: StoreHandle,
+    pub(crate) clients: ServerHandle,
+    pub(crate) mesh: MeshSender,
+    pub(crate) counters: Arc<SharedCounters>,
+    pub(crate) topology: Arc<BTreeMap<u16, SocketAddr>>,
+    pub(crate) process: u64,
+    pub(crate) filesystem: String,
 }
 
 impl Ingress {
     /// Serves until the server ends.
-    pub async fn run(self, mut events: mpsc::Receiver<ServerEvent>) {
+    pub(crate) async fn run(self, mut events: mpsc::Receiver<ServerEvent>) {
         let reads = Arc::new(Semaphore::new(READS_MAX));
         while let Some(event) = events.recv().await {
             match event {
@@ -167,7 +167,7 @@ async fn serve_blocks(store: &StoreHandle, clients: &ServerHandle, connection: C
             }
         }
     }
-    drop(clients.send_when_room(connection, &Answer::Blocks { items: frame.items, last: true }).await);
+    let _ = clients.send_when_room(connection, &Answer::Blocks { items: frame.items, last: true }).await;
 }
 
 fn items(block: CommittedBlock, bodies: Vec<AuthorBlock>) -> impl Iterator<Item = BlockItem> {

@@ -6,7 +6,7 @@ const TICKS_PER_SECOND: u64 = 100;
 const PAGE_BYTES: u64 = 4096;
 
 /// CPU time of all threads, user and system, nanoseconds; 0 where `/proc` does not exist.
-pub fn cpu_ns() -> u64 {
+pub(crate) fn cpu_ns() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     cpu_ns_of(&stat)
 }
@@ -19,7 +19,7 @@ fn cpu_ns_of(stat: &str) -> u64 {
 }
 
 /// Resident memory, bytes; 0 where `/proc` does not exist.
-pub fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE_BYTES
 }

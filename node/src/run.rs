@@ -17,7 +17,7 @@ use crate::testnet::{first_failure, runtime};
 use crate::verify_pool::VerifyPool;
 
 /// Runs until SIGINT or SIGTERM, or until the validator cannot go on.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     let network = Arc::new(genesis_file::load(&config.genesis)?);
     let public = SecretKey::from_seed(*config.key.expose()).public();
     let position = network
@@ -73,7 +73,7 @@ async fn serve(network: Arc<genesis_file::Network>, config: Config, id: Validato
 }
 
 /// Waits for SIGINT or SIGTERM.
-pub async fn signalled() {
+pub(crate) async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
         return std::future::pending().await;

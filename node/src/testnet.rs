@@ -24,15 +24,15 @@ const LINK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What `testnet` is told.
 #[derive(Clone, Debug)]
-pub struct TestnetOptions {
+pub(crate) struct TestnetOptions {
     /// Directory with `genesis.toml`, `allocations.bin` and `keys/`; data goes to `data/`.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// What durable means.
-    pub durability: Durability,
+    pub(crate) durability: Durability,
     /// Round-trip time between validators; zero for what the machine gives.
-    pub rtt: Duration,
+    pub(crate) rtt: Duration,
     /// Verification threads; 0 means one per core.
-    pub workers: usize,
+    pub(crate) workers: usize,
 }
 
 /// The line that tells a parent that the network is up.
@@ -53,19 +53,19 @@ struct ReadyNode {
 }
 
 /// Runs the network until standard input ends or a validator fails.
-pub fn testnet(options: TestnetOptions) -> anyhow::Result<()> {
+pub(crate) fn testnet(options: TestnetOptions) -> anyhow::Result<()> {
     let network = Arc::new(genesis_file::load(&options.dir.join("genesis.toml"))?);
     let runtime = runtime()?;
     runtime.block_on(serve(network, options))
 }
 
 /// The runtime of sockets: one thread per core.
-pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(cores()).enable_all().build()?)
 }
 
 /// Cores of this machine.
-pub fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
@@ -189,7 +189,7 @@ async fn until_stdin_ends() {
 }
 
 /// Waits for a validator that stops by itself.
-pub async fn first_failure(validators: &[Validator]) -> anyhow::Error {
+pub(crate) async fn first_failure(validators: &[Validator]) -> anyhow::Error {
     loop {
         for validator in validators {
             if let Some(reason) = validator.failure() {

@@ -24,12 +24,12 @@ use types::{ConnectionId, Hash, Reject, Tag};
 use crate::driver::inbox::Inbox;
 
 /// Milliseconds after which a client may try again what found the queue full.
-pub const BUSY_RETRY_MS: u16 = 100;
+pub(crate) const BUSY_RETRY_MS: u16 = 100;
 /// Connections remembered for a bad signature; beyond, the oldest are forgiven.
 const SUSPECTS_MAX: usize = 4096;
 
 /// One validator's part of the pool.
-pub struct VerifyLane {
+pub(crate) struct VerifyLane {
     genesis: Hash,
     inbox: Arc<Inbox>,
     clients: Mutex<Option<ServerHandle>>,
@@ -37,9 +37,9 @@ pub struct VerifyLane {
     patience: Duration,
     queue: Mutex<Queue>,
     /// Signatures that entered an equation, repeated single checks of failed batches included.
-    pub checks: AtomicU64,
+    pub(crate) checks: AtomicU64,
     /// Transactions refused before they reached the replica.
-    pub refused: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 #[derive(Default)]
@@ -52,10 +52,10 @@ struct Queue {
 }
 
 /// A body of a peer.
-pub struct BodyJob {
-    pub hash: Hash,
-    pub header: Box<AuthorHeader>,
-    pub bytes: Bytes,
+pub(crate) struct BodyJob {
+    pub(crate) hash: Hash,
+    pub(crate) header: Box<AuthorHeader>,
+    pub(crate) bytes: Bytes,
 }
 
 struct Submission {
@@ -71,7 +71,7 @@ enum Work {
 }
 
 /// The pool of a process.
-pub struct VerifyPool {
+pub(crate) struct VerifyPool {
     lanes: Mutex<Vec<Arc<VerifyLane>>>,
     turn: Mutex<usize>,
     wake: Condvar,
@@ -85,7 +85,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl VerifyPool {
     /// Starts `workers` threads; `seed` keys the coefficients of the batch equation.
-    pub fn start(workers: usize, seed: [u8; 32]) -> std::io::Result<Arc<Self>> {
+    pub(crate) fn start(workers: usize, seed: [u8; 32]) -> std::io::Result<Arc<Self>> {
         let pool = Arc::new(Self {
             lanes: Mutex::new(Vec::new()),
             turn: Mutex::new(0),
@@ -104,7 +104,7 @@ impl VerifyPool {
     }
 
     /// Adds a validator.
-    pub fn lane(&self, genesis: Hash, inbox: Arc<Inbox>, patience: Duration) -> Arc<VerifyLane> {
+    pub(crate) fn lane(&self, genesis: Hash, inbox: Arc<Inbox>, patience: Duration) -> Arc<VerifyLane> {
         let lane = Arc::new(VerifyLane {
             genesis,
             inbox,
@@ -119,7 +119,7 @@ impl VerifyPool {
     }
 
     /// Queues a client's transactions; false when the validator's queue is full.
-    pub fn submit(&self, lane: &VerifyLane, connection: ConnectionId, first_tag: Tag, txs: Vec<Bytes>) -> bool {
+    pub(crate) fn submit(&self, lane: &VerifyLane, connection: ConnectionId, first_tag: Tag, txs: Vec<Bytes>) -> bool {
         {
             let mut queue = lock(&lane.queue);
             if queue.txs + txs.len() > INTAKE_TXS_MAX {
@@ -133,7 +133,7 @@ impl VerifyPool {
     }
 
     /// Queues a body; the caller bounds how many are under way.
-    pub fn check_body(&self, lane: &VerifyLane, job: BodyJob) {
+    pub(crate) fn check_body(&self, lane: &VerifyLane, job: BodyJob) {
         lock(&lane.queue).bodies.push_back(job);
         self.notify();
     }
@@ -145,7 +145,7 @@ impl VerifyPool {
     }
 
     /// Ends the workers; what is queued is dropped.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
         drop(lock(&self.turn));
         self.wake.notify_all();
@@ -193,7 +193,7 @@ impl VerifyPool {
 
 impl VerifyLane {
     /// Where refused transactions are answered.
-    pub fn set_clients(&self, clients: ServerHandle) {
+    pub(crate) fn set_clients(&self, clients: ServerHandle) {
         *lock(&self.clients) = Some(clients);
     }
 
@@ -316,7 +316,7 @@ impl VerifyLane {
             let Some((connection, _)) = of_connection.first() else { continue };
             let answer = Answer::Reject(of_connection.iter().map(|(_, refused)| *refused).collect());
             // A client that is gone needs no answer.
-            drop(clients.send(*connection, &answer));
+            let _ = clients.send(*connection, &answer);
         }
     }
 }

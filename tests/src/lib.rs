@@ -1,1 +1,26 @@
-//! Deterministic simulator over the real replica, invariants, planted bugs, integration tests.
+//! Deterministic simulator over the real replica: virtual time, a faulty network, faulty disks, crashing nodes,
+//! clients, and invariants that are checked after every event.
+//!
+//! ```text
+//!  options (from the seed) ─▶ World ─▶ nodes: Replica + Disk        ─▶ invariants, one file each
+//!                               │      network: delay, loss, copies, partitions
+//!                               └────  clients: transfers, conflicts, copies; a rogue batch author
+//!  explore: consensus machines alone against one lying leader, random and scripted schedules
+//! ```
+//!
+//! A run is safety phase (faults), then heal, then liveness phase (everything admitted must be decided).
+//!
+//! Invariant: a run is a function of its options; nothing sleeps, reads a clock or asks for entropy.
+
+pub mod campaign;
+pub mod clients;
+pub mod disk;
+pub mod explore;
+pub mod faults;
+pub mod invariants;
+pub mod network;
+pub mod node;
+pub mod rng;
+pub mod rogue;
+pub mod setup;
+pub mod world;

@@ -200,26 +200,6 @@ fn a_drained_wallet_takes_fewer_inputs_and_keeps_its_value() {
 
 #[test]
 fn shapes_that_cannot_be_met_are_refused_by_flag() {
-    let accounts = Accounts::derive(1, 40, 2, 1, &|_, _| {});
-    let first = accounts
-        .owner(accounts.of_shard(ShardId(0))[0])
-        .expect("an account");
-    let allocation = Allocation {
-        owner: first,
-        amount: Amount(9),
-    };
-    let poor = Sample::with(2, accounts, vec![allocation], true);
-    let workload = shape(Span::exactly(1), Span::exactly(2));
-    let error = poor
-        .build(&workload, &times(5, 10), 1)
-        .expect_err("shard 1 holds nothing");
-    assert_eq!(
-        error,
-        ArenaError::OutOfCoins {
-            shard: ShardId(1),
-            position: 1
-        }
-    );
     for (shape, flag) in [
         (
             TransferShape {
@@ -261,6 +241,30 @@ fn shapes_that_cannot_be_met_are_refused_by_flag() {
         let error = shape.validate().expect_err(flag);
         assert!(error.to_string().contains(flag), "{error}");
     }
+}
+
+#[test]
+fn networks_that_cannot_carry_the_workload_are_refused() {
+    let accounts = Accounts::derive(1, 40, 2, 1, &|_, _| {});
+    let first = accounts
+        .owner(accounts.of_shard(ShardId(0))[0])
+        .expect("an account");
+    let allocation = Allocation {
+        owner: first,
+        amount: Amount(9),
+    };
+    let poor = Sample::with(2, accounts, vec![allocation], true);
+    let workload = shape(Span::exactly(1), Span::exactly(2));
+    let error = poor
+        .build(&workload, &times(5, 10), 1)
+        .expect_err("shard 1 holds nothing");
+    assert_eq!(
+        error,
+        ArenaError::OutOfCoins {
+            shard: ShardId(1),
+            position: 1
+        }
+    );
     let few = Sample::new(8, 9);
     let error = few
         .build(&workload, &times(5, 10), 1)

@@ -3,7 +3,8 @@
 //! Flow: `Audit::new`, then for each validator `begin`, `push` for every item of its chain from height 1 upward,
 //! `end`; then `finish`. A shard's chain is replayed once, from the first validator that shows it; of the others every
 //! header, proof and body is checked, and bodies of equal bytes are not decoded again.
-//! Memory: one shard's unspent set, 32 bytes for each author block, and one height's bodies at a time.
+//! Memory: the unspent sets, 8 bytes for each output ever spent, 32 bytes for each author block, and one height's
+//! bodies at a time.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ mod collect;
 pub mod fetch;
 mod headers;
 mod model;
+mod outcome;
 mod receipts;
 mod settle;
 #[cfg(test)]
@@ -28,94 +30,11 @@ use headers::{Place, Tip};
 use model::{Breach, Model};
 use settle::{Deviation, Signatures, settle};
 
+pub use outcome::{AuditError, AuditOptions, AuditOutcome};
 pub use receipts::{Claim, Receipts};
 
 /// Findings that are kept in words; more are counted.
 const FINDINGS_MAX: usize = 100;
-
-/// How much the audit checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AuditOptions {
-    /// Draws the sample; nodes must not know it before the run has ended.
-    pub seed: [u8; 32],
-    /// Share of the transactions whose signatures are verified, per million; a million checks all.
-    pub sample_ppm: u32,
-}
-
-impl AuditOptions {
-    /// One signature in a hundred.
-    #[must_use]
-    pub const fn sampled(seed: [u8; 32]) -> Self {
-        Self {
-            seed,
-            sample_ppm: 10_000,
-        }
-    }
-}
-
-/// An audit that cannot start or go on: a mistake of the caller or a wrong file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AuditError {
-    /// The allocations are not those of the genesis.
-    #[error(
-        "the allocations do not belong to this genesis: their hash is {found}, the genesis names {named}"
-    )]
-    Allocations {
-        /// Hash of the allocations.
-        found: Hash,
-        /// Hash in the genesis.
-        named: Hash,
-    },
-    /// Not a validator of this network.
-    #[error("validator {0} is not one of this network")]
-    Validator(ValidatorId),
-    /// The chain is not what it should be, so that no state can be taken from it.
-    #[error("the fetched chain does not hold: {0}")]
-    Chain(String),
-}
-
-/// Result of the audit.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AuditOutcome {
-    /// Genesis supply equals unspent value plus fees, after every block of every shard.
-    pub supply_conserved: bool,
-    /// Applied transactions that spend what was spent before.
-    pub double_spends: u64,
-    /// Shards whose validators all show one chain, of all shards.
-    pub replicas_agree: (usize, usize),
-    /// Share of the transactions that the client holds as final which the chains hold too; 1 when there are none.
-    pub receipts_honoured: f64,
-    /// Applied transactions with a signature that is not valid.
-    pub forgeries_accepted: u64,
-    /// What is wrong, each naming validator and transaction where there is one.
-    pub findings: Vec<String>,
-    /// Findings beyond those in words.
-    pub findings_omitted: u64,
-    /// What is no fault: validators that show a shorter chain.
-    pub notes: Vec<String>,
-    /// Transactions of this client that the chains hold.
-    pub final_txs_in_chain: u64,
-    /// Those of them about which the client holds nothing: they became final unseen.
-    pub open_txs_in_chain: u64,
-    /// All transactions that the chains applied, of any client, since genesis.
-    pub applied_txs: u64,
-    /// Signatures of transactions that were verified.
-    pub signatures_checked: u64,
-    /// Final height of each shard.
-    pub heights: Vec<Height>,
-}
-
-impl AuditOutcome {
-    /// True when nothing is wrong.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.findings.is_empty()
-            && self.supply_conserved
-            && self.double_spends == 0
-            && self.forgeries_accepted == 0
-            && self.replicas_agree.0 == self.replicas_agree.1
-    }
-}
 
 /// One height of a shard's chain as first shown.
 struct Mark {
@@ -469,31 +388,23 @@ impl Audit {
         let (validator, height) = (replica.validator, replica.tip.height);
         let shard = &mut self.shards[replica.shard];
         let settled = settle(&shard.model, height, bodies, excluded_root, &mut self.signatures);
-        let mut found: Vec<String> = Vec::new();
         let first = bodies
             .iter()
             .find_map(|body| body.entries().first())
             .map_or_else(String::new, |entry| {
                 format!(", block of transaction {}", entry.txid)
             });
+        let at = format!("validator {validator}: height {height}");
+        let mut found = Vec::new();
         for deviation in &settled.deviations {
-            found.push(match deviation {
-                Deviation::Applied(place, breach) => {
-                    match breach {
-                        Breach::Spent => self.double_spends += 1,
-                        Breach::Signature => self.forgeries += 1,
-                        _ => {}
-                    }
-                    let txid = bodies[place.0].entries()[place.1].txid;
-                    format!("validator {validator}: height {height}: transaction {txid} was applied although {}", breach.words())
-                }
-                Deviation::Excluded(place) => {
-                    let txid = bodies[place.0].entries()[place.1].txid;
-                    format!("validator {validator}: height {height}: transaction {txid} was excluded although it breaks no rule")
-                }
-                Deviation::Bits => format!(
-                    "validator {validator}: height {height}{first}: the excluded bits do not follow from the transactions"
-                ),
+            match deviation {
+                Deviation::Applied(_, Breach::Spent) => self.double_spends += 1,
+                Deviation::Applied(_, Breach::Signature) => self.forgeries += 1,
+                _ => {}
+            }
+            found.push(match deviation.words(bodies) {
+                Some(words) => format!("{at}: {words}"),
+                None => format!("{at}{first}: the excluded bits do not follow from the transactions"),
             });
         }
         for (reference, position) in settled.run.places(true) {
@@ -507,14 +418,14 @@ impl Audit {
         model.commit(height, settled.run);
         if was_conserved && model.value + model.fees != model.supply {
             found.push(format!(
-                "validator {validator}: height {height}{first}: unspent value {} and fees {} are not the supply {}",
+                "{at}{first}: unspent value {} and fees {} are not the supply {}",
                 model.value, model.fees, model.supply
             ));
         }
         self.supply_conserved &= model.value + model.fees == model.supply;
         if digest != state_digest {
             found.push(format!(
-                "validator {validator}: height {height}{first}: the header's state digest is {state_digest}, the replay gives {digest}"
+                "{at}{first}: the header's state digest is {state_digest}, the replay gives {digest}"
             ));
         }
         // Follow the chain's own digest: each fault is reported once, not at every height above it.

@@ -8,6 +8,7 @@ use types::policy::Policy;
 use types::{Amount, Hash};
 
 use super::{Workload, WorkloadSpec};
+use crate::arena::{Arena, ArenaError};
 use crate::ownership::Accounts;
 use crate::wallet::Wallet;
 
@@ -73,7 +74,18 @@ impl Sample {
         workload: &Workload,
         times: &[u64],
         threads: usize,
-    ) -> Result<crate::arena::Arena, crate::arena::ArenaError> {
+    ) -> Result<Arena, ArenaError> {
+        self.build_from(self.wallet(), workload, times, threads)
+    }
+
+    /// The same with coins of another origin.
+    pub(crate) fn build_from(
+        &self,
+        wallet: Wallet,
+        workload: &Workload,
+        times: &[u64],
+        threads: usize,
+    ) -> Result<Arena, ArenaError> {
         let spec = WorkloadSpec {
             workload,
             seed: SEED,
@@ -84,7 +96,7 @@ impl Sample {
             &spec,
             &self.genesis,
             &self.epoch,
-            self.wallet(),
+            wallet,
             &self.accounts,
             threads,
             &|_, _| {},

@@ -15,7 +15,7 @@ use types::{Hash, Sequence};
 const QUERIES_MAX: usize = 256;
 
 /// Sources of a replica's events. Consensus is served first, clients last.
-pub struct Inbox {
+pub(crate) struct Inbox {
     /// Completed body checks. The replica's thread issues no more than `VERIFY_JOBS_MAX` at a time, so this
     /// queue is bounded by that credit and a worker never waits here.
     bodies_in: Sender<(Hash, Option<CheckedBody>)>,
@@ -33,15 +33,15 @@ pub struct Inbox {
 }
 
 /// The replica's thread's ends of the queues.
-pub struct InboxReceivers {
-    pub control: mpsc::Receiver<Event>,
-    pub bulk: mpsc::Receiver<Event>,
-    pub queries: mpsc::Receiver<Event>,
+pub(crate) struct InboxReceivers {
+    pub(crate) control: mpsc::Receiver<Event>,
+    pub(crate) bulk: mpsc::Receiver<Event>,
+    pub(crate) queries: mpsc::Receiver<Event>,
 }
 
 impl Inbox {
     /// Empty queues.
-    pub fn new() -> (Self, InboxReceivers) {
+    pub(crate) fn new() -> (Self, InboxReceivers) {
         let (bodies_in, bodies_out) = unbounded();
         let (control_in, control) = mpsc::channel(PEER_EVENTS_MAX);
         let (bulk_in, bulk) = mpsc::channel(PEER_EVENTS_MAX);
@@ -62,7 +62,7 @@ impl Inbox {
     }
 
     /// Names the thread to be woken.
-    pub fn set_thread(&self, thread: Thread) {
+    pub(crate) fn set_thread(&self, thread: Thread) {
         // Set once by the thread itself.
         drop(self.thread.set(thread));
     }
@@ -74,77 +74,77 @@ impl Inbox {
     }
 
     /// A body check is done.
-    pub fn body_checked(&self, hash: Hash, checked: Option<CheckedBody>) {
+    pub(crate) fn body_checked(&self, hash: Hash, checked: Option<CheckedBody>) {
         // The receiver lives as long as this value.
         drop(self.bodies_in.send((hash, checked)));
         self.wake();
     }
 
     /// Verified transactions, or all of them back when the ring is full.
-    pub fn admit(&self, admissions: Vec<Admission>) -> Result<(), Vec<Admission>> {
+    pub(crate) fn admit(&self, admissions: Vec<Admission>) -> Result<(), Vec<Admission>> {
         let outcome = self.ring.push(admissions);
         self.wake();
         outcome
     }
 
     /// Everything up to `seq` is durable.
-    pub fn durable(&self, seq: Sequence) {
+    pub(crate) fn durable(&self, seq: Sequence) {
         self.durable.fetch_max(seq.0, Ordering::Release);
         self.wake();
     }
 
     /// A message of a peer on the control lane; waits while the queue is full.
-    pub async fn control(&self, event: Event) {
+    pub(crate) async fn control(&self, event: Event) {
         drop(self.control_in.send(event).await);
         self.wake();
     }
 
     /// A message of a peer on the bulk lane; waits while the queue is full.
-    pub async fn bulk(&self, event: Event) {
+    pub(crate) async fn bulk(&self, event: Event) {
         drop(self.bulk_in.send(event).await);
         self.wake();
     }
 
     /// A client's question; waits while the queue is full.
-    pub async fn query(&self, event: Event) {
+    pub(crate) async fn query(&self, event: Event) {
         drop(self.queries_in.send(event).await);
         self.wake();
     }
 
     /// The store or the replica cannot go on.
-    pub fn fail(&self, reason: String) {
+    pub(crate) fn fail(&self, reason: String) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
         self.stop();
     }
 
     /// Why it failed, if it did.
-    pub fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks the thread to end.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.wake();
     }
 
     /// Whether the thread is to end.
-    pub fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
 
     /// Highest durable record.
-    pub fn durable_seq(&self) -> Sequence {
+    pub(crate) fn durable_seq(&self) -> Sequence {
         Sequence(self.durable.load(Ordering::Acquire))
     }
 
     /// Next completed body check.
-    pub fn next_body(&self) -> Option<(Hash, Option<CheckedBody>)> {
+    pub(crate) fn next_body(&self) -> Option<(Hash, Option<CheckedBody>)> {
         self.bodies_out.try_recv().ok()
     }
 
     /// Next batch of verified transactions.
-    pub fn next_admissions(&self) -> Option<Vec<Admission>> {
+    pub(crate) fn next_admissions(&self) -> Option<Vec<Admission>> {
         self.ring.pop()
     }
 

@@ -7,7 +7,7 @@
 //!  store ─▶ durable ─────▶                         └─▶ clients
 //! ```
 
-pub mod inbox;
+pub(crate) mod inbox;
 mod outbox;
 mod peers;
 mod replica_thread;
@@ -33,36 +33,35 @@ use crate::clock::Clock;
 use crate::genesis_file::Network;
 use crate::ingress::{self, Ingress};
 use crate::verify_pool::{VerifyLane, VerifyPool};
-use inbox::{Inbox, InboxReceivers};
-pub use outbox::Traffic;
-pub use replica_thread::SharedCounters;
-pub use restart::random;
+use inbox::Inbox;
+pub(crate) use replica_thread::SharedCounters;
+pub(crate) use restart::random;
 
 /// Design number of `pbft` in the hello (`ios` 14.2).
 const DESIGN_PBFT: u8 = 1;
 
 /// What one validator is told at its start.
-pub struct ValidatorConfig {
+pub(crate) struct ValidatorConfig {
     /// Index in the id-sorted list.
-    pub id: ValidatorId,
+    pub(crate) id: ValidatorId,
     /// Secret seed of its id key.
-    pub seed: [u8; 32],
+    pub(crate) seed: [u8; 32],
     /// Where its data lies.
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     /// UDP address for validators.
-    pub listen_peers: SocketAddr,
+    pub(crate) listen_peers: SocketAddr,
     /// UDP address for clients.
-    pub listen_clients: SocketAddr,
+    pub(crate) listen_clients: SocketAddr,
     /// What durable means.
-    pub durability: Durability,
+    pub(crate) durability: Durability,
     /// Round-trip time that links are shaped to; zero for none.
-    pub rtt: Duration,
+    pub(crate) rtt: Duration,
     /// Threads that apply blocks; 1 applies on the replica's thread.
-    pub apply_threads: usize,
+    pub(crate) apply_threads: usize,
 }
 
 /// A validator whose ports are open and whose state is loaded, not yet linked.
-pub struct Prepared {
+pub(crate) struct Prepared {
     config: ValidatorConfig,
     place: Place,
     endpoint: PeerEndpoint,
@@ -72,17 +71,17 @@ pub struct Prepared {
 
 /// Where a validator stands in its epoch.
 #[derive(Clone)]
-pub struct Place {
+pub(crate) struct Place {
     /// Shard.
-    pub shard: ShardId,
+    pub(crate) shard: ShardId,
     /// Position in the committee.
-    pub member: MemberIndex,
+    pub(crate) member: MemberIndex,
     /// The committee.
-    pub committee: Committee,
+    pub(crate) committee: Committee,
 }
 
 /// Finds the committee of a validator.
-pub fn place_of(network: &Network, id: ValidatorId) -> Option<Place> {
+pub(crate) fn place_of(network: &Network, id: ValidatorId) -> Option<Place> {
     network.epoch.committees.iter().find_map(|committee| {
         let member = committee.members.iter().position(|(other, _)| *other == id)?;
         Some(Place { shard: committee.shard, member: MemberIndex(member as u16), committee: committee.clone() })
@@ -91,7 +90,7 @@ pub fn place_of(network: &Network, id: ValidatorId) -> Option<Place> {
 
 impl Prepared {
     /// Opens ports and data directory. Nothing runs yet; an error leaves nothing behind.
-    pub fn new(network: &Network, config: ValidatorConfig) -> anyhow::Result<Self> {
+    pub(crate) fn new(network: &Network, config: ValidatorConfig) -> anyhow::Result<Self> {
         let place = place_of(network, config.id).with_context(|| format!("validator {} is in no committee", config.id))?;
         let identity = Identity::from_seed(&config.seed)?;
         let keys: BTreeMap<u16, [u8; 32]> = place.committee.members.iter().map(|(id, key)| (id.0, *key)).collect();
@@ -107,22 +106,22 @@ impl Prepared {
     }
 
     /// Address for validators, with the real port.
-    pub fn peer_address(&self) -> SocketAddr {
+    pub(crate) fn peer_address(&self) -> SocketAddr {
         self.endpoint.local_addr()
     }
 
     /// Address for clients, with the real port.
-    pub fn client_address(&self) -> SocketAddr {
+    pub(crate) fn client_address(&self) -> SocketAddr {
         self.listener.local_addr()
     }
 
     /// Position in the network.
-    pub const fn place(&self) -> &Place {
+    pub(crate) const fn place(&self) -> &Place {
         &self.place
     }
 
     /// Replays the log, links to the committee and serves clients.
-    pub fn start(self, shared: &Shared, addresses: &BTreeMap<u16, SocketAddr>) -> anyhow::Result<Validator> {
+    pub(crate) fn start(self, shared: &Shared, addresses: &BTreeMap<u16, SocketAddr>) -> anyhow::Result<Validator> {
         let Self { config, place, endpoint, listener, opened } = self;
         let network = &shared.network;
         let (inbox, receivers) = Inbox::new();
@@ -199,23 +198,23 @@ fn start_store(opened: store::Opened, inbox: &Arc<Inbox>) -> anyhow::Result<Stor
 }
 
 /// What validators of one process share: inputs, never results.
-pub struct Shared {
+pub(crate) struct Shared {
     /// Genesis and epoch.
-    pub network: Arc<Network>,
+    pub(crate) network: Arc<Network>,
     /// Clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// Verification threads.
-    pub pool: Arc<VerifyPool>,
+    pub(crate) pool: Arc<VerifyPool>,
     /// Addresses for clients, by validator.
-    pub topology: Arc<BTreeMap<u16, SocketAddr>>,
+    pub(crate) topology: Arc<BTreeMap<u16, SocketAddr>>,
     /// Random number of the process.
-    pub process: u64,
+    pub(crate) process: u64,
 }
 
 /// A running validator.
-pub struct Validator {
+pub(crate) struct Validator {
     /// Index in the id-sorted list.
-    pub id: ValidatorId,
+    pub(crate) id: ValidatorId,
     inbox: Arc<Inbox>,
     store: Option<Store>,
     mesh: Option<PeerMesh>,
@@ -225,17 +224,17 @@ pub struct Validator {
 
 impl Validator {
     /// Why it stopped by itself, if it did.
-    pub fn failure(&self) -> Option<String> {
+    pub(crate) fn failure(&self) -> Option<String> {
         self.inbox.failure()
     }
 
     /// Members with a link, oneself not counted.
-    pub fn links(&self) -> usize {
+    pub(crate) fn links(&self) -> usize {
         self.mesh.as_ref().map_or(0, |mesh| mesh.sender().connected().len())
     }
 
     /// Stops: no more clients, the replica's thread ends, what was given to the store becomes durable.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.clients.shutdown().await;
         self.inbox.stop();
         if let Some(thread) = self.thread.take() {
@@ -253,9 +252,6 @@ impl Validator {
 }
 
 /// A lane's figures for reports.
-pub fn checks_of(lane: &VerifyLane) -> u64 {
+pub(crate) fn checks_of(lane: &VerifyLane) -> u64 {
     lane.checks.load(std::sync::atomic::Ordering::Relaxed)
 }
-
-/// Receivers move into the replica's thread.
-pub type Receivers = InboxReceivers;

@@ -16,13 +16,13 @@ const FRAME_VERSION: u8 = 1;
 
 /// Frames that could not be queued.
 #[derive(Debug, Default)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// A full lane: the peer asks again.
-    pub dropped: AtomicU64,
+    pub(crate) dropped: AtomicU64,
 }
 
 /// The lane of a message on the wire.
-pub const fn wire_lane(lane: Lane) -> transport::Lane {
+pub(crate) const fn wire_lane(lane: Lane) -> transport::Lane {
     match lane {
         Lane::Control => transport::Lane::Control,
         Lane::Bulk => transport::Lane::Bulk,
@@ -30,7 +30,7 @@ pub const fn wire_lane(lane: Lane) -> transport::Lane {
 }
 
 /// Frames a message.
-pub fn frame(place: &Place, message: &PeerMessage) -> Frame {
+pub(crate) fn frame(place: &Place, message: &PeerMessage) -> Frame {
     let (head, body) = message.encode_payload();
     let payload = match body {
         None => Bytes::from(head),
@@ -45,7 +45,7 @@ pub fn frame(place: &Place, message: &PeerMessage) -> Frame {
 }
 
 /// Sends to members of one committee.
-pub struct Outbox {
+pub(crate) struct Outbox {
     place: Place,
     mesh: MeshSender,
     /// Receivers, lane and frame, by the record that must be durable first.
@@ -55,18 +55,18 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(place: Place, mesh: MeshSender, traffic: Arc<Traffic>) -> Self {
+    pub(crate) fn new(place: Place, mesh: MeshSender, traffic: Arc<Traffic>) -> Self {
         Self { place, mesh, held: BTreeMap::new(), durable: Sequence(0), traffic }
     }
 
     /// Sends to one member once `after` is durable.
-    pub fn send(&mut self, to: MemberIndex, message: &PeerMessage, after: Option<Sequence>) {
+    pub(crate) fn send(&mut self, to: MemberIndex, message: &PeerMessage, after: Option<Sequence>) {
         let to = self.place.committee.members.get(usize::from(to.0)).map(|(id, _)| id.0);
         self.put(to.into_iter().collect(), message, after);
     }
 
     /// Sends to all other members once `after` is durable.
-    pub fn broadcast(&mut self, message: &PeerMessage, after: Option<Sequence>) {
+    pub(crate) fn broadcast(&mut self, message: &PeerMessage, after: Option<Sequence>) {
         let me = self.place.member;
         let members = self.place.committee.members.iter().enumerate();
         let others = members.filter(|(member, _)| *member != usize::from(me.0)).map(|(_, (id, _))| id.0).collect();
@@ -95,7 +95,7 @@ impl Outbox {
     }
 
     /// Lets go what waited for records up to `durable`.
-    pub fn on_durable(&mut self, durable: Sequence) {
+    pub(crate) fn on_durable(&mut self, durable: Sequence) {
         self.durable = self.durable.max(durable);
         while let Some(first) = self.held.first_entry() {
             if *first.key() > self.durable {

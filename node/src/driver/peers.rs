@@ -18,7 +18,7 @@ use super::inbox::Inbox;
 const HELLO: u8 = 0x01;
 
 /// Greets every member that links, and hands on the messages of those that greeted correctly.
-pub async fn run(place: Place, mut events: MeshEvents, mesh: MeshSender, hello: Hello, inbox: Arc<Inbox>) {
+pub(crate) async fn run(place: Place, mut events: MeshEvents, mesh: MeshSender, hello: Hello, inbox: Arc<Inbox>) {
     let members: BTreeMap<u16, MemberIndex> =
         (0..).map(MemberIndex).zip(&place.committee.members).map(|(member, (id, _))| (id.0, member)).collect();
     let mut greeted = BTreeSet::new();

@@ -25,37 +25,37 @@ const SERVE_BYTES: usize = 512 << 10;
 
 /// What other threads read of a replica.
 #[derive(Debug, Default)]
-pub struct SharedCounters {
+pub(crate) struct SharedCounters {
     /// Final height executed.
-    pub height: AtomicU64,
+    pub(crate) height: AtomicU64,
     /// Proposals made.
-    pub proposals: AtomicU64,
+    pub(crate) proposals: AtomicU64,
     /// Sum over proposals of the heights in flight.
-    pub heights_in_flight_sum: AtomicU64,
+    pub(crate) heights_in_flight_sum: AtomicU64,
     /// View changes taken part in.
-    pub view_changes: AtomicU64,
+    pub(crate) view_changes: AtomicU64,
     /// Messages refused.
-    pub refused: AtomicU64,
+    pub(crate) refused: AtomicU64,
 }
 
 /// Everything that the thread needs.
-pub struct Parts {
-    pub replica: Replica,
-    pub inbox: Arc<Inbox>,
-    pub receivers: InboxReceivers,
-    pub clock: Clock,
-    pub place: Place,
-    pub store: StoreHandle,
-    pub pool: Arc<VerifyPool>,
-    pub lane: Arc<VerifyLane>,
-    pub mesh: MeshSender,
-    pub clients: ServerHandle,
-    pub counters: Arc<SharedCounters>,
-    pub apply_threads: usize,
+pub(crate) struct Parts {
+    pub(crate) replica: Replica,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) receivers: InboxReceivers,
+    pub(crate) clock: Clock,
+    pub(crate) place: Place,
+    pub(crate) store: StoreHandle,
+    pub(crate) pool: Arc<VerifyPool>,
+    pub(crate) lane: Arc<VerifyLane>,
+    pub(crate) mesh: MeshSender,
+    pub(crate) clients: ServerHandle,
+    pub(crate) counters: Arc<SharedCounters>,
+    pub(crate) apply_threads: usize,
 }
 
 /// Starts the thread.
-pub fn spawn(parts: Parts) -> std::io::Result<JoinHandle<()>> {
+pub(crate) fn spawn(parts: Parts) -> std::io::Result<JoinHandle<()>> {
     let name = format!("replica-{}-{}", parts.place.shard, parts.place.member);
     std::thread::Builder::new().name(name).spawn(move || {
         let inbox = Arc::clone(&parts.inbox);
@@ -243,7 +243,7 @@ impl Turns {
         move |message| {
             if let Some((id, _)) = place.committee.members.get(usize::from(to.0)) {
                 // A full lane or a lost link: the asker asks again.
-                drop(mesh.send(id.0, wire_lane(message.lane()), frame(&place, message)));
+                let _ = mesh.send(id.0, wire_lane(message.lane()), frame(&place, message));
             }
         }
     }
@@ -263,7 +263,7 @@ fn convert(changes: StateChanges) -> store::StateChanges {
     store::StateChanges {
         height: changes.height,
         digest: changes.digest,
-        fees_total: u128::from(changes.fees_total),
+        fees_total: changes.fees_total,
         created: changes
             .created
             .into_iter()

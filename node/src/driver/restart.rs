@@ -17,20 +17,20 @@ use crate::clock::Clock;
 use crate::genesis_file::Network;
 
 /// A replica and the data directory that it continues.
-pub struct Restarted {
-    pub replica: Replica,
-    pub opened: store::Opened,
+pub(crate) struct Restarted {
+    pub(crate) replica: Replica,
+    pub(crate) opened: store::Opened,
 }
 
 /// Fresh random bytes of the operating system.
-pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).ok().context("the operating system gives no random numbers")?;
     Ok(bytes)
 }
 
 /// Loads the state, replays the log; a directory that was never used gives a new replica.
-pub fn restore(
+pub(crate) fn restore(
     network: &Network,
     place: &Place,
     config: &ValidatorConfig,
@@ -52,7 +52,7 @@ pub fn restore(
         return Ok(Restarted { replica: Replica::new(replica_config, key(), ledger, clock.now()), opened });
     }
     let from_state = match opened.state().load()? {
-        Some(snapshot) => Some(Ledger::restore(ledger_config.clone(), convert(snapshot)?)?),
+        Some(snapshot) => Some(Ledger::restore(ledger_config.clone(), convert(snapshot))?),
         None => None,
     };
     let genesis = || genesis_ledger(network, place, ledger_config.clone());
@@ -135,15 +135,15 @@ fn genesis_ledger(network: &Network, place: &Place, config: LedgerConfig) -> any
     Ok(Ledger::new(config, outputs)?)
 }
 
-fn convert(snapshot: store::Snapshot) -> anyhow::Result<Snapshot> {
-    Ok(Snapshot {
+fn convert(snapshot: store::Snapshot) -> Snapshot {
+    Snapshot {
         height: snapshot.height,
         digest: snapshot.digest,
-        fees: u64::try_from(snapshot.fees_total).context("the state's fees exceed the supply")?,
+        fees: snapshot.fees_total,
         outputs: snapshot
             .outputs
             .into_iter()
             .map(|output| (output.outpoint, Utxo { owner: output.owner, amount: output.amount, created: output.created }))
             .collect(),
-    })
+    }
 }

@@ -8,10 +8,11 @@ use types::client::{BlockItem, StateInfo};
 use types::{Amount, Hash, Height, Signature, ValidatorId};
 
 use super::{Audit, AuditError, AuditOptions, AuditOutcome, Claim, Receipts};
+use crate::arena::Arena;
 use crate::audit::model::Told;
 use crate::wallet::Wallet;
-use crate::workload::sample::{SEED, Sample, times};
-use crate::workload::{Workload, WorkloadSpec};
+use crate::workload::sample::{Sample, times};
+use crate::workload::{TransferShape, Workload};
 use chain::{Chain, Tx, coins, told};
 
 const FULL: AuditOptions = AuditOptions {
@@ -80,7 +81,7 @@ fn honest_chains_are_clean_with_all_that_honest_validators_exclude() {
     let mut chain = Chain::new(&sample, 0);
     chain.honest(&[
         (0, &[first.clone(), child.clone(), again.clone()]),
-        (2, &[minting.clone()]),
+        (2, std::slice::from_ref(&minting)),
     ]);
     chain.honest(&[]);
     // The same transaction again, one with a bad signature, one of a foreign coin, an empty heartbeat.
@@ -92,7 +93,7 @@ fn honest_chains_are_clean_with_all_that_honest_validators_exclude() {
         &[
             (1, &[first.clone(), forged.clone(), thief.clone()]),
             (3, &[]),
-            (0, &[late.clone()]),
+            (0, std::slice::from_ref(&late)),
         ],
         &bad,
     );
@@ -269,90 +270,93 @@ fn wrong_digests_and_wrong_bits_are_found() {
     );
 }
 
-#[test]
-fn forked_and_damaged_replicas_are_found() {
+/// Two blocks of one transaction each; validator 2 of four shows `change`d items. Gives its outcome, its name and the
+/// second transaction.
+fn with_third_replica(change: impl FnOnce(&Sample, &mut Vec<BlockItem>)) -> (AuditOutcome, String, String) {
     let sample = Sample::new(1, 20);
-    let (first, second) = (payment(&sample, 0), payment(&sample, 2));
+    let second = payment(&sample, 2);
     let mut chain = Chain::new(&sample, 0);
-    chain.honest(&[(0, std::slice::from_ref(&first))]);
+    chain.honest(&[(0, &[payment(&sample, 0)])]);
     chain.honest(&[(1, std::slice::from_ref(&second))]);
-    let mut fork = Chain::new(&sample, 0);
-    fork.honest(&[(0, std::slice::from_ref(&first))]);
-    fork.honest(&[(2, std::slice::from_ref(&second))]);
+    let mut changed = chain.items();
+    change(&sample, &mut changed);
     let validators = chain.validators();
-    let third = name(validators[2]);
-    let run = |items: Vec<BlockItem>| {
-        let mut audit = audit(&sample, Receipts::default(), FULL);
-        for (position, validator) in validators.iter().enumerate() {
-            let items = if position == 2 {
-                items.clone()
-            } else {
-                chain.items()
-            };
-            read(&mut audit, *validator, items);
-        }
-        let outcome = audit.finish();
-        assert_eq!(outcome.replicas_agree, (0, 1));
-        outcome
-    };
-    assert_found(
-        &run(fork.items()),
-        &[&third, "height 2", &second.txid.to_string(), "another block"],
-    );
-
-    let mut missing = chain.items();
-    missing.remove(1);
-    assert_found(
-        &run(missing),
-        &[&third, "height 1: the body of reference 0 is missing"],
-    );
-    let mut cut = chain.items();
-    cut.pop();
-    assert_found(
-        &run(cut),
-        &[&third, "height 2: the body of reference 0 is missing"],
-    );
-    let mut surplus = chain.items();
-    surplus.insert(2, surplus[1].clone());
-    assert_found(&run(surplus), &[&third, "a body without a block after height 1"]);
-    let mut skipped = chain.items();
-    skipped.drain(..2);
-    assert_found(&run(skipped), &[&third, "height 2", "does not follow"]);
-
-    let mut damaged = chain.items();
-    if let Some(BlockItem::Body(block)) = damaged.get_mut(3) {
-        let mut bytes = block.body.to_vec();
-        *bytes.last_mut().expect("a signature") ^= 1;
-        block.body = bytes.into();
+    let mut audit = audit(&sample, Receipts::default(), FULL);
+    for (position, validator) in validators.iter().enumerate() {
+        let items = if position == 2 {
+            changed.clone()
+        } else {
+            chain.items()
+        };
+        read(&mut audit, *validator, items);
     }
-    assert_found(
-        &run(damaged),
-        &[
-            &third,
-            "height 2",
-            &second.txid.to_string(),
+    let outcome = audit.finish();
+    assert_eq!(outcome.replicas_agree, (0, 1));
+    assert_eq!(outcome.applied_txs, 2, "the others' chain was replayed");
+    (outcome, name(validators[2]), second.txid.to_string())
+}
+
+#[test]
+fn forked_and_cut_replicas_are_found() {
+    let (outcome, third, second) = with_third_replica(|sample, items| {
+        let mut fork = Chain::new(sample, 0);
+        fork.honest(&[(0, &[payment(sample, 0)])]);
+        fork.honest(&[(2, &[payment(sample, 2)])]);
+        *items = fork.items();
+    });
+    assert_found(&outcome, &[&third, "height 2", &second, "another block"]);
+    type Change = fn(&mut Vec<BlockItem>);
+    let changes: [(Change, &str); 4] = [
+        (
+            |items| drop(items.remove(1)),
+            "height 1: the body of reference 0 is missing",
+        ),
+        (
+            |items| drop(items.pop()),
+            "height 2: the body of reference 0 is missing",
+        ),
+        (
+            |items| items.insert(2, items[1].clone()),
+            "a body without a block after height 1",
+        ),
+        (|items| drop(items.drain(..2)), "the height does not follow"),
+    ];
+    for (change, what) in changes {
+        let (outcome, third, _) = with_third_replica(|_, items| change(items));
+        assert_found(&outcome, &[&third, what]);
+    }
+}
+
+#[test]
+fn damaged_bodies_are_found() {
+    type Change = fn(&mut types::message::AuthorBlock);
+    let changes: [(Change, &str); 3] = [
+        (
+            |block| {
+                let mut bytes = block.body.to_vec();
+                *bytes.last_mut().expect("a signature") ^= 1;
+                block.body = bytes.into();
+            },
             "the body is not what its header says",
-        ],
-    );
-    let mut unsigned = chain.items();
-    if let Some(BlockItem::Body(block)) = unsigned.get_mut(3) {
-        block.header.signature = Signature([1; 64]);
-    }
-    assert_found(
-        &run(unsigned),
-        &[
-            &third,
-            "height 2",
-            &second.txid.to_string(),
+        ),
+        (
+            |block| block.header.signature = Signature([1; 64]),
             "not signed by validator",
-        ],
-    );
-    let mut exchanged = chain.items();
-    exchanged[3] = exchanged[1].clone();
-    assert_found(
-        &run(exchanged),
-        &[&third, "height 2", "not the one that is referred to"],
-    );
+        ),
+        (
+            |block| block.header.header.timestamp += 1,
+            "not the one that is referred to",
+        ),
+    ];
+    for (change, what) in changes {
+        let (outcome, third, second) = with_third_replica(|_, items| {
+            let Some(BlockItem::Body(block)) = items.get_mut(3) else {
+                panic!("the second block's body")
+            };
+            change(block);
+        });
+        assert_found(&outcome, &[&third, "height 2", &second, what]);
+    }
 }
 
 #[test]
@@ -531,58 +535,45 @@ fn states_are_held_against_the_replay() {
     }
 }
 
+/// Puts an arena into two blocks of each shard.
+fn fill(chains: &mut [Chain<'_>; 2], arena: &Arena) {
+    for (shard, chain) in chains.iter_mut().enumerate() {
+        let mut txs = Vec::new();
+        for (position, entry) in (0..).zip(&arena.entries) {
+            if usize::from(entry.shard.0) == shard {
+                let bytes = bytes::Bytes::copy_from_slice(arena.tx(position));
+                txs.push(Tx {
+                    txid: entry.txid,
+                    bytes,
+                });
+            }
+        }
+        let (left, right) = txs.split_at(10);
+        chain.honest(&[(0, left), (1, &right[..5])]);
+        chain.honest(&[(1, &right[5..])]);
+    }
+}
+
 #[test]
 fn a_second_run_resumes_from_the_unspent_set() {
     let sample = Sample::new(2, 40);
-    let workload = Workload::Transfer(crate::workload::TransferShape::default());
+    let workload = Workload::Transfer(TransferShape::default());
     let first = sample.build(&workload, &times(60, 10), 2).expect("built");
     let mut chains = [Chain::new(&sample, 0), Chain::new(&sample, 1)];
-    let fill = |chains: &mut [Chain<'_>; 2], arena: &crate::arena::Arena| {
-        for (shard, chain) in chains.iter_mut().enumerate() {
-            let of_shard = |position: &u32| usize::from(arena.entries[*position as usize].shard.0) == shard;
-            let txs: Vec<Tx> = (0..arena.len() as u32)
-                .filter(of_shard)
-                .map(|position| Tx {
-                    txid: arena.entries[position as usize].txid,
-                    bytes: bytes::Bytes::copy_from_slice(arena.tx(position)),
-                })
-                .collect();
-            let (left, right) = txs.split_at(10);
-            chain.honest(&[(0, left), (1, &right[..5])]);
-            chain.honest(&[(1, &right[5..])]);
-        }
-    };
     fill(&mut chains, &first);
-    let unspent = |chains: &[Chain<'_>; 2]| {
-        let mut audit = audit(&sample, Receipts::default(), AuditOptions::sampled([1; 32]));
-        for chain in chains {
-            read(&mut audit, chain.validators()[0], chain.items());
-        }
-        audit.unspent().expect("an honest chain")
-    };
-    let wallet = Wallet::resume(&sample.genesis, &sample.accounts, unspent(&chains)).expect("funded");
+    let mut resuming = audit(&sample, Receipts::default(), AuditOptions::sampled([1; 32]));
+    for chain in &chains {
+        read(&mut resuming, chain.validators()[0], chain.items());
+    }
+    let unspent = resuming.unspent().expect("an honest chain");
+    let wallet = Wallet::resume(&sample.genesis, &sample.accounts, unspent).expect("funded");
     assert_eq!(wallet.coins().len(), 40 + 60, "each transaction adds one output");
     assert_eq!(wallet.value(), sample.wallet().value());
-    let times = times(60, 10);
-    let spec = WorkloadSpec {
-        workload: &workload,
-        seed: SEED,
-        intended_ns: &times,
-        settle_ns: 0,
-    };
-    let build = |wallet| {
-        crate::arena::build(
-            &spec,
-            &sample.genesis,
-            &sample.epoch,
-            wallet,
-            &sample.accounts,
-            2,
-            &|_, _| {},
-        )
-    };
-    let second = build(wallet.clone()).expect("built");
-    assert_eq!(second.digest, build(wallet).expect("built").digest);
+    let second = sample
+        .build_from(wallet.clone(), &workload, &times(60, 10), 2)
+        .expect("built");
+    let again = sample.build_from(wallet, &workload, &times(60, 10), 1);
+    assert_eq!(second.digest, again.expect("built").digest);
     fill(&mut chains, &second);
     let claims = first.entries.iter().chain(&second.entries);
     let receipts = Receipts::new(claims.map(|entry| (entry.txid, entry.shard, Claim::Final)));
@@ -598,21 +589,25 @@ fn a_second_run_resumes_from_the_unspent_set() {
         (outcome.final_txs_in_chain, outcome.replicas_agree),
         (120, (2, 2))
     );
+}
 
+#[test]
+fn no_state_is_taken_from_a_chain_that_does_not_hold() {
+    let sample = Sample::new(1, 20);
     let mut broken = Chain::new(&sample, 0);
     broken.honest(&[]);
     broken.rewrite(|header| header.state_digest = Hash([1; 32]));
-    let mut audit = Audit::new(
+    let mut resuming = audit(&sample, Receipts::default(), FULL);
+    read(&mut resuming, broken.validators()[0], broken.items());
+    assert!(matches!(resuming.unspent(), Err(AuditError::Chain(_))));
+    let mut foreign = sample.allocations.clone();
+    foreign.pop();
+    let refused = Audit::new(
         &sample.genesis,
         &sample.epoch,
-        &sample.allocations,
+        &foreign,
         Receipts::default(),
         FULL,
-    )
-    .expect("funded");
-    read(&mut audit, broken.validators()[0], broken.items());
-    assert!(
-        matches!(audit.unspent(), Err(AuditError::Chain(_))),
-        "no state from a chain that does not hold"
     );
+    assert!(matches!(refused.err(), Some(AuditError::Allocations { .. })));
 }

@@ -9,12 +9,14 @@ use types::{Hash, MemberIndex, Time};
 
 use crate::content::{author_of, fetch_pause};
 use crate::event::{CheckedBody, Effect};
-use crate::replica::Replica;
+use crate::replica::{Replica, Wanted};
 
 /// Final blocks that wait for bodies beyond which no more are taken from a peer.
 const WAITING_MAX: usize = 64;
 /// Bodies asked for at one time.
 const WANTED_MAX: usize = 256;
+/// Questions for one body before it is given up.
+const QUESTIONS_MAX: u32 = 16;
 
 impl Replica {
     pub(crate) fn handle_peer(&mut self, now: Time, from: MemberIndex, message: PeerMessage) {
@@ -186,19 +188,22 @@ impl Replica {
         if self.wanted.len() >= WANTED_MAX || self.wanted.contains_key(&hash) {
             return;
         }
+        let to = if from == self.config.me { self.after(from) } else { from };
+        self.wanted.insert(hash, Wanted { next: to, at: now, asked: 0 });
+        self.ask_for(now, hash);
+    }
+
+    fn ask_for(&mut self, now: Time, hash: Hash) {
         let at = now + fetch_pause(&self.config.epoch.policy);
-        let to = if from == self.config.me {
-            self.after(from)
-        } else {
-            from
-        };
-        self.wanted.insert(hash, (self.after(to), at));
+        let Some(Wanted { next: to, asked, .. }) = self.wanted.get(&hash).copied() else { return };
+        if asked == QUESTIONS_MAX {
+            // Whoever still needs it will want it anew.
+            self.wanted.remove(&hash);
+            return;
+        }
+        self.wanted.insert(hash, Wanted { next: self.after(to), at, asked: asked + 1 });
         let message = PeerMessage::Fetch(Fetch::Body { hash });
-        self.effect(Effect::Send {
-            to,
-            message,
-            after: None,
-        });
+        self.effect(Effect::Send { to, message, after: None });
     }
 
     pub(crate) fn after(&self, member: MemberIndex) -> MemberIndex {
@@ -212,21 +217,7 @@ impl Replica {
     }
 
     pub(crate) fn ask_again(&mut self, now: Time) {
-        let due: Vec<(Hash, MemberIndex)> = self
-            .wanted
-            .iter()
-            .filter(|(_, (_, at))| now >= *at)
-            .map(|(hash, (next, _))| (*hash, *next))
-            .collect();
-        for (hash, to) in due {
-            let at = now + fetch_pause(&self.config.epoch.policy);
-            self.wanted.insert(hash, (self.after(to), at));
-            let message = PeerMessage::Fetch(Fetch::Body { hash });
-            self.effect(Effect::Send {
-                to,
-                message,
-                after: None,
-            });
-        }
+        let due: Vec<Hash> = self.wanted.iter().filter(|(_, wanted)| now >= wanted.at).map(|(hash, _)| *hash).collect();
+        due.into_iter().for_each(|hash| self.ask_for(now, hash));
     }
 }

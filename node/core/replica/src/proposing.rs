@@ -119,7 +119,7 @@ impl Replica {
         if self.chain.is_executed(&hash) {
             return Some(CheckVerdict::Valid);
         }
-        if !self.chain.roll_back_to(&block.header.prev) && !self.execute_ancestors(now, block, executor)? {
+        if !self.make_tip(now, block.header.prev, executor)? {
             return Some(CheckVerdict::Invalid);
         }
         match self.execute(now, hash, block, executor) {
@@ -147,19 +147,13 @@ impl Replica {
         Some(CheckVerdict::Valid)
     }
 
-    /// Executes again the ancestors that another proposal displaced; `None` while bodies are missing.
-    pub(crate) fn execute_ancestors(
-        &mut self,
-        now: Time,
-        block: &Block,
-        executor: &dyn Executor,
-    ) -> Option<bool> {
+    /// Makes a block the executed tip, executing again what another proposal displaced; `None` while bodies are
+    /// missing, false when it cannot be.
+    fn make_tip(&mut self, now: Time, tip: Hash, executor: &dyn Executor) -> Option<bool> {
         let mut path = Vec::new();
-        let mut at = block.header.prev;
+        let mut at = tip;
         while !self.chain.is_executed(&at) {
-            let Some(ancestor) = self.pbft.block(&at).cloned() else {
-                return Some(false);
-            };
+            let Some(ancestor) = self.pbft.block(&at).cloned() else { return Some(false) };
             let prev = ancestor.header.prev;
             path.push((at, ancestor));
             at = prev;

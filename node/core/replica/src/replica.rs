@@ -45,6 +45,17 @@ pub struct ReplicaConfig {
     pub planted: Option<Planted>,
 }
 
+/// A body that others are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Who is asked next.
+    pub(crate) next: MemberIndex,
+    /// When.
+    pub(crate) at: Time,
+    /// Questions so far.
+    pub(crate) asked: u32,
+}
+
 /// One validator of one shard, in mode 1.
 #[derive(Debug)]
 pub struct Replica {
@@ -58,8 +69,8 @@ pub struct Replica {
     pub(crate) author: Author,
     /// Blocks whose check waits for bodies or for an earlier block.
     pub(crate) checks: BTreeMap<Hash, (Box<Block>, bool)>,
-    /// Bodies asked of others: who is asked next, and when.
-    pub(crate) wanted: BTreeMap<Hash, (MemberIndex, Time)>,
+    /// Bodies asked of others.
+    pub(crate) wanted: BTreeMap<Hash, Wanted>,
     /// Reset requests of members, by group.
     pub(crate) resets: BTreeMap<u16, ResetRequest>,
     pub(crate) next_reset_request: Option<Time>,
@@ -166,7 +177,8 @@ impl Replica {
     #[must_use]
     pub fn poll_timeout(&self) -> Time {
         let policy = &self.config.epoch.policy;
-        let proposal = self.pbft.slot().map(|_| {
+        let can_execute = self.chain.waiting.is_empty();
+        let proposal = self.pbft.slot().filter(|_| can_execute).map(|_| {
             let pause = if self.has_work() {
                 policy.block_interval
             } else {
@@ -174,7 +186,7 @@ impl Replica {
             };
             self.last_proposal + pause
         });
-        let wanted = self.wanted.values().map(|(_, at)| *at).min();
+        let wanted = self.wanted.values().map(|wanted| wanted.at).min();
         let others = [
             proposal,
             self.author
@@ -381,7 +393,7 @@ impl Replica {
             digest: self.chain.ledger.final_digest(),
             outputs: totals.outputs,
             value: types::Amount(u64::try_from(totals.value).unwrap_or(u64::MAX)),
-            fees: types::Amount(u64::try_from(totals.fees).unwrap_or(u64::MAX)),
+            fees: types::Amount(totals.fees),
         };
         self.answer(connection, Answer::State(state));
     }

@@ -1,0 +1,54 @@
+//! Liveness: after the heal everything submitted is decided and all nodes go on together, within a bound.
+
+use types::{Height, MemberIndex};
+
+use super::{Checked, Violation};
+use crate::clients::Clients;
+use crate::node::Node;
+
+/// Heights that every node must gain after the heal.
+const GAIN: u64 = 5;
+
+/// Whether nothing is left to wait for.
+#[must_use]
+pub fn is_done(nodes: &[Node], clients: &Clients, at_heal: Height) -> bool {
+    let goal = Height(at_heal.0 + GAIN);
+    let reached = |node: &Node| node.replica.as_ref().is_some_and(|replica| replica.final_height() >= goal);
+    clients.waiting().is_empty() && nodes.iter().all(reached)
+}
+
+/// The bound is over.
+///
+/// # Errors
+/// Says which tags and which nodes are left behind.
+pub fn check(nodes: &[Node], clients: &Clients, at_heal: Height) -> Checked {
+    if is_done(nodes, clients, at_heal) {
+        return Ok(());
+    }
+    let heights: Vec<String> = nodes
+        .iter()
+        .map(|node| {
+            let state = node.replica.as_ref().map(|replica| {
+                let (view, open) = replica.view();
+                let committed = replica.committed().0;
+                format!("final {} committed {committed} view {view} open {open}", replica.final_height())
+            });
+            format!("{}: {}", node.me, state.unwrap_or_else(|| "down".into()))
+        })
+        .collect();
+    let waiting = clients.waiting();
+    let first: Vec<String> = waiting
+        .iter()
+        .take(5)
+        .map(|(connection, tag, txid, node)| {
+            format!("{connection}/{tag} {txid} at {}", node.unwrap_or(MemberIndex(u16::MAX)))
+        })
+        .collect();
+    let detail = format!(
+        "{} tags wait ({}), height at the heal {at_heal}, nodes [{}]",
+        waiting.len(),
+        first.join(", "),
+        heights.join("; ")
+    );
+    Err(Violation::new("liveness", detail))
+}

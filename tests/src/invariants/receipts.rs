@@ -1,0 +1,63 @@
+//! Receipts: what a client was told is final can be proven from the note alone, and is in the chain.
+
+use crypto::{cosign, hash, merkle};
+use types::client::{FinalNote, NoteEntry};
+use types::{Tag, TxId};
+
+use super::model::Model;
+use super::{Checked, Violation};
+use crate::setup::Setup;
+
+/// Checks a note as a client does, and against the chain.
+///
+/// # Errors
+/// Names what is not proven or not so.
+pub fn check(setup: &Setup, model: &Model, note: &FinalNote, tags: &[(Tag, TxId)]) -> Checked {
+    let fail = |what: &str| {
+        let detail = format!("height {}: {what}", note.header.height);
+        Err(Violation::new("receipts honoured", detail))
+    };
+    let committee = &setup.epoch.committees[0];
+    let proven = cosign::verify_commit_proof(setup.scheme, &setup.context, committee, &note.header, &note.proof);
+    if let Err(error) = proven {
+        return fail(&format!("the proof is none: {error}"));
+    }
+    for entry in &note.entries {
+        let leaf = merkle::ref_leaf(&entry.reference);
+        if !merkle::verify(&note.header.refs_root, &leaf, &entry.reference_path) {
+            return fail("the path of a reference does not lead to its root");
+        }
+        let leaf = merkle::excluded_leaf(&entry.excluded);
+        if !merkle::verify(&note.header.excluded_root, &leaf, &entry.excluded_path)
+            || entry.excluded_path.index != entry.reference_path.index
+        {
+            return fail("the path of a bitmap does not lead to its root");
+        }
+        if hash::author_header_hash(&entry.author.header) != entry.reference.hash {
+            return fail("the author header is not the one referred to");
+        }
+        check_tags(model, note, entry, tags)?;
+    }
+    Ok(())
+}
+
+fn check_tags(model: &Model, note: &FinalNote, entry: &NoteEntry, tags: &[(Tag, TxId)]) -> Checked {
+    let fail = |what: String| Err(Violation::new("receipts honoured", what));
+    for at in &entry.tags {
+        let Some((_, txid)) = tags.iter().find(|(tag, _)| *tag == at.tag) else {
+            continue;
+        };
+        let position = usize::from(at.position);
+        if model.txid_at(&entry.reference.hash, position) != Some(*txid) {
+            return fail(format!("{txid} is not at position {position} of the block of its note"));
+        }
+        let bit = entry.excluded.get(position / 8).copied().unwrap_or(0) >> (position % 8) & 1;
+        if bit == 1 {
+            return fail(format!("{txid} is called final and is excluded"));
+        }
+        if model.applied_at(txid) != Some(note.header.height) {
+            return fail(format!("{txid} is called final at {} and is not", note.header.height));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! One validator: its replica while it runs, its disk for ever.
+
+use std::collections::BTreeMap;
+
+use ledger::Inline;
+use replica::{Recovery, RecoveryError, Replica};
+use types::message::PeerMessage;
+use types::{MemberIndex, Sequence, Time};
+
+use crate::disk::Disk;
+use crate::setup::Setup;
+
+/// A validator's place in the world.
+#[derive(Debug)]
+pub struct Node {
+    /// Position in the committee.
+    pub me: MemberIndex,
+    /// The running replica; none while the node is down.
+    pub replica: Option<Replica>,
+    /// Its disk.
+    pub disk: Disk,
+    /// Counts starts; completions of an earlier life are dropped.
+    pub life: u64,
+    /// When its timer event is scheduled.
+    pub timer: Option<Time>,
+    /// Messages that wait until a record is durable.
+    pub held: BTreeMap<Sequence, Vec<(MemberIndex, PeerMessage)>>,
+}
+
+impl Node {
+    /// A node that was never started.
+    #[must_use]
+    pub fn new(me: MemberIndex, setup: &Setup) -> Self {
+        Self {
+            me,
+            replica: None,
+            disk: Disk::new(setup.context.genesis_hash, &setup.coins),
+            life: 0,
+            timer: None,
+            held: BTreeMap::new(),
+        }
+    }
+
+    /// Starts the replica: the first time from genesis, later from what the disk has left.
+    ///
+    /// # Errors
+    /// Says why the disk's content does not make a replica.
+    pub fn start(&mut self, now: Time, setup: &Setup) -> Result<(), String> {
+        self.life += 1;
+        self.timer = None;
+        let nonce = self.life << 16 | u64::from(self.me.0);
+        let config = setup.config(self.me, nonce);
+        let key = setup
+            .keys
+            .get(usize::from(self.me.0))
+            .cloned()
+            .ok_or("the member has no key")?;
+        if self.life == 1 {
+            let ledger = setup.ledger(self.disk.snapshot(), nonce);
+            self.replica = Some(Replica::new(config, key, ledger, now));
+            return Ok(());
+        }
+        let replica = match self.recover(now, setup, nonce) {
+            Err(RecoveryError::StateAhead { .. }) => {
+                self.disk.reset_state(setup.context.genesis_hash, &setup.coins);
+                self.recover(now, setup, nonce)
+            }
+            other => other,
+        };
+        self.replica = Some(replica.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn recover(&self, now: Time, setup: &Setup, nonce: u64) -> Result<Replica, RecoveryError> {
+        let ledger = setup.ledger(self.disk.snapshot(), nonce);
+        let key = setup.keys[usize::from(self.me.0)].clone();
+        let mut recovery = Recovery::new(setup.config(self.me, nonce), key, ledger, now);
+        let mut check = |header: &_, bytes: &bytes::Bytes| setup.check_body(header, bytes);
+        let mut last = Sequence(0);
+        for (seq, record) in self.disk.records() {
+            last = *seq;
+            recovery.replay(now, record.clone(), &mut check, &Inline)?;
+        }
+        recovery.finish(now, last, &mut check, &Inline)
+    }
+
+    /// The process is gone, and what was not durable with it.
+    pub fn stop(&mut self, rng: &mut crate::rng::SimRng) {
+        self.replica = None;
+        self.timer = None;
+        self.held.clear();
+        self.disk.crash(rng);
+    }
+}

@@ -1,0 +1,161 @@
+//! Genesis, keys and ledgers of a simulated network.
+
+use bytes::Bytes;
+use crypto::keys::{Scheme, SecretKey, account_seed};
+use crypto::{hash, placement};
+use ledger::{Ledger, LedgerConfig, Utxo};
+use replica::{Planted, ReplicaConfig};
+use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
+use types::policy::Policy;
+use types::{Amount, Hash, Height, MemberIndex, OutPoint, Owner, ShardId};
+
+use crate::faults::Options;
+
+/// Value of each coin at genesis.
+pub const COIN: Amount = Amount(1_000);
+
+/// What all nodes of a run share.
+#[derive(Debug)]
+pub struct Setup {
+    /// Epoch with its one committee.
+    pub epoch: EpochConfig,
+    /// Fixed part of signed strings.
+    pub context: SigningContext,
+    /// Keys of the members, by member.
+    pub keys: Vec<SecretKey>,
+    /// Keys of the accounts.
+    pub accounts: Vec<SecretKey>,
+    /// Coins at genesis, the one of account `i` at `i`.
+    pub coins: Vec<(OutPoint, Utxo)>,
+    /// How keys sign.
+    pub scheme: Scheme,
+    planted: Option<Planted>,
+}
+
+impl Setup {
+    /// Network of a run's options.
+    ///
+    /// # Panics
+    /// When the options ask for a network that cannot exist: a mistake of the caller.
+    #[must_use]
+    pub fn new(options: &Options) -> Self {
+        let scheme = options.scheme;
+        let mut keys: Vec<_> = (0..options.validators)
+            .map(|id| SecretKey::of_scheme(scheme, account_seed(!options.seed, id.into())))
+            .collect();
+        keys.sort_by_key(SecretKey::public);
+        let accounts: Vec<_> = (0..options.accounts)
+            .map(|index| SecretKey::of_scheme(scheme, account_seed(options.seed, index)))
+            .collect();
+        let genesis = Genesis {
+            name: "simulated".into(),
+            policy: Policy::simulated(),
+            shards: 1,
+            randomness: Hash([options.seed as u8; 32]),
+            validators: keys.iter().map(SecretKey::public).collect(),
+            funding: FundingRule {
+                seed: options.seed,
+                accounts: options.accounts as u32,
+                amount: COIN,
+            },
+            allocations: options.accounts as u32,
+            allocations_hash: Hash::default(),
+        };
+        genesis.validate().expect("the options describe a network");
+        let epoch = placement::epoch_config(&genesis);
+        let committee = &epoch.committees[0];
+        let keys = committee
+            .members
+            .iter()
+            .map(|(id, _)| keys[usize::from(id.0)].clone())
+            .collect();
+        let coins = (0..).zip(&accounts).map(|(index, key)| {
+            let utxo = Utxo {
+                owner: Owner(key.public()),
+                amount: COIN,
+                created: Height(0),
+            };
+            (hash::allocation_outpoint(&genesis.name, index), utxo)
+        });
+        Self {
+            context: SigningContext {
+                genesis_hash: epoch.genesis_hash,
+                epoch: epoch.epoch,
+                shard: ShardId(0),
+                committee_hash: committee.hash,
+            },
+            keys,
+            coins: coins.collect(),
+            accounts,
+            scheme,
+            planted: options.planted,
+            epoch,
+        }
+    }
+
+    /// Configuration of a node's life.
+    #[must_use]
+    pub fn config(&self, me: MemberIndex, boot_nonce: u64) -> ReplicaConfig {
+        ReplicaConfig {
+            epoch: self.epoch.clone(),
+            shard: ShardId(0),
+            me,
+            scheme: self.scheme,
+            boot_nonce,
+            planted: self.planted,
+        }
+    }
+
+    /// The ledger of a snapshot. `salt` places entries in its tables: nodes differ in it, so that nothing may
+    /// depend on their order.
+    ///
+    /// # Panics
+    /// When the snapshot contradicts itself: the disk lost its mind, which it never does.
+    #[must_use]
+    pub fn ledger(&self, snapshot: ledger::Snapshot, salt: u64) -> Ledger {
+        let mut hash_seed = [0; 16];
+        hash_seed[..8].copy_from_slice(&salt.to_le_bytes());
+        let config = LedgerConfig {
+            shard: ShardId(0),
+            shards: 1,
+            genesis_hash: self.epoch.genesis_hash,
+            keep_spent: 2 * self.epoch.policy.lag,
+            fee_min: self.epoch.policy.fee_min,
+            expiry_ahead_max: self.epoch.policy.expiry_ahead_max,
+            hash_seed,
+        };
+        let ledger = if snapshot.height == Height(0) {
+            let outputs = self
+                .coins
+                .iter()
+                .map(|(outpoint, utxo)| (*outpoint, utxo.owner, utxo.amount));
+            Ledger::new(config, outputs)
+        } else {
+            Ledger::restore(config, snapshot)
+        };
+        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "only planting changes it"))]
+        let mut ledger = ledger.expect("the state of a disk is consistent");
+        #[cfg(feature = "planted-bugs")]
+        if let Some(Planted::Ledger(bug)) = self.planted {
+            ledger.plant(bug);
+        }
+        ledger
+    }
+
+    /// Decodes and verifies a body as a node's workers do.
+    #[must_use]
+    pub fn check_body(&self, header: &types::block::AuthorHeader, bytes: &Bytes) -> Option<replica::CheckedBody> {
+        use crypto::body;
+        let body = body::decode(header, bytes.clone()).ok()?;
+        let jobs = body::signature_jobs(&body, &self.epoch.genesis_hash);
+        let verdict = crypto::verify::BatchVerifier::new([1; 32], self.scheme).verify(&jobs);
+        let positions = body::job_positions(&body);
+        let mut bad_signatures: Vec<u32> = verdict
+            .bad
+            .iter()
+            .filter_map(|job| positions.get(*job as usize).copied())
+            .collect();
+        bad_signatures.dedup();
+        Some(replica::CheckedBody { body, bad_signatures })
+    }
+}
