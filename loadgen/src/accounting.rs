@@ -184,7 +184,11 @@ impl Counts {
         equal("scheduled, samples against pacer", self.scheduled, tallies.due)?;
         equal("shed, samples against pacer", self.shed, tallies.shed)?;
         equal("sent, samples against pacer", self.sent, tallies.sent)?;
-        equal("final, samples against receivers", self.finalised, tallies.finalised)?;
+        equal(
+            "final, samples against receivers",
+            self.finalised,
+            tallies.finalised,
+        )?;
         equal(
             "rejected and expired, samples against receivers",
             self.rejected_total() + self.expired,

@@ -52,7 +52,12 @@ pub struct RunArgs {
     #[command(flatten)]
     pub values: RawConfig,
     /// Settings from a TOML file with the same keys, or from a report (.json), which repeats its run; flags win
-    #[arg(long = "config", value_name = "FILE", env = "LOADGEN_CONFIG", help_heading = "Output")]
+    #[arg(
+        long = "config",
+        value_name = "FILE",
+        env = "LOADGEN_CONFIG",
+        help_heading = "Output"
+    )]
     pub file: Option<PathBuf>,
     /// Check everything, print the plan, start nothing
     #[arg(long, help_heading = "Output")]
@@ -112,35 +117,75 @@ pub struct CompletionArgs {
 #[serde(default, deny_unknown_fields)]
 pub struct RawConfig {
     /// Ledger design of the local network: pbft [default: pbft]
-    #[arg(long, value_name = "NAME", env = "LOADGEN_PROTOCOL", help_heading = "Local network (ignored with --nodes)")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "LOADGEN_PROTOCOL",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
     /// Shards, a power of two from 1 to 256 [default: 2; 1 for bitcoin:FILE]
-    #[arg(long, value_name = "N", env = "LOADGEN_SHARDS", help_heading = "Local network (ignored with --nodes)")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "LOADGEN_SHARDS",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<String>,
     /// Validators of each shard, 4 to 16 [default: 4]
-    #[arg(long, value_name = "N", env = "LOADGEN_VALIDATORS", help_heading = "Local network (ignored with --nodes)")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "LOADGEN_VALIDATORS",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validators: Option<String>,
     /// fsync, or async for comparison: labelled [default: fsync]
-    #[arg(long, value_name = "MODE", env = "LOADGEN_DURABILITY", help_heading = "Local network (ignored with --nodes)")]
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "LOADGEN_DURABILITY",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durability: Option<String>,
     /// Directory for its data, removed after success [default: under the user's cache folder]
-    #[arg(long, value_name = "DIR", env = "LOADGEN_DATA_DIR", help_heading = "Local network (ignored with --nodes)")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "LOADGEN_DATA_DIR",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<String>,
     /// Protocol parameters: lan or wan [default: lan]
-    #[arg(long, value_name = "NAME", env = "LOADGEN_POLICY", help_heading = "Local network (ignored with --nodes)")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "LOADGEN_POLICY",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
     /// Round-trip delay added between validators, up to 10s [default: 0]
-    #[arg(long, value_name = "DURATION", env = "LOADGEN_RTT", help_heading = "Local network (ignored with --nodes)")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "LOADGEN_RTT",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt: Option<String>,
     /// shardbench-node [default: beside loadgen]
-    #[arg(long, value_name = "FILE", env = "LOADGEN_NODE_BIN", help_heading = "Local network (ignored with --nodes)")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "LOADGEN_NODE_BIN",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_bin: Option<String>,
 
@@ -153,7 +198,12 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stages: Option<String>,
     /// Measured window: a duration, or a number of transactions [default: 60s]
-    #[arg(long, value_name = "DURATION|COUNT", env = "LOADGEN_DURATION", help_heading = "Load")]
+    #[arg(
+        long,
+        value_name = "DURATION|COUNT",
+        env = "LOADGEN_DURATION",
+        help_heading = "Load"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
     /// The same load before it, not measured [default: 10s]
@@ -173,7 +223,12 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overload: Option<String>,
     /// Final later than this after the intended time counts as late [default: 10s]
-    #[arg(long, value_name = "DURATION", env = "LOADGEN_DEADLINE", help_heading = "Load")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "LOADGEN_DEADLINE",
+        help_heading = "Load"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
     /// Most transactions sent and unanswered [default: rate x deadline]
@@ -186,11 +241,21 @@ pub struct RawConfig {
     pub seed: Option<String>,
 
     /// transfer, or bitcoin:FILE made by `loadgen import` [default: transfer]
-    #[arg(long, value_name = "NAME", env = "LOADGEN_WORKLOAD", help_heading = "Workload")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "LOADGEN_WORKLOAD",
+        help_heading = "Workload"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
     /// Share of payments between shards: 0 [default: 0]
-    #[arg(long, value_name = "SHARE", env = "LOADGEN_CROSS_SHARD", help_heading = "Workload")]
+    #[arg(
+        long,
+        value_name = "SHARE",
+        env = "LOADGEN_CROSS_SHARD",
+        help_heading = "Workload"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cross_shard: Option<String>,
     /// Inputs of a transaction, N or A-B, 1 to 64 [default: 1]
@@ -198,7 +263,12 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inputs: Option<String>,
     /// Outputs of a transaction, N or A-B, 1 to 64 [default: 2]
-    #[arg(long, value_name = "N|A-B", env = "LOADGEN_OUTPUTS", help_heading = "Workload")]
+    #[arg(
+        long,
+        value_name = "N|A-B",
+        env = "LOADGEN_OUTPUTS",
+        help_heading = "Workload"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outputs: Option<String>,
     /// Smallest units of each payment [default: equal parts]
@@ -210,7 +280,12 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accounts: Option<String>,
     /// Transactions that each spend the change of the one before [default: 1]
-    #[arg(long, value_name = "N", env = "LOADGEN_CHAIN_DEPTH", help_heading = "Workload")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "LOADGEN_CHAIN_DEPTH",
+        help_heading = "Workload"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain_depth: Option<String>,
     /// Share of deliberate double spends: 0
@@ -223,7 +298,12 @@ pub struct RawConfig {
     pub invalid: Option<String>,
 
     /// Nodes of a network that runs: ADDRESS,.. or @FILE with one `ADDRESS KEY` a line
-    #[arg(long, value_name = "ADDR,..|@FILE", env = "LOADGEN_NODES", help_heading = "Client")]
+    #[arg(
+        long,
+        value_name = "ADDR,..|@FILE",
+        env = "LOADGEN_NODES",
+        help_heading = "Client"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<String>,
     /// Genesis of that network [default: genesis.toml beside the hosts file]
@@ -243,7 +323,12 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<String>,
     /// Shortest sleep of the pacer, up to 100ms: fewer wake-ups, more lag [default: 1ms beside the nodes, else 0]
-    #[arg(long, value_name = "DURATION", env = "LOADGEN_PACE_QUANTUM", help_heading = "Client")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "LOADGEN_PACE_QUANTUM",
+        help_heading = "Client"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pace_quantum: Option<String>,
 
@@ -252,7 +337,12 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub slo: Vec<String>,
     /// End early when this holds for a while: EXPR or EXPR@DURATION over p50, p99, errors or tps [5s]
-    #[arg(long, value_name = "EXPR[@DURATION]", env = "LOADGEN_ABORT_ON", help_heading = "Gates")]
+    #[arg(
+        long,
+        value_name = "EXPR[@DURATION]",
+        env = "LOADGEN_ABORT_ON",
+        help_heading = "Gates"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub abort_on: Option<String>,
     /// A run that is not VALID: strict exits 4, warn and off do not [default: strict]
@@ -261,7 +351,13 @@ pub struct RawConfig {
     pub validity: Option<String>,
 
     /// Report [default: ./loadgen-<time>-<id>.json]
-    #[arg(short, long, value_name = "FILE", env = "LOADGEN_OUT", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "LOADGEN_OUT",
+        help_heading = "Output"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub out: Option<String>,
     /// stdout: text, json, md or quiet [default: text]
@@ -273,7 +369,12 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
     /// Rows of the report, 100ms to 1h [default: 1s]
-    #[arg(long, value_name = "DURATION", env = "LOADGEN_INTERVAL", help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "LOADGEN_INTERVAL",
+        help_heading = "Output"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
     /// Kept in the report, repeatable
@@ -313,7 +414,10 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("--tps"), "{error}");
         for missing in ["search", "compare", "--html"] {
-            assert!(Cli::try_parse_from(["loadgen", missing]).is_err(), "{missing} does not exist yet");
+            assert!(
+                Cli::try_parse_from(["loadgen", missing]).is_err(),
+                "{missing} does not exist yet"
+            );
         }
     }
 }

@@ -233,4 +233,3 @@ impl Config {
         matches!(self.network, Network::Local(_))
     }
 }
-

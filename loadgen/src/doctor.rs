@@ -127,16 +127,31 @@ fn fsync_p50_ns(folder: &Path) -> Option<u64> {
 pub fn examine(readings: &Readings, needs: &Needs) -> Vec<Finding> {
     let machine = &readings.machine;
     let mut findings = vec![files(readings.files, needs.files)];
-    findings.extend(machine.available_bytes.map(|available| memory(available, needs.memory_bytes)));
-    for (name, limit) in [("rmem_max", machine.socket_receive_max), ("wmem_max", machine.socket_send_max)] {
+    findings.extend(
+        machine
+            .available_bytes
+            .map(|available| memory(available, needs.memory_bytes)),
+    );
+    for (name, limit) in [
+        ("rmem_max", machine.socket_receive_max),
+        ("wmem_max", machine.socket_send_max),
+    ] {
         findings.extend(limit.map(|limit| socket_buffer(name, limit)));
     }
     findings.extend(readings.free_bytes.map(|free| disk(free, needs.disk_bytes)));
     findings.extend(readings.fsync_p50_ns.map(fsync));
     findings.push(cores(machine.cores));
     if let Some(governor) = &machine.governor {
-        let level = if governor == "performance" { Level::Fine } else { Level::Warning };
-        let advice = if level == Level::Fine { "" } else { "sudo cpupower frequency-set -g performance" };
+        let level = if governor == "performance" {
+            Level::Fine
+        } else {
+            Level::Warning
+        };
+        let advice = if level == Level::Fine {
+            ""
+        } else {
+            "sudo cpupower frequency-set -g performance"
+        };
         findings.push(finding(level, format!("frequency governor {governor}"), advice));
     }
     findings
@@ -163,11 +178,19 @@ fn files(limit: Option<u64>, needed: u64) -> Finding {
 }
 
 fn memory(available: u64, needed: u64) -> Finding {
-    let what = format!("{} MiB of memory available, about {} MiB needed here", available >> 20, needed >> 20);
+    let what = format!(
+        "{} MiB of memory available, about {} MiB needed here",
+        available >> 20,
+        needed >> 20
+    );
     if needed > available {
         finding(Level::Fatal, what, "shorten --duration or lower --tps")
     } else if needed > available / 2 {
-        finding(Level::Warning, what, "the nodes need memory too; shorten --duration or lower --tps")
+        finding(
+            Level::Warning,
+            what,
+            "the nodes need memory too; shorten --duration or lower --tps",
+        )
     } else {
         finding(Level::Fine, what, "")
     }
@@ -184,9 +207,17 @@ fn socket_buffer(name: &str, limit: u64) -> Finding {
 }
 
 fn disk(free: u64, needed: u64) -> Finding {
-    let what = format!("{} MiB of disk free, about {} MiB needed", free >> 20, needed >> 20);
+    let what = format!(
+        "{} MiB of disk free, about {} MiB needed",
+        free >> 20,
+        needed >> 20
+    );
     if free < needed {
-        finding(Level::Fatal, what, "free some, or name another place with --data-dir")
+        finding(
+            Level::Fatal,
+            what,
+            "free some, or name another place with --data-dir",
+        )
     } else {
         finding(Level::Fine, what, "")
     }
@@ -195,7 +226,11 @@ fn disk(free: u64, needed: u64) -> Finding {
 fn fsync(p50_ns: u64) -> Finding {
     let what = format!("fsync takes {} us (median)", p50_ns / 1000);
     if p50_ns < FREE_FSYNC_NS {
-        finding(Level::Warning, what, "nothing reaches a disk here, the result is labelled; name a disk with --data-dir")
+        finding(
+            Level::Warning,
+            what,
+            "nothing reaches a disk here, the result is labelled; name a disk with --data-dir",
+        )
     } else if p50_ns > 20_000_000 {
         finding(Level::Warning, what, "a slow disk; votes wait for it")
     } else {
@@ -205,7 +240,11 @@ fn fsync(p50_ns: u64) -> Finding {
 
 fn cores(cores: usize) -> Finding {
     let level = if cores < 2 { Level::Warning } else { Level::Fine };
-    let advice = if cores < 2 { "generator and nodes take turns; expect lag" } else { "" };
+    let advice = if cores < 2 {
+        "generator and nodes take turns; expect lag"
+    } else {
+        ""
+    };
     finding(level, format!("{cores} processors"), advice)
 }
 
@@ -238,9 +277,17 @@ mod tests {
     fn worst(readings: &Readings) -> Level {
         let findings = examine(readings, &NEEDS);
         for finding in &findings {
-            assert_eq!(finding.level == Level::Fine, finding.advice.is_empty(), "{finding}");
+            assert_eq!(
+                finding.level == Level::Fine,
+                finding.advice.is_empty(),
+                "{finding}"
+            );
         }
-        findings.iter().map(|finding| finding.level).max().expect("findings")
+        findings
+            .iter()
+            .map(|finding| finding.level)
+            .max()
+            .expect("findings")
     }
 
     #[test]
@@ -250,14 +297,22 @@ mod tests {
         let cases: [(Level, Spoil); 10] = [
             (Level::Fatal, |host| host.files = Some(511)),
             (Level::Fatal, |host| host.machine.available_bytes = Some(1 << 29)),
-            (Level::Warning, |host| host.machine.available_bytes = Some(3 << 29)),
-            (Level::Warning, |host| host.machine.socket_receive_max = Some(212_992)),
-            (Level::Warning, |host| host.machine.socket_send_max = Some(212_992)),
+            (Level::Warning, |host| {
+                host.machine.available_bytes = Some(3 << 29)
+            }),
+            (Level::Warning, |host| {
+                host.machine.socket_receive_max = Some(212_992)
+            }),
+            (Level::Warning, |host| {
+                host.machine.socket_send_max = Some(212_992)
+            }),
             (Level::Fatal, |host| host.free_bytes = Some(1 << 20)),
             (Level::Warning, |host| host.fsync_p50_ns = Some(FREE_FSYNC_NS - 1)),
             (Level::Warning, |host| host.fsync_p50_ns = Some(30_000_000)),
             (Level::Warning, |host| host.machine.cores = 1),
-            (Level::Warning, |host| host.machine.governor = Some("powersave".into())),
+            (Level::Warning, |host| {
+                host.machine.governor = Some("powersave".into())
+            }),
         ];
         for (number, (level, spoil)) in cases.iter().enumerate() {
             let mut host = good();

@@ -35,7 +35,9 @@ const SHOWN_BYTES: usize = 2000;
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
     /// No node program.
-    #[error("{path}: no such file; build it with `cargo build --release -p node`, or name it with --node-bin")]
+    #[error(
+        "{path}: no such file; build it with `cargo build --release -p node`, or name it with --node-bin"
+    )]
     NoBinary {
         /// Where it was looked for.
         path: PathBuf,
@@ -122,7 +124,9 @@ impl DataDir {
     /// # Errors
     /// `Folder`.
     pub fn create(parent: Option<&Path>, id: &str) -> Result<Self, EmbeddedError> {
-        let path = parent.map_or_else(cache_folder, Path::to_owned).join(format!("run-{id}"));
+        let path = parent
+            .map_or_else(cache_folder, Path::to_owned)
+            .join(format!("run-{id}"));
         std::fs::create_dir_all(&path).map_err(|source| EmbeddedError::Folder {
             path: path.clone(),
             source,
@@ -146,10 +150,18 @@ impl DataDir {
 /// Where data goes by default.
 #[must_use]
 pub fn cache_folder() -> PathBuf {
-    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let base = from("XDG_CACHE_HOME")
         .or_else(|| {
-            let folder = if cfg!(target_os = "macos") { "Library/Caches" } else { ".cache" };
+            let folder = if cfg!(target_os = "macos") {
+                "Library/Caches"
+            } else {
+                ".cache"
+            };
             from("HOME").map(|home| home.join(folder))
         })
         .unwrap_or_else(std::env::temp_dir);
@@ -319,7 +331,9 @@ impl Embedded {
                 message: self.last_words(),
             }),
             Err(RecvTimeoutError::Disconnected) => {
-                let status = self.wait(STOP_DEADLINE).map_or("still running".to_owned(), |status| status.to_string());
+                let status = self
+                    .wait(STOP_DEADLINE)
+                    .map_or("still running".to_owned(), |status| status.to_string());
                 Err(EmbeddedError::Failed {
                     command: "testnet",
                     status,
@@ -413,7 +427,13 @@ impl Embedded {
 /// The last lines of a message, on one line.
 fn shown(text: &str) -> String {
     let text = text.trim();
-    let start = text.char_indices().rev().map(|(at, _)| at).take(SHOWN_BYTES).last().unwrap_or(0);
+    let start = text
+        .char_indices()
+        .rev()
+        .map(|(at, _)| at)
+        .take(SHOWN_BYTES)
+        .last()
+        .unwrap_or(0);
     let text = text.get(start..).unwrap_or_default();
     if text.is_empty() {
         "it said nothing".to_owned()
@@ -423,16 +443,14 @@ fn shown(text: &str) -> String {
 }
 
 fn lower_priority(child: &Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
     // Refused only by a sandbox; the lag checks then show whether it mattered.
     let _ = rustix::process::setpriority_process(pid, CHILD_NICE);
 }
 
-fn parse_ready(
-    line: &str,
-    node: &Path,
-    ours: &str,
-) -> Result<BTreeMap<[u8; 32], SocketAddr>, EmbeddedError> {
+fn parse_ready(line: &str, node: &Path, ours: &str) -> Result<BTreeMap<[u8; 32], SocketAddr>, EmbeddedError> {
     let fail = |problem: String| EmbeddedError::Protocol {
         line: shown(line),
         problem,
@@ -451,7 +469,8 @@ fn parse_ready(
     let mut addresses = BTreeMap::new();
     for entry in ready.nodes {
         let mut key = [0; 32];
-        hex::decode_to_slice(&entry.key, &mut key).map_err(|error| fail(format!("key {}: {error}", entry.key)))?;
+        hex::decode_to_slice(&entry.key, &mut key)
+            .map_err(|error| fail(format!("key {}: {error}", entry.key)))?;
         addresses.insert(key, entry.address);
     }
     Ok(addresses)

@@ -28,7 +28,9 @@ pub enum GenesisFileError {
         source: std::io::Error,
     },
     /// The file has not the key that holds the genesis.
-    #[error("{path}: {problem}; accepted is a file with `genesis = \"<hexadecimal>\"`, as `shardbench-node genesis` writes it")]
+    #[error(
+        "{path}: {problem}; accepted is a file with `genesis = \"<hexadecimal>\"`, as `shardbench-node genesis` writes it"
+    )]
     Shape {
         /// File.
         path: PathBuf,
@@ -85,7 +87,8 @@ impl NetworkGenesis {
             .get("genesis")
             .and_then(toml::Value::as_str)
             .ok_or_else(|| shape("has no key `genesis`".to_owned()))?;
-        let bytes = hex::decode(hexadecimal).map_err(|error| shape(format!("genesis is not hexadecimal ({error})")))?;
+        let bytes = hex::decode(hexadecimal)
+            .map_err(|error| shape(format!("genesis is not hexadecimal ({error})")))?;
         let genesis = Genesis::from_bytes(&bytes).map_err(|source| GenesisFileError::Encoding {
             path: path.to_owned(),
             source,
@@ -178,7 +181,10 @@ mod tests {
             allocations: 5,
             allocations_hash: crypto::hash::allocations_hash(&allocations),
         };
-        let text = format!("name = \"files\"\ngenesis = \"{}\"\n", hex::encode(genesis.to_bytes()));
+        let text = format!(
+            "name = \"files\"\ngenesis = \"{}\"\n",
+            hex::encode(genesis.to_bytes())
+        );
         std::fs::write(folder.join("genesis.toml"), text).expect("genesis");
         write_allocations(&folder.join("allocations.bin"), &allocations).expect("allocations");
         (genesis, allocations)
@@ -196,7 +202,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let folder = tempfile::tempdir().expect("folder");
-        let (toml, bin) = (folder.path().join("genesis.toml"), folder.path().join("allocations.bin"));
+        let (toml, bin) = (
+            folder.path().join("genesis.toml"),
+            folder.path().join("allocations.bin"),
+        );
         let read = || NetworkGenesis::read(&toml).expect_err("wrong");
         assert!(matches!(read(), GenesisFileError::Read { .. }));
         let (genesis, mut allocations) = write(folder.path());
@@ -212,7 +221,10 @@ mod tests {
             ("genesis = \"zz\"".to_owned(), "not hexadecimal"),
             ("genesis = \"00\"".to_owned(), "truncated"),
             ("genesis = ".to_owned(), "genesis.toml"),
-            (format!("genesis = \"{}\"", hex::encode(three.to_bytes())), "3 shards"),
+            (
+                format!("genesis = \"{}\"", hex::encode(three.to_bytes())),
+                "3 shards",
+            ),
         ] {
             std::fs::write(&toml, text).expect("write");
             let error = read().to_string();

@@ -3,13 +3,16 @@
 
 use std::path::Path;
 
+/// Part and whole of a span of time, in ticks.
+type Ticks = (u64, u64);
+
 /// Counters at one moment; differences of two moments are what is reported.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counters {
     /// Of each processor: busy and all time, in ticks.
-    pub cores: Vec<(u64, u64)>,
+    pub cores: Vec<Ticks>,
     /// Time taken by other virtual machines and all time, in ticks.
-    pub steal: Option<(u64, u64)>,
+    pub steal: Option<Ticks>,
     /// Periods in which the control group was throttled.
     pub throttled: Option<u64>,
     /// Datagrams dropped for want of buffers, both directions.
@@ -64,13 +67,13 @@ impl Counters {
     }
 }
 
-fn share(now: (u64, u64), before: (u64, u64)) -> Option<f64> {
+fn share(now: Ticks, before: Ticks) -> Option<f64> {
     let all = now.1.checked_sub(before.1).filter(|all| *all > 0)?;
     Some(now.0.saturating_sub(before.0) as f64 / all as f64)
 }
 
 /// Busy and total ticks by processor, and steal and total of all.
-fn parse_stat(text: &str) -> (Vec<(u64, u64)>, Option<(u64, u64)>) {
+fn parse_stat(text: &str) -> (Vec<Ticks>, Option<Ticks>) {
     let (mut cores, mut steal) = (Vec::new(), None);
     for line in text.lines() {
         let mut words = line.split_whitespace();
@@ -145,7 +148,9 @@ impl Machine {
         };
         let release = read_line("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
-            kernel: format!("{} {release}", std::env::consts::OS).trim_end().to_owned(),
+            kernel: format!("{} {release}", std::env::consts::OS)
+                .trim_end()
+                .to_owned(),
             cpu_model: cpu_model().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: kilobytes("MemTotal:"),
@@ -215,7 +220,10 @@ mod tests {
         let snmp = "Ip: a\nIp: 1\nUdp: InDatagrams NoPorts RcvbufErrors SndbufErrors\nUdp: 9 9 3 4\n";
         assert_eq!(parse_snmp(snmp), Some(7));
         assert_eq!(parse_snmp("Udp: InDatagrams\nUdp: 1\n"), None);
-        assert_eq!(parse_key("nr_periods 5\nnr_throttled 2\n", "nr_throttled"), Some(2));
+        assert_eq!(
+            parse_key("nr_periods 5\nnr_throttled 2\n", "nr_throttled"),
+            Some(2)
+        );
     }
 
     #[test]

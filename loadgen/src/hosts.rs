@@ -36,7 +36,10 @@ pub fn parse_nodes(text: &str) -> Result<NodeList, UsageError> {
             let content = std::fs::read_to_string(path).map_err(|error| {
                 UsageError::new("--nodes", text, &format!("cannot be read ({error})"), ACCEPTED)
             })?;
-            (content.lines().map(str::to_owned).collect(), Some(path.to_owned()))
+            (
+                content.lines().map(str::to_owned).collect(),
+                Some(path.to_owned()),
+            )
         }
         None => (text.split(',').map(str::to_owned).collect::<Vec<_>>(), None),
     };
@@ -48,7 +51,12 @@ pub fn parse_nodes(text: &str) -> Result<NodeList, UsageError> {
         }
         let node = parse_node(entry)?;
         if nodes.iter().any(|other| other.address == node.address) {
-            return Err(UsageError::new("--nodes", entry, "this address stands there twice", "each node once"));
+            return Err(UsageError::new(
+                "--nodes",
+                entry,
+                "this address stands there twice",
+                "each node once",
+            ));
         }
         nodes.push(node);
     }
@@ -93,7 +101,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("hosts");
         let key = "ab".repeat(32);
-        std::fs::write(&path, format!("# shard 0\n127.0.0.1:4000 {key} # first\n\n127.0.0.1:4001\n")).expect("write");
+        std::fs::write(
+            &path,
+            format!("# shard 0\n127.0.0.1:4000 {key} # first\n\n127.0.0.1:4001\n"),
+        )
+        .expect("write");
         let list = parse_nodes(&format!("@{}", path.display())).expect("file");
         assert_eq!(list.nodes[0].key, Some([0xab; 32]));
         assert_eq!(list.nodes[1].key, None);
@@ -102,7 +114,16 @@ mod tests {
 
     #[test]
     fn what_is_no_node_is_named() {
-        for text in ["", "nowhere", "127.0.0.1", "127.0.0.1:4000 zz", "127.0.0.1:1,127.0.0.1:1", "127.0.0.1:1 ab cd", "@/no/such/file", "127.0.0.1:99999"] {
+        for text in [
+            "",
+            "nowhere",
+            "127.0.0.1",
+            "127.0.0.1:4000 zz",
+            "127.0.0.1:1,127.0.0.1:1",
+            "127.0.0.1:1 ab cd",
+            "@/no/such/file",
+            "127.0.0.1:99999",
+        ] {
             let error = parse_nodes(text).expect_err(text).to_string();
             assert!(error.starts_with("--nodes"), "{error}");
             assert!(!error.contains('\n'), "{error}");

@@ -63,7 +63,11 @@ impl Interrupt {
 
     /// Ends the child and removes its data.
     fn clean_up(&self) {
-        let leftovers = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let leftovers = self
+            .leftovers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let process = leftovers
             .process
             .and_then(|process| i32::try_from(process).ok())

@@ -6,9 +6,7 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use crate::accounting::{Counts, Outcome, Sample, Sending};
 use crate::latency::Latency;
-use crate::report::{
-    DependencyWait, FinalRate, Interval, LatencySection, PartFigures, RateSection,
-};
+use crate::report::{DependencyWait, FinalRate, Interval, LatencySection, PartFigures, RateSection};
 use crate::verdict::Halves;
 
 /// When the parts of a run began and ended, nanoseconds from its start.
@@ -69,10 +67,16 @@ impl Figures {
     /// Figures of these samples.
     #[must_use]
     pub fn of(samples: &[Sample], phases: &Phases) -> Self {
-        let in_window = || samples.iter().filter(|sample| phases.contains(sample.scheduled_ns));
+        let in_window = || {
+            samples
+                .iter()
+                .filter(|sample| phases.contains(sample.scheduled_ns))
+        };
         let (mut finalised, mut service, mut lag) = (Latency::new(), Latency::new(), Latency::new());
         for sample in in_window() {
-            let Sending::At(sent) = sample.sending else { continue };
+            let Sending::At(sent) = sample.sending else {
+                continue;
+            };
             lag.add(sent.saturating_sub(sample.intended_ns));
             if sample.outcome == Outcome::Final {
                 finalised.add(sample.done_ns.saturating_sub(sample.intended_ns));
@@ -197,7 +201,9 @@ fn intervals(samples: &[Sample], phases: &Phases) -> Vec<Interval> {
     };
     for sample in samples {
         add(sample.scheduled_ns, 0, &mut |row| row.scheduled += 1);
-        let Sending::At(sent) = sample.sending else { continue };
+        let Sending::At(sent) = sample.sending else {
+            continue;
+        };
         add(sent, 1, &mut |row| row.sent += 1);
         match sample.outcome {
             Outcome::Final => {
@@ -295,7 +301,9 @@ fn halves(samples: &[Sample], phases: &Phases) -> Halves {
 fn little(samples: &[Sample], phases: &Phases) -> [f64; 2] {
     let (mut held_ns, mut latency_ns, mut count) = (0.0, 0.0, 0_u64);
     for sample in samples.iter().filter(|sample| sample.outcome == Outcome::Final) {
-        let Sending::At(sent) = sample.sending else { continue };
+        let Sending::At(sent) = sample.sending else {
+            continue;
+        };
         let from = sent.max(phases.window_start_ns);
         let to = sample.done_ns.min(phases.window_end_ns);
         held_ns += to.saturating_sub(from) as f64;
@@ -321,7 +329,9 @@ fn backlog_growth(samples: &[Sample], phases: &Phases, sent_tps: f64) -> f64 {
         }
     };
     for sample in samples {
-        let Sending::At(sent) = sample.sending else { continue };
+        let Sending::At(sent) = sample.sending else {
+            continue;
+        };
         add(sent, 1);
         if sample.outcome != Outcome::Pending {
             add(sample.done_ns, -1);
@@ -345,7 +355,10 @@ fn backlog_growth(samples: &[Sample], phases: &Phases, sent_tps: f64) -> f64 {
 
 fn by_shard(samples: &[Sample], phases: &Phases) -> BTreeMap<u16, PartFigures> {
     let mut parts: BTreeMap<u16, (PartFigures, Latency)> = BTreeMap::new();
-    for sample in samples.iter().filter(|sample| phases.contains(sample.scheduled_ns)) {
+    for sample in samples
+        .iter()
+        .filter(|sample| phases.contains(sample.scheduled_ns))
+    {
         let (figures, latency) = parts.entry(sample.shard).or_default();
         figures.scheduled += 1;
         figures.sent += u64::from(sample.sending != Sending::Shed);
@@ -423,7 +436,10 @@ mod tests {
     #[test]
     fn a_steady_load_has_the_figures_that_it_was_made_with() {
         let figures = Figures::of(&steady(), &phases());
-        assert_eq!((figures.counts.finalised, figures.window.finalised), (12_000, 10_000));
+        assert_eq!(
+            (figures.counts.finalised, figures.window.finalised),
+            (12_000, 10_000)
+        );
         assert!(near(figures.rate.scheduled_tps, 1000.0) && near(figures.rate.sent_tps, 1000.0));
         assert!(near(figures.rate.final_in_window_tps, 1000.0));
         assert!(near(figures.finalised.quantile(0.5) as f64, 101e6));
@@ -452,7 +468,10 @@ mod tests {
         let figures = Figures::of(&samples, &phases());
         assert!(near(figures.backlog_growth, 0.5), "{}", figures.backlog_growth);
         assert!(near(figures.rate.final_in_window_tps, 500.0));
-        assert!(near(figures.rate.final_tps.mean, 1000.0), "all become final in the end");
+        assert!(
+            near(figures.rate.final_tps.mean, 1000.0),
+            "all become final in the end"
+        );
     }
 
     #[test]

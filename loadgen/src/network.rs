@@ -315,7 +315,10 @@ async fn try_keys(
 fn is_hopeless(error: &NetworkError) -> bool {
     match error {
         NetworkError::Connect(ConnectError::Transport { source, .. }) => {
-            matches!(source, transport::ConnectError::Deadline { .. } | transport::ConnectError::Address(_))
+            matches!(
+                source,
+                transport::ConnectError::Deadline { .. } | transport::ConnectError::Address(_)
+            )
         }
         NetworkError::Connect(_) => true,
         _ => true,
@@ -359,8 +362,9 @@ mod tests {
     fn every_validator_has_its_place_or_is_named_as_missing() {
         let genesis = genesis();
         let epoch = crypto::placement::epoch_config(&genesis);
-        let mut addresses: BTreeMap<[u8; 32], SocketAddr> =
-            (1..=8).map(|id| ([id; 32], address(4000 + u16::from(id)))).collect();
+        let mut addresses: BTreeMap<[u8; 32], SocketAddr> = (1..=8)
+            .map(|id| ([id; 32], address(4000 + u16::from(id))))
+            .collect();
         let targets = targets_of(&genesis, &epoch, &addresses).expect("all");
         assert_eq!(targets.len(), 8);
         for target in &targets {
@@ -370,7 +374,10 @@ mod tests {
         }
         addresses.remove(&[3; 32]);
         let error = targets_of(&genesis, &epoch, &addresses).expect_err("one is missing");
-        assert!(matches!(&error, NetworkError::Missing(ids) if ids == "2"), "{error}");
+        assert!(
+            matches!(&error, NetworkError::Missing(ids) if ids == "2"),
+            "{error}"
+        );
     }
 
     #[test]

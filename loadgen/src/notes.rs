@@ -110,11 +110,7 @@ impl<'a> NoteChecker<'a> {
             }
         }
         note.entries.iter().try_for_each(|entry| {
-            check_entry(note, entry).map_err(|what| NoteError::Entry {
-                shard,
-                height,
-                what,
-            })
+            check_entry(note, entry).map_err(|what| NoteError::Entry { shard, height, what })
         })
     }
 
@@ -146,7 +142,11 @@ fn check_entry(note: &FinalNote, entry: &NoteEntry) -> Result<(), &'static str> 
     if author_header_hash(author) != reference.hash || author.tx_count != reference.tx_count {
         return Err("an author header is not the one that its reference names");
     }
-    if !merkle::verify(&note.header.refs_root, &merkle::ref_leaf(reference), &entry.reference_path) {
+    if !merkle::verify(
+        &note.header.refs_root,
+        &merkle::ref_leaf(reference),
+        &entry.reference_path,
+    ) {
         return Err("a reference is not under refs_root");
     }
     let excluded = merkle::excluded_leaf(&entry.excluded);
@@ -156,7 +156,10 @@ fn check_entry(note: &FinalNote, entry: &NoteEntry) -> Result<(), &'static str> 
         return Err("an excluded bitmap is not under excluded_root beside its reference");
     }
     for at in &entry.tags {
-        let bit = entry.excluded.get(usize::from(at.position / 8)).is_some_and(|byte| byte >> (at.position % 8) & 1 == 1);
+        let bit = entry
+            .excluded
+            .get(usize::from(at.position / 8))
+            .is_some_and(|byte| byte >> (at.position % 8) & 1 == 1);
         if u32::from(at.position) >= reference.tx_count {
             return Err("a tag stands behind the last transaction of its block");
         }

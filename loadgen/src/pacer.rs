@@ -159,7 +159,10 @@ impl Pacer<'_> {
         let mut next = 0_usize;
         loop {
             let now = self.clock.now_ns();
-            let due = times.get(next..).unwrap_or_default().partition_point(|time| *time <= now);
+            let due = times
+                .get(next..)
+                .unwrap_or_default()
+                .partition_point(|time| *time <= now);
             for index in next..next + due {
                 self.admit(index as u32);
             }
@@ -182,7 +185,8 @@ impl Pacer<'_> {
             if blocked {
                 wake = wake.min(now + RETRY_NS);
             }
-            self.clock.sleep_until(wake.max(now + self.rules.quantum_ns).min(now + SLEEP_MAX_NS));
+            self.clock
+                .sleep_until(wake.max(now + self.rules.quantum_ns).min(now + SLEEP_MAX_NS));
         }
     }
 
@@ -246,10 +250,18 @@ impl Pacer<'_> {
             let goes_along = || queue.iter().take(count).any(|earlier| *earlier == route.parent);
             match parent {
                 _ if is_late || self.closed[connection] => {
-                    return if count == 0 { Front::Doomed } else { Front::Ready(count) };
+                    return if count == 0 {
+                        Front::Doomed
+                    } else {
+                        Front::Ready(count)
+                    };
                 }
                 Some(Sending::Shed) => {
-                    return if count == 0 { Front::Doomed } else { Front::Ready(count) };
+                    return if count == 0 {
+                        Front::Doomed
+                    } else {
+                        Front::Ready(count)
+                    };
                 }
                 None if !goes_along() => break,
                 Some(Sending::At(_)) | None => {}
@@ -258,12 +270,19 @@ impl Pacer<'_> {
             bytes += len;
             next_tag = route.tag.checked_add(1);
         }
-        if count == 0 { Front::Wait } else { Front::Ready(count) }
+        if count == 0 {
+            Front::Wait
+        } else {
+            Front::Ready(count)
+        }
     }
 
     /// Sends `count` from the front of a queue in one frame; false when they stay.
     fn send(&mut self, connection: usize, count: usize) -> bool {
-        let room = self.rules.in_flight_max.saturating_sub(self.recording.in_flight());
+        let room = self
+            .rules
+            .in_flight_max
+            .saturating_sub(self.recording.in_flight());
         let count = count.min(usize::try_from(room).unwrap_or(usize::MAX));
         if count == 0 {
             self.pacing.cap_hits += 1;
@@ -276,7 +295,9 @@ impl Pacer<'_> {
         encode_submit(Tag(first_tag), &txs, &mut payload);
         // Before the hand-over: an answer may come before this thread runs again.
         let now = self.clock.now_ns();
-        frame.iter().for_each(|index| self.recording.set_sent(*index, now));
+        frame
+            .iter()
+            .for_each(|index| self.recording.set_sent(*index, now));
         match self.sink.try_send(connection, Bytes::from(payload)) {
             Ok(()) => {
                 self.queues[connection].drain(..count);

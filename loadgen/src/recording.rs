@@ -119,7 +119,9 @@ impl Recording {
 
     /// The connection of a transaction closed; one that was answered or never left stays as it is.
     pub fn set_lost(&self, index: u32, at_ns: u64) {
-        let Some(slot) = self.done.get(index as usize) else { return };
+        let Some(slot) = self.done.get(index as usize) else {
+            return;
+        };
         let was_sent = matches!(self.sending(index), Some(Sending::At(_)));
         if was_sent
             && slot
@@ -298,7 +300,10 @@ mod tests {
         assert_eq!(recording.sending(2), Some(Sending::Shed));
         assert_eq!(recording.contradictions(), 4);
         let tallies = recording.tallies();
-        assert_eq!((tallies.sent, tallies.shed, tallies.finalised, tallies.rejected), (2, 1, 1, 1));
+        assert_eq!(
+            (tallies.sent, tallies.shed, tallies.finalised, tallies.rejected),
+            (2, 1, 1, 1)
+        );
         assert_eq!(recording.in_flight(), 0);
     }
 

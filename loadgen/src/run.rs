@@ -102,11 +102,9 @@ impl RunError {
                 | EmbeddedError::Folder { .. } => EXIT_USAGE,
                 _ => EXIT_FAILED,
             },
-            Self::Network(_)
-            | Self::Chain(_)
-            | Self::Audit(_)
-            | Self::Report(_)
-            | Self::System { .. } => EXIT_FAILED,
+            Self::Network(_) | Self::Chain(_) | Self::Audit(_) | Self::Report(_) | Self::System { .. } => {
+                EXIT_FAILED
+            }
         }
     }
 }
@@ -132,7 +130,7 @@ pub fn run(args: &RunArgs, argv: &[String], color: bool) -> Result<i32, RunError
     };
     let config = Config::resolve(&raw, random())?;
     if args.dry_run {
-        print!("{}", prepare::describe(&config)?);
+        show::emit(&prepare::describe(&config)?);
         return Ok(EXIT_OK);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -167,7 +165,14 @@ pub fn run(args: &RunArgs, argv: &[String], color: bool) -> Result<i32, RunError
 fn measure(setting: &Setting<'_>, argv: &[String], color: bool) -> Result<i32, RunError> {
     let mut prepared = prepare::prepare(setting)?;
     let started = SystemTime::now();
-    let loaded = load::load(setting, &mut prepared)?;
+    let loaded = match load::load(setting, &mut prepared) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            // The first error is the one that is told.
+            let _ = prepare::tear_down(prepared, setting, false);
+            return Err(error);
+        }
+    };
     let audited = if setting.interrupt.code().is_some() || loaded.child_error.is_some() {
         None
     } else {
@@ -184,7 +189,12 @@ fn measure(setting: &Setting<'_>, argv: &[String], color: bool) -> Result<i32, R
         hide_checks: setting.config.output.validity == Validity::Off,
     };
     if setting.config.output.format != Format::Quiet {
-        print!("{}", show::render(&report, Some(&path), setting.config.output.format, style));
+        show::emit(&show::render(
+            &report,
+            Some(&path),
+            setting.config.output.format,
+            style,
+        ));
     }
     kept?;
     if let Some(code) = setting.interrupt.code() {
@@ -214,7 +224,10 @@ fn exit_code(report: &Report, validity: Validity) -> i32 {
 fn report_path(config: &Config, started: SystemTime, id: &str) -> PathBuf {
     config.output.out.clone().unwrap_or_else(|| {
         let time = humantime::format_rfc3339_seconds(started).to_string();
-        let time: String = time.chars().filter(|letter| !matches!(letter, '-' | ':')).collect();
+        let time: String = time
+            .chars()
+            .filter(|letter| !matches!(letter, '-' | ':'))
+            .collect();
         Path::new(".").join(format!("loadgen-{time}-{id}.json"))
     })
 }

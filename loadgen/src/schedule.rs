@@ -63,7 +63,10 @@ impl Profile {
     /// Length of the whole profile, nanoseconds.
     #[must_use]
     pub fn length_ns(&self) -> u64 {
-        self.stages.iter().map(|stage| stage.length_ns).fold(0, u64::saturating_add)
+        self.stages
+            .iter()
+            .map(|stage| stage.length_ns)
+            .fold(0, u64::saturating_add)
     }
 
     /// Transactions that the profile asks for on average.
@@ -220,7 +223,10 @@ mod tests {
         let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
         let variance = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
-        assert!((0.97..1.03).contains(&(variance.sqrt() / mean)), "exponential gaps: sd = mean");
+        assert!(
+            (0.97..1.03).contains(&(variance.sqrt() / mean)),
+            "exponential gaps: sd = mean"
+        );
     }
 
     #[test]

@@ -78,9 +78,7 @@ impl Objective {
     /// Names the flag, the expression, what is accepted and the nearest metric.
     pub fn parse(flag: &str, text: &str) -> Result<Self, UsageError> {
         let fail = |problem: &str| UsageError::new(flag, text, problem, ACCEPTED);
-        let at = text
-            .find(['<', '>'])
-            .ok_or_else(|| fail("no comparison"))?;
+        let at = text.find(['<', '>']).ok_or_else(|| fail("no comparison"))?;
         let (name, rest) = text.split_at(at);
         let (comparison, limit) = [
             ("<=", Comparison::AtMost),
@@ -93,10 +91,18 @@ impl Objective {
         .ok_or_else(|| fail("no comparison"))?;
         let name = name.trim();
         let (metric, limit) = match name {
-            "errors" => (Metric::Errors, share(limit).ok_or_else(|| fail("errors are compared with a percentage"))?),
+            "errors" => (
+                Metric::Errors,
+                share(limit).ok_or_else(|| fail("errors are compared with a percentage"))?,
+            ),
             "tps" => match share(limit) {
                 Some(limit) => (Metric::TpsShare, limit),
-                None => (Metric::Tps, parse_rate(flag, limit).map_err(|_| fail("tps is compared with a percentage or a rate"))?.per_second()),
+                None => (
+                    Metric::Tps,
+                    parse_rate(flag, limit)
+                        .map_err(|_| fail("tps is compared with a percentage or a rate"))?
+                        .per_second(),
+                ),
             },
             _ => {
                 let (distribution, statistic) = latency(name).map_err(|problem| {
@@ -104,11 +110,17 @@ impl Objective {
                     error.nearest = crate::usage::nearest(name, METRICS).map(str::to_owned);
                     error
                 })?;
-                let limit = humantime::parse_duration(limit).map_err(|_| fail("a latency is compared with a duration such as 500ms"))?;
+                let limit = humantime::parse_duration(limit)
+                    .map_err(|_| fail("a latency is compared with a duration such as 500ms"))?;
                 (Metric::Latency(distribution, statistic), limit.as_nanos() as f64)
             }
         };
-        Ok(Self { text: text.to_owned(), metric, comparison, limit })
+        Ok(Self {
+            text: text.to_owned(),
+            metric,
+            comparison,
+            limit,
+        })
     }
 
     /// True when the objective is met; a figure that was not measured never meets one.
@@ -142,8 +154,17 @@ impl fmt::Display for Objective {
 }
 
 const METRICS: &[&str] = &[
-    "final.p50", "final.p90", "final.p99", "final.p99.9", "final.p99.99", "final.max", "final.mean",
-    "final_service.p99", "lag.p99", "errors", "tps",
+    "final.p50",
+    "final.p90",
+    "final.p99",
+    "final.p99.9",
+    "final.p99.99",
+    "final.max",
+    "final.mean",
+    "final_service.p99",
+    "lag.p99",
+    "errors",
+    "tps",
 ];
 
 fn latency(name: &str) -> Result<(Distribution, Statistic), &'static str> {
@@ -187,30 +208,76 @@ mod tests {
     #[test]
     fn the_documented_forms_parse() {
         let cases = [
-            ("final.p99<500ms", Metric::Latency(Distribution::Final, Statistic::Quantile(99_000)), Comparison::Below, 5e8),
-            ("p99<50ms", Metric::Latency(Distribution::Final, Statistic::Quantile(99_000)), Comparison::Below, 5e7),
-            ("p99.9 <= 2s", Metric::Latency(Distribution::Final, Statistic::Quantile(99_900)), Comparison::AtMost, 2e9),
-            ("final_service.max<1s", Metric::Latency(Distribution::FinalService, Statistic::Max), Comparison::Below, 1e9),
-            ("lag.mean<1us", Metric::Latency(Distribution::Lag, Statistic::Mean), Comparison::Below, 1e3),
+            (
+                "final.p99<500ms",
+                Metric::Latency(Distribution::Final, Statistic::Quantile(99_000)),
+                Comparison::Below,
+                5e8,
+            ),
+            (
+                "p99<50ms",
+                Metric::Latency(Distribution::Final, Statistic::Quantile(99_000)),
+                Comparison::Below,
+                5e7,
+            ),
+            (
+                "p99.9 <= 2s",
+                Metric::Latency(Distribution::Final, Statistic::Quantile(99_900)),
+                Comparison::AtMost,
+                2e9,
+            ),
+            (
+                "final_service.max<1s",
+                Metric::Latency(Distribution::FinalService, Statistic::Max),
+                Comparison::Below,
+                1e9,
+            ),
+            (
+                "lag.mean<1us",
+                Metric::Latency(Distribution::Lag, Statistic::Mean),
+                Comparison::Below,
+                1e3,
+            ),
             ("errors<0.1%", Metric::Errors, Comparison::Below, 0.001),
             ("tps>=99%", Metric::TpsShare, Comparison::AtLeast, 0.99),
             ("tps>5k", Metric::Tps, Comparison::Above, 5000.0),
         ];
         for (text, metric, comparison, limit) in cases {
             let objective = Objective::parse("--slo", text).expect(text);
-            assert_eq!((objective.metric, objective.comparison), (metric, comparison), "{text}");
+            assert_eq!(
+                (objective.metric, objective.comparison),
+                (metric, comparison),
+                "{text}"
+            );
             assert!((objective.limit - limit).abs() < limit * 1e-12, "{text}");
         }
     }
 
     #[test]
     fn nonsense_is_one_line_that_helps() {
-        for text in ["nonsense", "final.p98<1s", "final.p99<5", "errors<5", "tps>=x", "final.p99=1s", "<1s", "", "optimistic.p99<50ms", "errors<-1%", "errors<nan%"] {
+        for text in [
+            "nonsense",
+            "final.p98<1s",
+            "final.p99<5",
+            "errors<5",
+            "tps>=x",
+            "final.p99=1s",
+            "<1s",
+            "",
+            "optimistic.p99<50ms",
+            "errors<-1%",
+            "errors<nan%",
+        ] {
             let error = Objective::parse("--slo", text).expect_err(text).to_string();
-            assert!(error.starts_with("--slo") && error.contains("final.p99<500ms"), "{error}");
+            assert!(
+                error.starts_with("--slo") && error.contains("final.p99<500ms"),
+                "{error}"
+            );
             assert!(!error.contains('\n'), "{error}");
         }
-        let near = Objective::parse("--slo", "finl.p99<1s").expect_err("typo").to_string();
+        let near = Objective::parse("--slo", "finl.p99<1s")
+            .expect_err("typo")
+            .to_string();
         assert!(near.contains("did you mean 'final.p99'"), "{near}");
     }
 

@@ -74,10 +74,8 @@ fn parse_milli(text: &str) -> Option<u64> {
         _ => (text, 0),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let all_digits =
-        |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
-    if whole.is_empty() || !all_digits(whole) || !fraction.bytes().all(|byte| byte.is_ascii_digit())
-    {
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+    if whole.is_empty() || !all_digits(whole) || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let places = exponent + 3;
@@ -86,7 +84,11 @@ fn parse_milli(text: &str) -> Option<u64> {
     }
     let whole: u64 = whole.replace('_', "").parse().ok()?;
     let padded = format!("{fraction:0<places$}");
-    let fraction: u64 = if padded.is_empty() { 0 } else { padded.parse().ok()? };
+    let fraction: u64 = if padded.is_empty() {
+        0
+    } else {
+        padded.parse().ok()?
+    };
     whole
         .checked_mul(10_u64.checked_pow(u32::try_from(places).ok()?)?)?
         .checked_add(fraction)
@@ -131,9 +133,9 @@ pub fn parse_stages(flag: &str, text: &str) -> Result<Vec<(Ramp, Duration)>, Usa
     let accepted = "RATE@DURATION separated by commas, such as 20k@30s,50k:100k@1m";
     text.split(',')
         .map(|stage| {
-            let (rate, duration) = stage.split_once('@').ok_or_else(|| {
-                UsageError::new(flag, stage, "a stage has a rate and a duration", accepted)
-            })?;
+            let (rate, duration) = stage
+                .split_once('@')
+                .ok_or_else(|| UsageError::new(flag, stage, "a stage has a rate and a duration", accepted))?;
             let duration = parse_duration(flag, duration)?;
             if duration.is_zero() {
                 return Err(UsageError::new(flag, stage, "an empty stage", accepted));
@@ -210,9 +212,7 @@ pub fn parse_word<T: Copy>(flag: &str, text: &str, words: &[(&str, T)]) -> Resul
         .iter()
         .find(|(word, _)| *word == text)
         .map(|(_, value)| *value)
-        .ok_or_else(|| {
-            UsageError::new(flag, text, "unknown value", &spellings.join(", ")).near(&spellings)
-        })
+        .ok_or_else(|| UsageError::new(flag, text, "unknown value", &spellings.join(", ")).near(&spellings))
 }
 
 #[cfg(test)]
@@ -220,8 +220,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        Rate, parse_count, parse_duration, parse_ramp, parse_range, parse_rate, parse_stages,
-        parse_word, show_duration,
+        Rate, parse_count, parse_duration, parse_ramp, parse_range, parse_rate, parse_stages, parse_word,
+        show_duration,
     };
 
     #[test]
@@ -275,6 +275,11 @@ mod tests {
             assert!(parse_range("--inputs", text, 1, 64).is_err(), "{text}");
         }
         let error = parse_word("--arrival", "posson", &[("uniform", 0), ("poisson", 1)]);
-        assert!(error.expect_err("unknown").to_string().contains("did you mean 'poisson'"));
+        assert!(
+            error
+                .expect_err("unknown")
+                .to_string()
+                .contains("did you mean 'poisson'")
+        );
     }
 }

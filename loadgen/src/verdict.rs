@@ -8,9 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Status of a run, from best to worst.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Status {
     /// The numbers are what the system does at this load.
     #[serde(rename = "VALID")]
@@ -183,9 +181,14 @@ fn labels(evidence: &Evidence) -> Vec<String> {
         if let Some(busy) = evidence.busiest_core.filter(|busy| *busy > SHARED_BUSY_LABEL) {
             labels.push(format!("busiest core {:.0} % busy", busy * 100.0));
         }
-        let steal = evidence.steal.filter(|steal| (STEAL_LIMIT..SHARED_STEAL_LIMIT).contains(steal));
+        let steal = evidence
+            .steal
+            .filter(|steal| (STEAL_LIMIT..SHARED_STEAL_LIMIT).contains(steal));
         if let Some(steal) = steal {
-            labels.push(format!("{:.1} % of the CPU time stolen by other machines", steal * 100.0));
+            labels.push(format!(
+                "{:.1} % of the CPU time stolen by other machines",
+                steal * 100.0
+            ));
         }
     }
     labels
@@ -252,12 +255,16 @@ fn exact(evidence: &Evidence, checks: &mut Vec<Check>) {
     let none = |name: &str, value: u64, cause: &dyn Fn() -> String| {
         at_most(name, "count", Status::Invalid, value as f64, 0.0, cause)
     };
-    checks.push(none("accounting_balanced", u64::from(evidence.imbalance.is_some()), &|| {
-        format!(
-            "{}: transactions were miscounted; keep this report and report the fault",
-            evidence.imbalance.as_deref().unwrap_or_default()
-        )
-    }));
+    checks.push(none(
+        "accounting_balanced",
+        u64::from(evidence.imbalance.is_some()),
+        &|| {
+            format!(
+                "{}: transactions were miscounted; keep this report and report the fault",
+                evidence.imbalance.as_deref().unwrap_or_default()
+            )
+        },
+    ));
     checks.push(none("answers_contradictory", evidence.contradictions, &|| {
         "a node answered a transaction twice, or one that was never sent; inspect the node".to_owned()
     }));
@@ -267,9 +274,14 @@ fn exact(evidence: &Evidence, checks: &mut Vec<Check>) {
     checks.push(none("histogram_clamps", evidence.clamped, &|| {
         "latencies above an hour were clamped; shorten --drain".to_owned()
     }));
-    checks.push(none("workload_digest_changed", u64::from(!evidence.digest_unchanged), &|| {
-        "the prepared transactions changed in memory during the run; check the memory of this machine".to_owned()
-    }));
+    checks.push(none(
+        "workload_digest_changed",
+        u64::from(!evidence.digest_unchanged),
+        &|| {
+            "the prepared transactions changed in memory during the run; check the memory of this machine"
+                .to_owned()
+        },
+    ));
     match &evidence.audit {
         None if evidence.interrupted => {
             checks.push(skipped("audit_findings", "count", Status::Invalid, "interrupted"));
@@ -279,7 +291,10 @@ fn exact(evidence: &Evidence, checks: &mut Vec<Check>) {
         })),
         Some(audit) => {
             checks.push(none("audit_findings", audit.findings, &|| {
-                format!("{}; read audit.findings in the report", audit.first.as_deref().unwrap_or("the chains are wrong"))
+                format!(
+                    "{}; read audit.findings in the report",
+                    audit.first.as_deref().unwrap_or("the chains are wrong")
+                )
             }));
             let apart = audit.final_at_client.abs_diff(audit.final_in_chain);
             checks.push(none("final_against_chains", apart, &|| {
@@ -307,9 +322,14 @@ fn generator(evidence: &Evidence, checks: &mut Vec<Check>) {
         }));
     }
     checks.push(lag(evidence));
-    checks.push(at_most("in_flight_cap_hits", "count", status, evidence.cap_hits as f64, 0.0, || {
-        "--max-in-flight held transactions back; raise it, or lower --tps".to_owned()
-    }));
+    checks.push(at_most(
+        "in_flight_cap_hits",
+        "count",
+        status,
+        evidence.cap_hits as f64,
+        0.0,
+        || "--max-in-flight held transactions back; raise it, or lower --tps".to_owned(),
+    ));
     checks.push(match evidence.udp_drops {
         None => skipped("udp_drops", "count", status, "not readable on this system"),
         Some(drops) if evidence.shared_host => {
@@ -323,7 +343,9 @@ fn generator(evidence: &Evidence, checks: &mut Vec<Check>) {
     });
     checks.push(match evidence.busiest_core {
         None => skipped("busiest_core", "share", status, "not readable on this system"),
-        Some(_) if evidence.shared_host => skipped("busiest_core", "share", status, "nodes on this host: a label"),
+        Some(_) if evidence.shared_host => {
+            skipped("busiest_core", "share", status, "nodes on this host: a label")
+        }
         Some(busy) => at_most("busiest_core", "share", status, busy, 0.9, || {
             "a core of the generator had no time left; use more cores, or lower --tps".to_owned()
         }),
@@ -338,8 +360,18 @@ fn lag(evidence: &Evidence) -> Check {
         let limit = (evidence.final_p50_ns as f64 * 0.05).max(2e6);
         at_most("lag_p99", "ns", status, evidence.lag_p99_ns as f64, limit, cause)
     } else {
-        let limit = evidence.tightest_slo_ns.map_or(0.0, |slo| slo as f64 * 0.01).max(1e6);
-        at_most("lag_p99_9", "ns", status, evidence.lag_p999_ns as f64, limit, cause)
+        let limit = evidence
+            .tightest_slo_ns
+            .map_or(0.0, |slo| slo as f64 * 0.01)
+            .max(1e6);
+        at_most(
+            "lag_p99_9",
+            "ns",
+            status,
+            evidence.lag_p999_ns as f64,
+            limit,
+            cause,
+        )
     }
 }
 
@@ -349,9 +381,14 @@ fn saturation(evidence: &Evidence, checks: &mut Vec<Check>) {
         "transactions were sent that did not become final; lower --tps, or lengthen --drain if they were only slow"
             .to_owned()
     }));
-    checks.push(at_most("busy_share", "share", status, evidence.busy_share, 0.01, || {
-        "nodes had no room for what was offered; lower --tps".to_owned()
-    }));
+    checks.push(at_most(
+        "busy_share",
+        "share",
+        status,
+        evidence.busy_share,
+        0.01,
+        || "nodes had no room for what was offered; lower --tps".to_owned(),
+    ));
     if evidence.is_trace || evidence.is_ramp || evidence.interrupted {
         let why = if evidence.is_trace {
             "trace"
@@ -360,7 +397,12 @@ fn saturation(evidence: &Evidence, checks: &mut Vec<Check>) {
         } else {
             "interrupted"
         };
-        checks.push(skipped("backlog_growth", "share of the rate per second", status, why));
+        checks.push(skipped(
+            "backlog_growth",
+            "share of the rate per second",
+            status,
+            why,
+        ));
         return;
     }
     // One block more or less in flight tilts the fitted line of a short window.
@@ -380,7 +422,9 @@ fn steadiness(evidence: &Evidence, checks: &mut Vec<Check>) {
     let why = match evidence {
         Evidence { is_trace: true, .. } => Some("trace"),
         Evidence { is_ramp: true, .. } => Some("ramp"),
-        Evidence { interrupted: true, .. } => Some("interrupted"),
+        Evidence {
+            interrupted: true, ..
+        } => Some("interrupted"),
         _ => None,
     };
     if let Some(why) = why {
@@ -394,7 +438,11 @@ fn steadiness(evidence: &Evidence, checks: &mut Vec<Check>) {
     checks.push(match evidence.steal {
         None => skipped("steal", "share", status, "not readable on this system"),
         Some(steal) => {
-            let limit = if evidence.shared_host { SHARED_STEAL_LIMIT } else { STEAL_LIMIT };
+            let limit = if evidence.shared_host {
+                SHARED_STEAL_LIMIT
+            } else {
+                STEAL_LIMIT
+            };
             at_most("steal", "share", status, steal, limit, || {
                 "other virtual machines took CPU time; run again on a quiet machine".to_owned()
             })
@@ -434,7 +482,12 @@ fn halves(halves: &Halves, checks: &mut Vec<Check>) {
 fn little(evidence: &Evidence) -> Check {
     let status = Status::Unsteady;
     if evidence.window_s < 20.0 * evidence.mean_latency_s {
-        return skipped("little", "relative difference", status, "window shorter than 20 mean latencies");
+        return skipped(
+            "little",
+            "relative difference",
+            status,
+            "window shorter than 20 mean latencies",
+        );
     }
     let [in_flight, product] = evidence.little;
     let apart = (in_flight - product).abs() / product.max(1e-9);

@@ -67,7 +67,9 @@ pub async fn receive(
         return None;
     }
     let now = since(&shared, Instant::now());
-    lane.tags.iter().for_each(|index| shared.recording.set_lost(*index, now));
+    lane.tags
+        .iter()
+        .for_each(|index| shared.recording.set_lost(*index, now));
     Some(end.unwrap_or_else(|| "the node shut down".to_owned()))
 }
 
@@ -104,9 +106,7 @@ fn record(lane: &Lane, shared: &Shared, received: Received) -> Option<Box<FinalN
             return Some(note);
         }
         Answer::Reject(refused) => refused.iter().for_each(|item| reject(item.tag, item.reason)),
-        Answer::Busy {
-            first_tag, count, ..
-        } => (0..u32::from(count)).for_each(|offset| {
+        Answer::Busy { first_tag, count, .. } => (0..u32::from(count)).for_each(|offset| {
             reject(Tag(first_tag.0.saturating_add(offset)), Reject::Busy);
         }),
         // A topology follows a wrong target; the rest answers questions that are asked on other connections.

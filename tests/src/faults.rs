@@ -130,4 +130,23 @@ impl Options {
             rogue: rng.chance(300).then(|| rng.below(validators.into()) as u16),
         }
     }
+
+    /// Options of a network without faults: quick links, no loss, no crash. Copies stay.
+    #[must_use]
+    pub fn calm(seed: u64, validators: u16, safety: Duration) -> Self {
+        Self {
+            client_pause: Duration::from_millis(5),
+            hop_micros: (200, 800),
+            loss: 0,
+            copies: 100,
+            stragglers: 0,
+            sync_micros: (100, 1_000),
+            check_micros: (50, 500),
+            crash_pause: None,
+            partition_pause: None,
+            slow: None,
+            rogue: None,
+            ..Self::of_seed(seed, validators, safety, None)
+        }
+    }
 }

@@ -24,8 +24,8 @@ pub fn merge_file(raw: &RawConfig, path: &Path) -> Result<RawConfig, UsageError>
     let text = std::fs::read_to_string(path).map_err(|error| fail(&format!("cannot be read ({error})")))?;
     let is_report = text.trim_start().starts_with('{');
     let entries = if is_report {
-        let report: Value = serde_json::from_str(&text)
-            .map_err(|error| fail(&format!("not a whole report ({error})")))?;
+        let report: Value =
+            serde_json::from_str(&text).map_err(|error| fail(&format!("not a whole report ({error})")))?;
         match report.pointer("/run/config") {
             Some(Value::Object(entries)) => entries.clone(),
             _ => return Err(fail("has no run.config")),
@@ -46,7 +46,11 @@ pub fn merge_file(raw: &RawConfig, path: &Path) -> Result<RawConfig, UsageError>
 fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     let reason = text.lines().last().unwrap_or_default();
-    if line == reason { line.to_owned() } else { format!("{line}: {reason}") }
+    if line == reason {
+        line.to_owned()
+    } else {
+        format!("{line}: {reason}")
+    }
 }
 
 /// Keys as the settings have them, values as texts.
@@ -56,9 +60,8 @@ fn settings(entries: Map<String, Value>, file: &str) -> Result<Map<String, Value
     let mut settings = Map::new();
     for (key, value) in entries {
         let name = key.replace('-', "_");
-        let fail = |problem: &str, accepted: &str| {
-            UsageError::new(&format!("{file}: {key}"), "", problem, accepted)
-        };
+        let fail =
+            |problem: &str, accepted: &str| UsageError::new(&format!("{file}: {key}"), "", problem, accepted);
         if !keys.contains(&name) {
             let mut error = fail("unknown key", "the long flags without their dashes");
             error.nearest = nearest(&name, &spellings).map(str::to_owned);
@@ -71,13 +74,20 @@ fn settings(entries: Map<String, Value>, file: &str) -> Result<Map<String, Value
         };
         let is_list = matches!(name.as_str(), "slo" | "tag");
         let text = match &value {
-            Value::Array(items) if is_list => {
-                items.iter().map(scalar).collect::<Option<Vec<_>>>().map(Value::Array)
-            }
+            Value::Array(items) if is_list => items
+                .iter()
+                .map(scalar)
+                .collect::<Option<Vec<_>>>()
+                .map(Value::Array),
             other if is_list => scalar(other).map(|text| Value::Array(vec![text])),
             other => scalar(other),
         };
-        let text = text.ok_or_else(|| fail("not a value of a flag", "a text or a number, a list for slo and tag"))?;
+        let text = text.ok_or_else(|| {
+            fail(
+                "not a value of a flag",
+                "a text or a number, a list for slo and tag",
+            )
+        })?;
         settings.insert(name, text);
     }
     Ok(settings)

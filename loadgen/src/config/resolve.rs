@@ -7,8 +7,8 @@ use std::time::Duration;
 use types::limits::{INPUTS_MAX, OUTPUTS_MAX, SHARDS_MAX, SUBMIT_TXS_MAX, VALIDATORS_MAX};
 
 use super::{
-    ACCOUNT_AMOUNT, AbortRule, Client, Config, Format, Load, LocalNetwork, Network, Output,
-    Overload, Progress, RemoteNetwork, Validity, WindowLength, WorkloadChoice,
+    ACCOUNT_AMOUNT, AbortRule, Client, Config, Format, Load, LocalNetwork, Network, Output, Overload,
+    Progress, RemoteNetwork, Validity, WindowLength, WorkloadChoice,
 };
 use crate::cli::RawConfig;
 use crate::hosts::parse_nodes;
@@ -62,18 +62,33 @@ fn network(raw: &mut RawConfig, workload: &WorkloadChoice) -> Result<Network, Us
             (Some(genesis), _) => PathBuf::from(genesis),
             (None, Some(file)) => file.with_file_name("genesis.toml"),
             (None, None) => {
-                return Err(UsageError::new("--genesis", "", "missing", "the genesis.toml of the network that --nodes names"));
+                return Err(UsageError::new(
+                    "--genesis",
+                    "",
+                    "missing",
+                    "the genesis.toml of the network that --nodes names",
+                ));
             }
         };
         if !genesis.is_file() {
             let shown = genesis.display().to_string();
-            return Err(UsageError::new("--genesis", &shown, "no such file", "the genesis.toml of the network that --nodes names"));
+            return Err(UsageError::new(
+                "--genesis",
+                &shown,
+                "no such file",
+                "the genesis.toml of the network that --nodes names",
+            ));
         }
         raw.genesis = Some(genesis.display().to_string());
         return Ok(Network::Remote(RemoteNetwork { nodes, genesis }));
     }
     if let Some(genesis) = &raw.genesis {
-        return Err(UsageError::new("--genesis", genesis, "only used with --nodes", "--nodes @hosts beside it"));
+        return Err(UsageError::new(
+            "--genesis",
+            genesis,
+            "only used with --nodes",
+            "--nodes @hosts beside it",
+        ));
     }
     local(raw, matches!(workload, WorkloadChoice::Bitcoin(_))).map(Network::Local)
 }
@@ -86,28 +101,54 @@ fn local(raw: &mut RawConfig, is_trace: bool) -> Result<LocalNetwork, UsageError
         .filter(|shards| shards.is_power_of_two())
         .ok_or_else(|| {
             let mut error = UsageError::new("--shards", text, "not a power of two", &accepted);
-            let near = text.parse::<u64>().ok().filter(|near| (1..SHARDS_MAX as u64).contains(near));
+            let near = text
+                .parse::<u64>()
+                .ok()
+                .filter(|near| (1..SHARDS_MAX as u64).contains(near));
             error.nearest = near.map(|near| near.next_power_of_two().to_string());
             error
         })?;
     if is_trace && shards != 1 {
-        return Err(UsageError::new("--shards", text, "a trace pays between any two of its owners", "--shards 1 with --workload bitcoin:FILE"));
+        return Err(UsageError::new(
+            "--shards",
+            text,
+            "a trace pays between any two of its owners",
+            "--shards 1 with --workload bitcoin:FILE",
+        ));
     }
     let text = or(&mut raw.validators, "4");
     let validators = parse_count("--validators", text, 4, 16)?;
     if shards * validators > VALIDATORS_MAX as u64 {
-        return Err(UsageError::new("--validators", text, &format!("{shards} shards of {validators} validators"), &format!("at most {VALIDATORS_MAX} validators in all")));
+        return Err(UsageError::new(
+            "--validators",
+            text,
+            &format!("{shards} shards of {validators} validators"),
+            &format!("at most {VALIDATORS_MAX} validators in all"),
+        ));
     }
     let rtt = parse_duration("--rtt", or(&mut raw.rtt, "0"))?;
     if rtt > Duration::from_secs(10) {
-        return Err(UsageError::new("--rtt", &show_duration(rtt), "too long", "0 to 10s"));
+        return Err(UsageError::new(
+            "--rtt",
+            &show_duration(rtt),
+            "too long",
+            "0 to 10s",
+        ));
     }
     Ok(LocalNetwork {
         shards: shards as u16,
         validators: validators as u16,
-        durability: parse_word("--durability", or(&mut raw.durability, "fsync"), &[("fsync", "fsync"), ("async", "async")])?,
+        durability: parse_word(
+            "--durability",
+            or(&mut raw.durability, "fsync"),
+            &[("fsync", "fsync"), ("async", "async")],
+        )?,
         data_dir: raw.data_dir.as_ref().map(PathBuf::from),
-        policy: parse_word("--policy", or(&mut raw.policy, "lan"), &[("lan", "lan"), ("wan", "wan")])?,
+        policy: parse_word(
+            "--policy",
+            or(&mut raw.policy, "lan"),
+            &[("lan", "lan"), ("wan", "wan")],
+        )?,
         rtt,
         node_bin: raw.node_bin.as_ref().map(PathBuf::from),
     })
@@ -116,27 +157,43 @@ fn local(raw: &mut RawConfig, is_trace: bool) -> Result<LocalNetwork, UsageError
 fn load(raw: &mut RawConfig, workload: &WorkloadChoice, random: u64) -> Result<Load, UsageError> {
     let is_trace = matches!(workload, WorkloadChoice::Bitcoin(_));
     let (pieces, window) = pieces(raw, is_trace)?;
-    let warmup = if is_trace {
-        "0"
-    } else {
-        "10s"
-    };
+    let warmup = if is_trace { "0" } else { "10s" };
     let warmup = parse_duration("--warmup", or(&mut raw.warmup, warmup))?;
     if is_trace && !warmup.is_zero() {
-        return Err(UsageError::new("--warmup", &show_duration(warmup), "a trace has none", "0"));
+        return Err(UsageError::new(
+            "--warmup",
+            &show_duration(warmup),
+            "a trace has none",
+            "0",
+        ));
     }
     let drain = parse_duration("--drain", or(&mut raw.drain, "10s"))?;
     let deadline = parse_duration("--deadline", or(&mut raw.deadline, "10s"))?;
     if deadline.is_zero() {
-        return Err(UsageError::new("--deadline", "0", "everything would be late", "1ms and more"));
+        return Err(UsageError::new(
+            "--deadline",
+            "0",
+            "everything would be late",
+            "1ms and more",
+        ));
     }
-    let peak = pieces.iter().map(|(ramp, _)| ramp.from.max(ramp.to)).max().unwrap_or_default();
+    let peak = pieces
+        .iter()
+        .map(|(ramp, _)| ramp.from.max(ramp.to))
+        .max()
+        .unwrap_or_default();
     let in_flight = ((peak.per_second() * deadline.as_secs_f64()) as u64).max(1000);
     let in_flight = or(&mut raw.max_in_flight, &in_flight.to_string()).to_owned();
     let seed = match or(&mut raw.seed, "1") {
         "random" => random,
         text => text.parse().map_err(|_| {
-            UsageError::new("--seed", text, "not a seed", "a whole number below 2^64, or random").near(&["random"])
+            UsageError::new(
+                "--seed",
+                text,
+                "not a seed",
+                "a whole number below 2^64, or random",
+            )
+            .near(&["random"])
         })?,
     };
     raw.seed = Some(seed.to_string());
@@ -153,7 +210,11 @@ fn load(raw: &mut RawConfig, workload: &WorkloadChoice, random: u64) -> Result<L
         overload: parse_word(
             "--overload",
             or(&mut raw.overload, "queue"),
-            &[("queue", Overload::Queue), ("shed", Overload::Shed), ("stop", Overload::Stop)],
+            &[
+                ("queue", Overload::Queue),
+                ("shed", Overload::Shed),
+                ("stop", Overload::Stop),
+            ],
         )?,
         deadline,
         in_flight_max: parse_count("--max-in-flight", &in_flight, 1, u64::from(u32::MAX))?,
@@ -161,19 +222,26 @@ fn load(raw: &mut RawConfig, workload: &WorkloadChoice, random: u64) -> Result<L
     })
 }
 
-fn pieces(
-    raw: &mut RawConfig,
-    is_trace: bool,
-) -> Result<(Vec<(Ramp, Duration)>, WindowLength), UsageError> {
+fn pieces(raw: &mut RawConfig, is_trace: bool) -> Result<(Vec<(Ramp, Duration)>, WindowLength), UsageError> {
     if let Some(stages) = &raw.stages {
         for (flag, value) in [("--tps", &raw.tps), ("--duration", &raw.duration)] {
             if let Some(value) = value {
-                return Err(UsageError::new(flag, value, "stages have their own", "either --stages, or --tps and --duration"));
+                return Err(UsageError::new(
+                    flag,
+                    value,
+                    "stages have their own",
+                    "either --stages, or --tps and --duration",
+                ));
             }
         }
         let pieces = parse_stages("--stages", stages)?;
         if is_trace {
-            return Err(UsageError::new("--stages", stages, "a trace has one rate", "--tps with --workload bitcoin:FILE"));
+            return Err(UsageError::new(
+                "--stages",
+                stages,
+                "a trace has one rate",
+                "--tps with --workload bitcoin:FILE",
+            ));
         }
         let length = pieces.iter().map(|(_, length)| *length).sum();
         return Ok((pieces, WindowLength::Time(length)));
@@ -184,24 +252,44 @@ fn pieces(
     let ramp = parse_ramp("--tps", tps)?;
     if is_trace {
         if let Some(duration) = &raw.duration {
-            return Err(UsageError::new("--duration", duration, "a trace ends by itself", "--workload bitcoin:FILE without --duration"));
+            return Err(UsageError::new(
+                "--duration",
+                duration,
+                "a trace ends by itself",
+                "--workload bitcoin:FILE without --duration",
+            ));
         }
         if !ramp.is_constant() {
-            return Err(UsageError::new("--tps", tps, "a trace has one rate", "a rate without a ramp"));
+            return Err(UsageError::new(
+                "--tps",
+                tps,
+                "a trace has one rate",
+                "a rate without a ramp",
+            ));
         }
         return Ok((vec![(ramp, Duration::ZERO)], WindowLength::Count(0)));
     }
     let text = or(&mut raw.duration, "60s").to_owned();
     if text != "0" && text.bytes().all(|byte| byte.is_ascii_digit()) {
         if !ramp.is_constant() {
-            return Err(UsageError::new("--duration", &text, "a count needs a constant rate", DURATION_ACCEPTED));
+            return Err(UsageError::new(
+                "--duration",
+                &text,
+                "a count needs a constant rate",
+                DURATION_ACCEPTED,
+            ));
         }
         let count = parse_count("--duration", &text, 1, u64::from(u32::MAX) / 2)?;
         return Ok((vec![(ramp, Duration::ZERO)], WindowLength::Count(count)));
     }
     let length = parse_duration("--duration", &text)?;
     if length < Duration::from_millis(100) {
-        return Err(UsageError::new("--duration", &text, "too short to measure", "100ms and more, or a number of transactions"));
+        return Err(UsageError::new(
+            "--duration",
+            &text,
+            "too short to measure",
+            "100ms and more, or a number of transactions",
+        ));
     }
     Ok((vec![(ramp, length)], WindowLength::Time(length)))
 }
@@ -222,7 +310,12 @@ fn workload(raw: &mut RawConfig) -> Result<WorkloadChoice, UsageError> {
     let text = or(&mut raw.workload, "transfer").to_owned();
     if let Some(file) = text.strip_prefix("bitcoin:") {
         if !Path::new(file).is_file() {
-            return Err(UsageError::new("--workload", &text, "no such file", "bitcoin:FILE with a file made by `loadgen import`"));
+            return Err(UsageError::new(
+                "--workload",
+                &text,
+                "no such file",
+                "bitcoin:FILE with a file made by `loadgen import`",
+            ));
         }
         return Ok(WorkloadChoice::Bitcoin(PathBuf::from(file)));
     }
@@ -232,8 +325,10 @@ fn workload(raw: &mut RawConfig) -> Result<WorkloadChoice, UsageError> {
             return Err(not_built("--workload", &text, "transfer, bitcoin:FILE"));
         }
         _ => {
-            return Err(UsageError::new("--workload", &text, "unknown workload", "transfer, bitcoin:FILE")
-                .near(&["transfer", "bitcoin:"]));
+            return Err(
+                UsageError::new("--workload", &text, "unknown workload", "transfer, bitcoin:FILE")
+                    .near(&["transfer", "bitcoin:"]),
+            );
         }
     }
     let range = |flag, text: &str, max: usize| {
@@ -245,7 +340,12 @@ fn workload(raw: &mut RawConfig) -> Result<WorkloadChoice, UsageError> {
     let chain_depth = parse_count("--chain-depth", or(&mut raw.chain_depth, "1"), 1, 1_000_000)? as u32;
     if chain_depth > 1 && outputs.0 < 2 {
         let shown = chain_depth.to_string();
-        return Err(UsageError::new("--chain-depth", &shown, "the chain follows the change", "1, or --outputs of at least 2"));
+        return Err(UsageError::new(
+            "--chain-depth",
+            &shown,
+            "the chain follows the change",
+            "1, or --outputs of at least 2",
+        ));
     }
     let amount = match &raw.amount {
         None => None,
@@ -274,7 +374,12 @@ fn accounts(
     if matches!(network, Network::Remote(_)) && raw.accounts.is_none() {
         return Ok(0);
     }
-    let peak = load.pieces.iter().map(|(ramp, _)| ramp.from.max(ramp.to)).max().unwrap_or_default();
+    let peak = load
+        .pieces
+        .iter()
+        .map(|(ramp, _)| ramp.from.max(ramp.to))
+        .max()
+        .unwrap_or_default();
     let wanted = ((peak.per_second() * 6.0) as u64).saturating_mul(inputs);
     let default = wanted.clamp(10_000, 1_000_000);
     let text = or(&mut raw.accounts, &default.to_string());
@@ -288,7 +393,11 @@ fn client(raw: &mut RawConfig, network: &Network) -> Result<Client, UsageError> 
     let threads = (cores / 2).clamp(1, 8).to_string();
     let threads = parse_count("--threads", or(&mut raw.threads, &threads), 1, 64)?;
     // Beside the nodes a wake-up for each transaction costs them more than the lag costs the figures.
-    let quantum = if matches!(network, Network::Local(_)) { "1ms" } else { "0" };
+    let quantum = if matches!(network, Network::Local(_)) {
+        "1ms"
+    } else {
+        "0"
+    };
     let text = or(&mut raw.pace_quantum, quantum);
     let pace_quantum = parse_duration("--pace-quantum", text)?;
     if pace_quantum > Duration::from_millis(100) {
@@ -312,7 +421,12 @@ fn output(raw: &mut RawConfig) -> Result<Output, UsageError> {
     let text = or(&mut raw.interval, "1s");
     let interval = parse_duration("--interval", text)?;
     if !(Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval) {
-        return Err(UsageError::new("--interval", text, "out of bounds", "100ms to 1h"));
+        return Err(UsageError::new(
+            "--interval",
+            text,
+            "out of bounds",
+            "100ms to 1h",
+        ));
     }
     Ok(Output {
         slo,
@@ -320,18 +434,32 @@ fn output(raw: &mut RawConfig) -> Result<Output, UsageError> {
         validity: parse_word(
             "--validity",
             or(&mut raw.validity, "strict"),
-            &[("strict", Validity::Strict), ("warn", Validity::Warn), ("off", Validity::Off)],
+            &[
+                ("strict", Validity::Strict),
+                ("warn", Validity::Warn),
+                ("off", Validity::Off),
+            ],
         )?,
         out: out_file(raw.out.as_deref())?,
         format: parse_word(
             "--format",
             or(&mut raw.format, "text"),
-            &[("text", Format::Text), ("json", Format::Json), ("md", Format::Markdown), ("quiet", Format::Quiet)],
+            &[
+                ("text", Format::Text),
+                ("json", Format::Json),
+                ("md", Format::Markdown),
+                ("quiet", Format::Quiet),
+            ],
         )?,
         progress: parse_word(
             "--progress",
             or(&mut raw.progress, "auto"),
-            &[("auto", Progress::Auto), ("line", Progress::Line), ("json", Progress::Json), ("off", Progress::Off)],
+            &[
+                ("auto", Progress::Auto),
+                ("line", Progress::Line),
+                ("json", Progress::Json),
+                ("off", Progress::Off),
+            ],
         )?,
         interval,
         tags: tags(&raw.tag)?,
@@ -347,7 +475,12 @@ fn out_file(out: Option<&str>) -> Result<Option<PathBuf>, UsageError> {
         _ => Path::new("."),
     };
     if path.is_dir() || !folder.is_dir() {
-        return Err(UsageError::new("--out", text, "not a file in a folder that exists", "a file name such as r.json"));
+        return Err(UsageError::new(
+            "--out",
+            text,
+            "not a file in a folder that exists",
+            "a file name such as r.json",
+        ));
     }
     Ok(Some(path.to_owned()))
 }
@@ -365,7 +498,12 @@ fn abort_rule(text: &str) -> Result<AbortRule, UsageError> {
         Metric::Latency(..) => false,
     };
     if !is_live {
-        return Err(UsageError::new(flag, text, "not known while the run goes on", "p50, p90, p95, p99, errors or tps"));
+        return Err(UsageError::new(
+            flag,
+            text,
+            "not known while the run goes on",
+            "p50, p90, p95, p99, errors or tps",
+        ));
     }
     Ok(AbortRule { objective, hold })
 }

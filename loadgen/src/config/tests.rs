@@ -23,7 +23,10 @@ fn defaults_are_those_of_the_help() {
     let Network::Local(network) = &config.network else {
         panic!("local");
     };
-    assert_eq!((network.shards, network.validators, network.durability), (2, 4, "fsync"));
+    assert_eq!(
+        (network.shards, network.validators, network.durability),
+        (2, 4, "fsync")
+    );
     assert_eq!(config.load.pieces[0].0.from, Rate { milli: 5_000_000 });
     assert_eq!(config.load.window, WindowLength::Time(Duration::from_secs(60)));
     assert_eq!(config.load.warmup, Duration::from_secs(10));
@@ -32,7 +35,13 @@ fn defaults_are_those_of_the_help() {
     assert_eq!(config.client.connections, 1);
     assert_eq!(config.output.validity, Validity::Strict);
     assert_eq!(config.resolved.cross_shard.as_deref(), Some("0"));
-    assert_eq!(resolve(&["--tps", "1", "--seed", "random"]).expect("random").load.seed, 42);
+    assert_eq!(
+        resolve(&["--tps", "1", "--seed", "random"])
+            .expect("random")
+            .load
+            .seed,
+        42
+    );
     let count = resolve(&["--tps", "1k", "--duration", "20000"]).expect("count");
     assert_eq!(count.load.window, WindowLength::Count(20_000));
     let stages = resolve(&["--stages", "1k@5s,1k:2k@10s"]).expect("stages");
@@ -42,9 +51,36 @@ fn defaults_are_those_of_the_help() {
 #[test]
 fn a_resolved_configuration_resolves_to_itself() {
     for flags in [
-        &["--tps", "5k", "--slo", "final.p99<500ms", "--tag", "a=b", "--abort-on", "errors>5%@3s"][..],
-        &["--stages", "1k@5s,1k:2k@10s", "--inputs", "1-3", "--rtt", "200ms", "--seed", "random"],
-        &["--tps", "0.5", "--duration", "10", "--shards", "1", "--durability", "async"],
+        &[
+            "--tps",
+            "5k",
+            "--slo",
+            "final.p99<500ms",
+            "--tag",
+            "a=b",
+            "--abort-on",
+            "errors>5%@3s",
+        ][..],
+        &[
+            "--stages",
+            "1k@5s,1k:2k@10s",
+            "--inputs",
+            "1-3",
+            "--rtt",
+            "200ms",
+            "--seed",
+            "random",
+        ],
+        &[
+            "--tps",
+            "0.5",
+            "--duration",
+            "10",
+            "--shards",
+            "1",
+            "--durability",
+            "async",
+        ],
     ] {
         let config = resolve(flags).expect("good");
         let again = Config::resolve(&config.resolved, 7).expect("again");
@@ -74,7 +110,10 @@ fn every_bad_value_is_one_line_that_names_its_flag() {
         ("--shards", &["--tps", "1", "--shards", "512"]),
         ("--shards", &["--tps", "1", "--shards", "0"]),
         ("--validators", &["--tps", "1", "--validators", "3"]),
-        ("--validators", &["--tps", "1", "--shards", "256", "--validators", "16"]),
+        (
+            "--validators",
+            &["--tps", "1", "--shards", "256", "--validators", "16"],
+        ),
         ("--durability", &["--tps", "1", "--durability", "maybe"]),
         ("--policy", &["--tps", "1", "--policy", "moon"]),
         ("--rtt", &["--tps", "1", "--rtt", "11s"]),
@@ -87,15 +126,31 @@ fn every_bad_value_is_one_line_that_names_its_flag() {
         ("--invalid", &["--tps", "1", "--invalid", "sig=0.1"]),
         ("--workload", &["--tps", "1", "--workload", "fanout"]),
         ("--workload", &["--tps", "1", "--workload", "transfr"]),
-        ("--workload", &["--tps", "1", "--workload", "bitcoin:/no/such/file"]),
+        (
+            "--workload",
+            &["--tps", "1", "--workload", "bitcoin:/no/such/file"],
+        ),
         ("--inputs", &["--tps", "1", "--inputs", "65"]),
         ("--outputs", &["--tps", "1", "--outputs", "0"]),
         ("--amount", &["--tps", "1", "--amount", "0"]),
         ("--accounts", &["--tps", "1", "--accounts", "many"]),
-        ("--chain-depth", &["--tps", "1", "--chain-depth", "2", "--outputs", "1"]),
+        (
+            "--chain-depth",
+            &["--tps", "1", "--chain-depth", "2", "--outputs", "1"],
+        ),
         ("--nodes", &["--tps", "1", "--nodes", "nowhere"]),
         ("--genesis", &["--tps", "1", "--nodes", "127.0.0.1:1"]),
-        ("--genesis", &["--tps", "1", "--nodes", "127.0.0.1:1", "--genesis", "/no/such/file"]),
+        (
+            "--genesis",
+            &[
+                "--tps",
+                "1",
+                "--nodes",
+                "127.0.0.1:1",
+                "--genesis",
+                "/no/such/file",
+            ],
+        ),
         ("--genesis", &["--tps", "1", "--genesis", "genesis.toml"]),
         ("--connections", &["--tps", "1", "--connections", "0"]),
         ("--batch", &["--tps", "1", "--batch", "5000"]),
@@ -117,9 +172,21 @@ fn every_bad_value_is_one_line_that_names_its_flag() {
         assert!(error.contains("accepted: "), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
-    assert!(resolve(&["--tps", "1", "--protocol", "pbtf"]).expect_err("typo").contains("did you mean 'pbft'"));
-    assert!(resolve(&["--tps", "1", "--protocol", "pob"]).expect_err("later").contains("accepted: pbft"));
-    assert!(resolve(&["--tps", "1", "--shards", "3"]).expect_err("3").contains("did you mean '4'"));
+    assert!(
+        resolve(&["--tps", "1", "--protocol", "pbtf"])
+            .expect_err("typo")
+            .contains("did you mean 'pbft'")
+    );
+    assert!(
+        resolve(&["--tps", "1", "--protocol", "pob"])
+            .expect_err("later")
+            .contains("accepted: pbft")
+    );
+    assert!(
+        resolve(&["--tps", "1", "--shards", "3"])
+            .expect_err("3")
+            .contains("did you mean '4'")
+    );
 }
 
 #[test]
@@ -150,7 +217,11 @@ fn a_trace_has_its_own_rules() {
 fn files_fill_what_flags_leave_open() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("run.toml");
-    std::fs::write(&path, "tps = 4000\nshards = \"1\"\nmax-in-flight = \"5k\"\nslo = [\"p99<1s\"]\n").expect("write");
+    std::fs::write(
+        &path,
+        "tps = 4000\nshards = \"1\"\nmax-in-flight = \"5k\"\nslo = [\"p99<1s\"]\n",
+    )
+    .expect("write");
     let merged = merge_file(&raw(&["--tps", "9k"]), &path).expect("merge");
     assert_eq!(merged.tps.as_deref(), Some("9k"), "the command line wins");
     assert_eq!(merged.shards.as_deref(), Some("1"));

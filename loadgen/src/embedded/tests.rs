@@ -38,30 +38,52 @@ fn ready_line() -> String {
 #[test]
 fn a_child_is_started_found_and_ended_by_the_end_of_its_input() {
     let folder = tempfile::tempdir().expect("folder");
-    let body = format!("echo \"$@\" > {}/args\necho '{}'\ncat > /dev/null", folder.path().display(), ready_line());
+    let body = format!(
+        "echo \"$@\" > {}/args\necho '{}'\ncat > /dev/null",
+        folder.path().display(),
+        ready_line()
+    );
     let node = script(folder.path(), &body);
     let mut embedded = Embedded::start(&node, &network(), 10, folder.path()).expect("ready");
-    assert_eq!(embedded.addresses()[&[0xab; 32]], "127.0.0.1:4001".parse().expect("address"));
+    assert_eq!(
+        embedded.addresses()[&[0xab; 32]],
+        "127.0.0.1:4001".parse().expect("address")
+    );
     embedded.check().expect("running");
     embedded.stop().expect("ends by itself");
     let args = std::fs::read_to_string(folder.path().join("args")).expect("args");
-    assert!(args.contains("testnet --dir") && args.contains("--durability fsync --rtt 200ms"), "{args}");
+    assert!(
+        args.contains("testnet --dir") && args.contains("--durability fsync --rtt 200ms"),
+        "{args}"
+    );
 }
 
 #[test]
 fn a_child_that_fails_is_quoted() {
     let folder = tempfile::tempdir().expect("folder");
     let node = script(folder.path(), "echo 'port 4001 is in use' >&2\nexit 3");
-    let error = Embedded::start(&node, &network(), 10, folder.path()).expect_err("fails").to_string();
-    assert!(error.contains("port 4001 is in use") && error.contains('3'), "{error}");
+    let error = Embedded::start(&node, &network(), 10, folder.path())
+        .expect_err("fails")
+        .to_string();
+    assert!(
+        error.contains("port 4001 is in use") && error.contains('3'),
+        "{error}"
+    );
     let body = format!("echo '{}'\nread line", ready_line());
     let node = script(folder.path(), &format!("{body}\nexit 4"));
     let embedded = Embedded::start(&node, &network(), 10, folder.path()).expect("ready");
-    assert!(matches!(embedded.stop(), Err(EmbeddedError::Failed { .. })), "an error at the end is told");
+    assert!(
+        matches!(embedded.stop(), Err(EmbeddedError::Failed { .. })),
+        "an error at the end is told"
+    );
     let error = make_genesis(
         &script(folder.path(), "echo 'no room' >&2\nexit 1"),
         &network(),
-        &Funding { seed: 1, accounts: 5, listed: &[] },
+        &Funding {
+            seed: 1,
+            accounts: 5,
+            listed: &[],
+        },
         folder.path(),
     );
     assert!(error.expect_err("fails").to_string().contains("no room"));
@@ -73,17 +95,33 @@ fn other_builds_and_other_words_are_refused() {
     let node = Path::new("node");
     let ours = crate::build_info::build();
     assert_eq!(parse_ready(&line, node, &ours).expect("good").len(), 1);
-    let error = parse_ready(&line, node, "9.9.9+abc").expect_err("build").to_string();
+    let error = parse_ready(&line, node, "9.9.9+abc")
+        .expect_err("build")
+        .to_string();
     assert!(error.contains("9.9.9+abc") && error.contains(&ours), "{error}");
-    for bad in ["hello", "{}", &line.replace("true", "false"), &line.replace("abab", "xyxy"), &line.replace(":4001", "")] {
-        assert!(matches!(parse_ready(bad, node, &ours), Err(EmbeddedError::Protocol { .. })), "{bad}");
+    for bad in [
+        "hello",
+        "{}",
+        &line.replace("true", "false"),
+        &line.replace("abab", "xyxy"),
+        &line.replace(":4001", ""),
+    ] {
+        assert!(
+            matches!(parse_ready(bad, node, &ours), Err(EmbeddedError::Protocol { .. })),
+            "{bad}"
+        );
     }
 }
 
 #[test]
 fn a_missing_program_is_said_with_the_way_out() {
-    let error = find_node(Some(Path::new("/no/such/node"))).expect_err("missing").to_string();
-    assert!(error.contains("cargo build") && error.contains("--node-bin"), "{error}");
+    let error = find_node(Some(Path::new("/no/such/node")))
+        .expect_err("missing")
+        .to_string();
+    assert!(
+        error.contains("cargo build") && error.contains("--node-bin"),
+        "{error}"
+    );
     let folder = tempfile::tempdir().expect("folder");
     let node = script(folder.path(), "exit 0");
     assert_eq!(find_node(Some(&node)).expect("found"), node);
@@ -98,13 +136,19 @@ fn a_data_directory_is_made_and_removed() {
     assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 0);
     let file = folder.path().join("file");
     std::fs::write(&file, "x").expect("write");
-    let error = DataDir::create(Some(&file), "1a2b").expect_err("a file").to_string();
+    let error = DataDir::create(Some(&file), "1a2b")
+        .expect_err("a file")
+        .to_string();
     assert!(error.contains("--data-dir"), "{error}");
 }
 
 #[test]
 fn long_messages_keep_their_end() {
     let text = shown(&format!("{}\nthe end", "x".repeat(5000)));
-    assert!(text.ends_with(" / the end") && text.len() <= 2100, "{}", text.len());
+    assert!(
+        text.ends_with(" / the end") && text.len() <= 2100,
+        "{}",
+        text.len()
+    );
     assert_eq!(shown(" \n"), "it said nothing");
 }

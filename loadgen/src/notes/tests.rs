@@ -92,7 +92,11 @@ impl World {
         let signatures = (0..3_u16)
             .map(|member| {
                 let key = committee.key(MemberIndex(member)).expect("member");
-                let secret = self.keys.iter().find(|secret| secret.public() == *key).expect("key");
+                let secret = self
+                    .keys
+                    .iter()
+                    .find(|secret| secret.public() == *key)
+                    .expect("key");
                 (MemberIndex(member), sign_subject(secret, &context, &subject))
             })
             .collect();
@@ -131,8 +135,14 @@ fn a_certificate_is_checked_once_and_a_fork_is_named() {
         assert_eq!(checker.check(ShardId(0), &world.note(1)), Ok(()));
     }
     assert_eq!(checker.certificates(), 1);
-    assert!(matches!(checker.check(ShardId(0), &world.note(2)), Err(NoteError::Fork { .. })));
-    assert!(matches!(checker.check(ShardId(1), &world.note(1)), Err(NoteError::Shard { .. })));
+    assert!(matches!(
+        checker.check(ShardId(0), &world.note(2)),
+        Err(NoteError::Fork { .. })
+    ));
+    assert!(matches!(
+        checker.check(ShardId(1), &world.note(1)),
+        Err(NoteError::Shard { .. })
+    ));
 }
 
 #[test]
@@ -159,6 +169,10 @@ fn whatever_is_changed_is_noticed() {
         change(&mut note);
         let mut checker = NoteChecker::new(&world.epoch);
         assert!(checker.check(ShardId(0), &note).is_err(), "change {number}");
-        assert_eq!(checker.check(ShardId(0), &world.note(1)), Ok(()), "a refused note leaves nothing behind");
+        assert_eq!(
+            checker.check(ShardId(0), &world.note(1)),
+            Ok(()),
+            "a refused note leaves nothing behind"
+        );
     }
 }

@@ -49,7 +49,9 @@ impl Sink for FakeSink {
         }
         match Request::decode_payload(0x10, &payload).expect("canonical") {
             Request::Submit { first_tag, txs } => {
-                self.frames.borrow_mut().push((connection, first_tag.0, txs.len()));
+                self.frames
+                    .borrow_mut()
+                    .push((connection, first_tag.0, txs.len()));
             }
             other => panic!("not a submission: {other:?}"),
         }
@@ -109,11 +111,7 @@ struct Ran {
     frames: Vec<(usize, u32, usize)>,
 }
 
-fn run(
-    source: &FakeSource,
-    rules: &Rules,
-    refuse: impl FnMut(usize) -> Option<Refusal> + 'static,
-) -> Ran {
+fn run(source: &FakeSource, rules: &Rules, refuse: impl FnMut(usize) -> Option<Refusal> + 'static) -> Ran {
     let (clock, recording) = (JumpClock(Cell::new(0)), Recording::new(source.times.len()));
     let sink = FakeSink::new(refuse);
     let pacing = pace(source, &sink, &clock, &recording, rules, &AtomicBool::new(false));
@@ -126,16 +124,29 @@ fn run(
             assert!(at >= source.times[index as usize], "never early");
         }
     }
-    Ran { pacing, recording, frames: sink.frames.into_inner() }
+    Ran {
+        pacing,
+        recording,
+        frames: sink.frames.into_inner(),
+    }
 }
 
 #[test]
 fn everything_leaves_at_its_time_when_there_is_room() {
     let source = FakeSource::new(100, 3);
     let ran = run(&source, &rules(3), |_| None);
-    assert_eq!(ran.pacing, Pacing { due: 100, ..Pacing::default() });
+    assert_eq!(
+        ran.pacing,
+        Pacing {
+            due: 100,
+            ..Pacing::default()
+        }
+    );
     for index in 0..100_u32 {
-        assert_eq!(ran.recording.sending(index), Some(Sending::At(source.times[index as usize])));
+        assert_eq!(
+            ran.recording.sending(index),
+            Some(Sending::At(source.times[index as usize]))
+        );
     }
     assert_eq!(ran.frames.len(), 100);
 }
@@ -143,12 +154,19 @@ fn everything_leaves_at_its_time_when_there_is_room() {
 #[test]
 fn a_quantum_or_a_batch_gathers_frames() {
     let source = FakeSource::new(100, 2);
-    let slow = Rules { quantum_ns: 10 * MILLISECOND, ..rules(2) };
+    let slow = Rules {
+        quantum_ns: 10 * MILLISECOND,
+        ..rules(2)
+    };
     let ran = run(&source, &slow, |_| None);
     assert!(ran.frames.len() <= 22, "{}", ran.frames.len());
     let batch = Rules { batch: 8, ..rules(2) };
     let ran = run(&source, &batch, |_| None);
-    assert!(ran.frames.iter().rev().skip(2).all(|frame| frame.2 == 8), "{:?}", ran.frames);
+    assert!(
+        ran.frames.iter().rev().skip(2).all(|frame| frame.2 == 8),
+        "{:?}",
+        ran.frames
+    );
     assert_eq!(ran.frames.iter().map(|frame| frame.2).sum::<usize>(), 100);
 }
 
@@ -164,36 +182,66 @@ fn a_full_connection_waits_alone() {
     });
     assert_eq!(ran.pacing.back_pressure, 40);
     assert_eq!(ran.recording.tallies().sent, 100);
-    assert_eq!(ran.recording.sending(1), Some(Sending::At(MILLISECOND)), "the other one is in time");
+    assert_eq!(
+        ran.recording.sending(1),
+        Some(Sending::At(MILLISECOND)),
+        "the other one is in time"
+    );
     assert!(matches!(ran.recording.sending(0), Some(Sending::At(at)) if at >= 20 * MILLISECOND));
-    let tags: Vec<u32> = ran.frames.iter().filter(|frame| frame.0 == 0).map(|frame| frame.1).collect();
+    let tags: Vec<u32> = ran
+        .frames
+        .iter()
+        .filter(|frame| frame.0 == 0)
+        .map(|frame| frame.1)
+        .collect();
     assert!(tags.windows(2).all(|pair| pair[0] < pair[1]), "tags rise");
 }
 
 #[test]
 fn a_connection_that_is_never_free_sheds_after_the_deadline() {
-    let ran = run(&FakeSource::new(100, 2), &rules(2), |connection| (connection == 0).then_some(Refusal::Full));
-    assert_eq!((ran.recording.tallies().sent, ran.recording.tallies().shed), (50, 50));
-    let ended = run(&FakeSource::new(100, 2), &rules(2), |connection| (connection == 1).then_some(Refusal::Closed));
+    let ran = run(&FakeSource::new(100, 2), &rules(2), |connection| {
+        (connection == 0).then_some(Refusal::Full)
+    });
+    assert_eq!(
+        (ran.recording.tallies().sent, ran.recording.tallies().shed),
+        (50, 50)
+    );
+    let ended = run(&FakeSource::new(100, 2), &rules(2), |connection| {
+        (connection == 1).then_some(Refusal::Closed)
+    });
     assert_eq!((ended.recording.tallies().shed, ended.pacing.closed), (50, 1));
 }
 
 #[test]
 fn overload_modes() {
     let refuse = |connection| (connection == 0).then_some(Refusal::Full);
-    let shed = Rules { overload: Overload::Shed, ..rules(2) };
+    let shed = Rules {
+        overload: Overload::Shed,
+        ..rules(2)
+    };
     let ran = run(&FakeSource::new(100, 2), &shed, refuse);
     assert_eq!((ran.recording.tallies().shed, ran.pacing.back_pressure), (50, 50));
-    let stop = Rules { overload: Overload::Stop, ..rules(2) };
+    let stop = Rules {
+        overload: Overload::Stop,
+        ..rules(2)
+    };
     let ran = run(&FakeSource::new(100, 2), &stop, refuse);
     assert!(ran.pacing.stopped && ran.pacing.due < 100, "{:?}", ran.pacing);
 }
 
 #[test]
 fn the_in_flight_limit_holds() {
-    let cap = Rules { in_flight_max: 10, overload: Overload::Shed, ..rules(1) };
+    let cap = Rules {
+        in_flight_max: 10,
+        overload: Overload::Shed,
+        ..rules(1)
+    };
     let ran = run(&FakeSource::new(100, 1), &cap, |_| None);
-    assert_eq!((ran.recording.tallies().sent, ran.pacing.cap_hits), (10, 90), "nothing is answered here");
+    assert_eq!(
+        (ran.recording.tallies().sent, ran.pacing.cap_hits),
+        (10, 90),
+        "nothing is answered here"
+    );
 }
 
 #[test]
@@ -216,7 +264,9 @@ fn a_child_never_leaves_before_its_parent_and_is_shed_with_it() {
     };
     assert!(at(1) >= at(0) && at(3) >= at(1) && at(5) >= at(2));
     assert!(at(0) >= 15 * MILLISECOND, "the parent had to wait");
-    let never = run(&source, &rules(2), |connection| (connection == 0).then_some(Refusal::Closed));
+    let never = run(&source, &rules(2), |connection| {
+        (connection == 0).then_some(Refusal::Closed)
+    });
     assert_eq!(never.recording.tallies().shed, 6, "children of shed parents");
 }
 
@@ -224,7 +274,14 @@ fn a_child_never_leaves_before_its_parent_and_is_shed_with_it() {
 fn a_stop_sheds_what_is_due_and_forgets_the_rest() {
     let source = FakeSource::new(100, 1);
     let (clock, recording) = (JumpClock(Cell::new(10 * MILLISECOND)), Recording::new(100));
-    let pacing = pace(&source, &FakeSink::new(|_| None), &clock, &recording, &rules(1), &AtomicBool::new(true));
+    let pacing = pace(
+        &source,
+        &FakeSink::new(|_| None),
+        &clock,
+        &recording,
+        &rules(1),
+        &AtomicBool::new(true),
+    );
     assert_eq!((pacing.due, recording.tallies().shed), (11, 11));
     assert_eq!(recording.sending(11), None);
 }

@@ -20,12 +20,23 @@ pub fn table(report: &Report) -> String {
             ),
         ),
         ("scheduled", format!("{:.1}/s", rate.scheduled_tps)),
-        ("sent", format!("{:.1}/s ({:.2} %)", rate.sent_tps, rate.sent_ratio * 100.0)),
+        (
+            "sent",
+            format!("{:.1}/s ({:.2} %)", rate.sent_tps, rate.sent_ratio * 100.0),
+        ),
         ("final", format!("{:.1}/s", rate.final_tps.mean)),
-        ("final in the window", format!("{:.1}/s", rate.final_in_window_tps)),
+        (
+            "final in the window",
+            format!("{:.1}/s", rate.final_in_window_tps),
+        ),
         (
             "final latency p50 / p99 / p99.9",
-            format!("{} / {} / {}", duration(latency.p50), duration(latency.p99), duration(latency.p99_9)),
+            format!(
+                "{} / {} / {}",
+                duration(latency.p50),
+                duration(latency.p99),
+                duration(latency.p99_9)
+            ),
         ),
         (
             "sent = final + rejected + expired + timeout + lost",
@@ -41,7 +52,14 @@ pub fn table(report: &Report) -> String {
         ),
     ];
     if let Some(audit) = &report.audit {
-        rows.push(("audit", if audit.is_clean() { "clean".to_owned() } else { audit.findings.join("; ") }));
+        rows.push((
+            "audit",
+            if audit.is_clean() {
+                "clean".to_owned()
+            } else {
+                audit.findings.join("; ")
+            },
+        ));
     }
     if let Some(checks) = report.cost.sig_checks_per_tx {
         rows.push(("signature checks per transaction", format!("{checks:.2}")));
@@ -56,7 +74,10 @@ pub fn table(report: &Report) -> String {
     if !report.verdict.labels.is_empty() {
         rows.push(("labels", report.verdict.labels.join("; ")));
     }
-    rows.push(("machine", format!("{}, {} cores", report.env.cpu_model, report.env.cores)));
+    rows.push((
+        "machine",
+        format!("{}, {} cores", report.env.cpu_model, report.env.cores),
+    ));
     let mut out = String::from("| | |\n|---|---|\n");
     for (name, value) in rows {
         let _ = writeln!(out, "| {name} | {} |", value.replace('|', "\\|"));

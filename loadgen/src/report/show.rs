@@ -1,5 +1,6 @@
 //! Prints a report in the form that was asked for.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use super::text::Style;
@@ -19,4 +20,10 @@ pub fn render(report: &Report, path: Option<&Path>, format: Format, style: Style
         },
         Format::Quiet => String::new(),
     }
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no error.
+pub fn emit(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -6,9 +6,8 @@ use types::Reject;
 
 use super::text::{Style, block, duration, thousands};
 use super::{
-    Asked, AuditSection, CostSection, CountsSection, EnvSection, LimitSection, MixSection,
-    NodeSection, Report, ReportError, RunSection, SCHEMA_VERSION, SloResult, SystemSection,
-    VerdictSection, markdown,
+    Asked, AuditSection, CostSection, CountsSection, EnvSection, LimitSection, MixSection, NodeSection,
+    Report, ReportError, RunSection, SCHEMA_VERSION, SloResult, SystemSection, VerdictSection, markdown,
 };
 use crate::accounting::{Outcome, Sample, Sending};
 use crate::cli::RawConfig;
@@ -23,8 +22,16 @@ fn figures() -> Figures {
         .map(|at| Sample {
             scheduled_ns: at * 10_000_000,
             intended_ns: at * 10_000_000,
-            sending: if at == 700 { Sending::Shed } else { Sending::At(at * 10_000_000 + 500_000) },
-            outcome: if at == 600 { Outcome::Rejected(Reject::InputSpent) } else { Outcome::Final },
+            sending: if at == 700 {
+                Sending::Shed
+            } else {
+                Sending::At(at * 10_000_000 + 500_000)
+            },
+            outcome: if at == 600 {
+                Outcome::Rejected(Reject::InputSpent)
+            } else {
+                Outcome::Final
+            },
             done_ns: at * 10_000_000 + 150_000_000,
             shard: (at % 2) as u16,
             expect_reject: false,
@@ -94,9 +101,16 @@ pub(crate) fn report() -> Report {
         rate: figures.rate.clone(),
         latency: figures.latency(),
         by_kind: BTreeMap::from([("intra_shard".into(), figures.whole())]),
-        by_shard: figures.by_shard.iter().map(|(shard, part)| (shard.to_string(), part.clone())).collect(),
+        by_shard: figures
+            .by_shard
+            .iter()
+            .map(|(shard, part)| (shard.to_string(), part.clone()))
+            .collect(),
         mix: MixSection {
-            cross_shard: Asked { requested: "0".into(), measured: 0.0 },
+            cross_shard: Asked {
+                requested: "0".into(),
+                measured: 0.0,
+            },
             shards_touched_mean: 1.0,
             shard_imbalance: 1.0,
             ..MixSection::default()
@@ -145,7 +159,10 @@ fn a_report_validates_against_its_schema_and_a_spoilt_one_does_not() {
     let schema = Report::schema();
     let validator = jsonschema::validator_for(&schema).expect("schema");
     let good = serde_json::to_value(report()).expect("json");
-    let errors: Vec<String> = validator.iter_errors(&good).map(|error| error.to_string()).collect();
+    let errors: Vec<String> = validator
+        .iter_errors(&good)
+        .map(|error| error.to_string())
+        .collect();
     assert!(errors.is_empty(), "{errors:?}");
     type Spoil = fn(&mut serde_json::Value);
     let spoils: [Spoil; 4] = [
@@ -167,16 +184,42 @@ fn a_report_validates_against_its_schema_and_a_spoilt_one_does_not() {
 fn keys_are_those_of_the_documentation() {
     let json = serde_json::to_value(report()).expect("json");
     for pointer in [
-        "/schema_version", "/run/workload_digest", "/run/config/tps", "/env/nodes", "/verdict/status",
-        "/verdict/checks/0/limit", "/verdict/labels", "/counts/scheduled", "/counts/final", "/counts/rejected/input_spent",
-        "/counts/balanced", "/counts/window/sent", "/rate/sent_ratio", "/rate/final_tps/mean", "/rate/final_tps/ci95",
-        "/rate/final_in_window_tps", "/latency/final/p99_9", "/latency/final/p99_ci95", "/latency/final_service/hdr_v2_b64",
-        "/latency/lag/unit", "/by_kind/intra_shard/p99_ns", "/by_shard/0/final", "/mix/cross_shard/measured",
-        "/system/protocol", "/cost/sig_checks_per_tx", "/limit", "/audit/receipts_honoured", "/slo/0/value", "/intervals/0/t_s",
+        "/schema_version",
+        "/run/workload_digest",
+        "/run/config/tps",
+        "/env/nodes",
+        "/verdict/status",
+        "/verdict/checks/0/limit",
+        "/verdict/labels",
+        "/counts/scheduled",
+        "/counts/final",
+        "/counts/rejected/input_spent",
+        "/counts/balanced",
+        "/counts/window/sent",
+        "/rate/sent_ratio",
+        "/rate/final_tps/mean",
+        "/rate/final_tps/ci95",
+        "/rate/final_in_window_tps",
+        "/latency/final/p99_9",
+        "/latency/final/p99_ci95",
+        "/latency/final_service/hdr_v2_b64",
+        "/latency/lag/unit",
+        "/by_kind/intra_shard/p99_ns",
+        "/by_shard/0/final",
+        "/mix/cross_shard/measured",
+        "/system/protocol",
+        "/cost/sig_checks_per_tx",
+        "/limit",
+        "/audit/receipts_honoured",
+        "/slo/0/value",
+        "/intervals/0/t_s",
     ] {
         assert!(json.pointer(pointer).is_some(), "{pointer}");
     }
-    assert!(json.pointer("/limit/reference_tps").is_none(), "not measured is absent");
+    assert!(
+        json.pointer("/limit/reference_tps").is_none(),
+        "not measured is absent"
+    );
 }
 
 #[test]
@@ -186,14 +229,24 @@ fn files_are_written_whole_and_read_back() {
     let report = report();
     report.write(&path).expect("write");
     assert_eq!(Report::read(&path).expect("read"), report);
-    assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 1, "no partial file is left");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).expect("folder").count(),
+        1,
+        "no partial file is left"
+    );
     let text = std::fs::read_to_string(&path).expect("text");
     std::fs::write(&path, &text[..text.len() / 2]).expect("truncate");
     assert!(matches!(Report::read(&path), Err(ReportError::Parse { .. })));
     std::fs::write(&path, text.replace("\"1.0.0\"", "\"2.0.0\"")).expect("version");
     let error = Report::read(&path).expect_err("version").to_string();
-    assert!(error.contains("2.0.0") && error.contains(SCHEMA_VERSION), "{error}");
-    assert!(matches!(report.write(&folder.path().join("no/r.json")), Err(ReportError::Write { .. })));
+    assert!(
+        error.contains("2.0.0") && error.contains(SCHEMA_VERSION),
+        "{error}"
+    );
+    assert!(matches!(
+        report.write(&folder.path().join("no/r.json")),
+        Err(ReportError::Write { .. })
+    ));
 }
 
 #[test]
@@ -221,7 +274,14 @@ report       r.json
     let plain = |text: &str| text.replace("99.9/s (", "100/s (").replace("99.8/s", "100/s");
     assert_eq!(plain(&text), plain(expected));
     assert!(!text.contains('\u{1b}'), "no escape codes without a terminal");
-    let red = block(&report(), None, Style { color: true, hide_checks: true });
+    let red = block(
+        &report(),
+        None,
+        Style {
+            color: true,
+            hide_checks: true,
+        },
+    );
     assert!(red.contains("\u{1b}[31mUNSTEADY") && !red.contains("check  "));
     assert!(markdown::table(&report()).contains("| verdict | UNSTEADY |"));
 }
@@ -250,7 +310,13 @@ fn a_clean_audit_needs_every_part() {
 fn numbers_have_three_digits_and_a_unit() {
     assert_eq!(thousands(1_234_567), "1,234,567");
     assert_eq!((thousands(0), thousands(999)), ("0".to_owned(), "999".to_owned()));
-    for (value, text) in [(999, "999 ns"), (1500, "1.50 us"), (38_000, "38.0 us"), (402_000_000, "402 ms"), (1_910_000_000, "1.91 s")] {
+    for (value, text) in [
+        (999, "999 ns"),
+        (1500, "1.50 us"),
+        (38_000, "38.0 us"),
+        (402_000_000, "402 ms"),
+        (1_910_000_000, "1.91 s"),
+    ] {
         assert_eq!(duration(value), text);
     }
 }

@@ -89,7 +89,10 @@ fn head(report: &Report, style: Style, out: &mut String) {
 
 fn rates(report: &Report, out: &mut String) {
     let rate = &report.rate;
-    let interval = rate.final_tps.ci95.map_or(String::new(), |ci95| format!(" +- {}", whole(ci95)));
+    let interval = rate
+        .final_tps
+        .ci95
+        .map_or(String::new(), |ci95| format!(" +- {}", whole(ci95)));
     line(
         out,
         "throughput",
@@ -111,11 +114,23 @@ fn accounting(report: &Report, out: &mut String) {
         .iter()
         .map(|(reason, count)| format!("{reason} {}", thousands(*count)))
         .collect();
-    let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-    let optional = |name: &str, count: u64| {
-        if count == 0 { String::new() } else { format!(" + {} {name}", thousands(count)) }
+    let reasons = if reasons.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", reasons.join(", "))
     };
-    let late = if counts.late == 0 { String::new() } else { format!("      late {}", thousands(counts.late)) };
+    let optional = |name: &str, count: u64| {
+        if count == 0 {
+            String::new()
+        } else {
+            format!(" + {} {name}", thousands(count))
+        }
+    };
+    let late = if counts.late == 0 {
+        String::new()
+    } else {
+        format!("      late {}", thousands(counts.late))
+    };
     line(
         out,
         "accounting",
@@ -129,17 +144,29 @@ fn accounting(report: &Report, out: &mut String) {
             thousands(counts.timeout),
             thousands(counts.lost),
             thousands(counts.shed),
-            if report.counts.balanced { "balanced" } else { "NOT BALANCED" },
+            if report.counts.balanced {
+                "balanced"
+            } else {
+                "NOT BALANCED"
+            },
         ),
     );
 }
 
 fn latency(report: &Report, out: &mut String) {
-    line(out, "latency", "        p50        p90        p99      p99.9        max   (from intended send time)");
+    line(
+        out,
+        "latency",
+        "        p50        p90        p99      p99.9        max   (from intended send time)",
+    );
     let latency = &report.latency;
     for (name, figures, note) in [
         ("final", &latency.finalised, ""),
-        ("final svc", &latency.final_service, "   (from actual send: what other tools report)"),
+        (
+            "final svc",
+            &latency.final_service,
+            "   (from actual send: what other tools report)",
+        ),
         ("lag", &latency.lag, "   (client's own delay)"),
     ] {
         let _ = writeln!(out, "  {name:<11}{}{note}", quantiles(figures));
@@ -193,19 +220,24 @@ fn kinds(report: &Report, out: &mut String) {
 fn cost(report: &Report, out: &mut String) {
     let cost = &report.cost;
     let wall = cost.wall_s.max(1e-9);
-    let cores = |name: &str, value: Option<f64>| {
-        value.map(|seconds| format!("{name} {:.2} cores", seconds / wall))
-    };
+    let cores =
+        |name: &str, value: Option<f64>| value.map(|seconds| format!("{name} {:.2} cores", seconds / wall));
     let parts: Vec<String> = [
         cores("nodes", cost.node_cpu_s),
         cores("generator", cost.loadgen_cpu_s),
-        cost.final_tps_per_core.map(|tps| format!("{} final TPS per core", whole(tps))),
-        cost.sig_checks_per_tx.map(|checks| format!("signature checks {checks:.2} per tx")),
-        cost.net_bytes_per_tx.map(|bytes| format!("network {:.1} kB per tx", bytes / 1000.0)),
+        cost.final_tps_per_core
+            .map(|tps| format!("{} final TPS per core", whole(tps))),
+        cost.sig_checks_per_tx
+            .map(|checks| format!("signature checks {checks:.2} per tx")),
+        cost.net_bytes_per_tx
+            .map(|bytes| format!("network {:.1} kB per tx", bytes / 1000.0)),
         cost.fsyncs_per_validator_per_1000_tx
             .map(|fsyncs| format!("fsyncs {fsyncs:.2} per validator and 1000 tx")),
-        cost.heights_in_flight_mean.map(|heights| format!("heights in flight {heights:.2}")),
-        cost.view_changes.filter(|count| *count > 0).map(|count| format!("view changes {count}")),
+        cost.heights_in_flight_mean
+            .map(|heights| format!("heights in flight {heights:.2}")),
+        cost.view_changes
+            .filter(|count| *count > 0)
+            .map(|count| format!("view changes {count}")),
         cost.rss_bytes.map(|bytes| format!("memory {} MiB", bytes >> 20)),
     ]
     .into_iter()
@@ -234,13 +266,21 @@ fn audit(report: &Report, style: Style, out: &mut String) {
     };
     let text = format!(
         "supply {}   {} double spends   replicas agree on {}/{} shards   receipts honoured {}",
-        if audit.supply_conserved { "conserved" } else { "NOT CONSERVED" },
+        if audit.supply_conserved {
+            "conserved"
+        } else {
+            "NOT CONSERVED"
+        },
         audit.double_spends,
         audit.shards_agreeing,
         audit.shards_total,
         percent(audit.receipts_honoured),
     );
-    line(out, "audit", &if audit.is_clean() { text } else { red(&text, style) });
+    line(
+        out,
+        "audit",
+        &if audit.is_clean() { text } else { red(&text, style) },
+    );
     for finding in audit.findings.iter().take(10) {
         line(out, "", &red(finding, style));
     }
@@ -261,10 +301,17 @@ fn claim(report: &Report, out: &mut String) {
     let text = if reached >= CLAIM_TPS && report.verdict.status == Status::Valid {
         format!("100,000 TPS: reached here, {}/s", whole(reached))
     } else {
-        let projected = report.cost.final_tps_per_core.filter(|tps| *tps > 0.0).map_or(String::new(), |tps| {
-            format!("; projected node cores at this cost: {:.1}", CLAIM_TPS / tps)
-        });
-        format!("100,000 TPS: not reached here ({} cores){projected}", report.env.cores)
+        let projected = report
+            .cost
+            .final_tps_per_core
+            .filter(|tps| *tps > 0.0)
+            .map_or(String::new(), |tps| {
+                format!("; projected node cores at this cost: {:.1}", CLAIM_TPS / tps)
+            });
+        format!(
+            "100,000 TPS: not reached here ({} cores){projected}",
+            report.env.cores
+        )
     };
     line(out, "claim", &text);
 }
@@ -277,7 +324,9 @@ fn gates(report: &Report, style: Style, out: &mut String) {
         .slo
         .iter()
         .map(|gate| {
-            let value = gate.value.map_or("nothing measured".to_owned(), |value| gate_value(gate, value));
+            let value = gate
+                .value
+                .map_or("nothing measured".to_owned(), |value| gate_value(gate, value));
             if gate.ok {
                 format!("ok {} ({value})", gate.expr)
             } else {

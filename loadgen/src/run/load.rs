@@ -3,26 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam::channel::bounded;
+use crossbeam::channel::{Receiver, bounded};
 use rpc::{Connection, RequestSender, SendError};
+use tokio::task::JoinHandle;
 use transport::ClientEndpoint;
 use types::client::NodeInfo;
+use types::genesis::EpochConfig;
 use types::{MemberIndex, ShardId};
 
 use super::monitor::Monitor;
-use super::prepare::Prepared;
+use super::prepare::{Local, Prepared};
 use super::{RunError, Setting};
 use crate::arena::Arena;
 use crate::embedded::EmbeddedError;
 use crate::host::{Counters, own_memory_bytes};
-use crate::network::{Target, connect_all, endpoint_for, greeting};
+use crate::interrupt::EXIT_INTERRUPT;
+use crate::network::{NetworkError, Target, connect_all, endpoint_for, greeting};
 use crate::pacer::{Clock as _, NO_PARENT, Pacing, Refusal, Route, Rules, RunClock, Sink, Source, pace};
 use crate::recording::Recording;
 use crate::run::plan::nanoseconds;
-use crate::worker::{Checked, Lane, LaneEnd, NOTES_MAX, Shared, check_notes, receive};
+use crate::worker::{Checked, Lane, LaneEnd, NOTES_MAX, NoteFrom, Shared, check_notes, receive};
 
 /// Type byte of a submission.
 const SUBMIT: u8 = 0x10;
@@ -86,10 +90,12 @@ struct Senders(Vec<RequestSender>);
 impl Sink for Senders {
     fn try_send(&self, connection: usize, payload: Bytes) -> Result<(), Refusal> {
         let sender = self.0.get(connection).ok_or(Refusal::Closed)?;
-        sender.try_send_frame(SUBMIT, payload).map_err(|error| match error {
-            SendError::Full => Refusal::Full,
-            SendError::Closed | SendError::TooLarge { .. } => Refusal::Closed,
-        })
+        sender
+            .try_send_frame(SUBMIT, payload)
+            .map_err(|error| match error {
+                SendError::Full => Refusal::Full,
+                SendError::Closed | SendError::TooLarge { .. } => Refusal::Closed,
+            })
     }
 }
 
@@ -139,7 +145,7 @@ async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
         let endpoint = endpoint_for(target.address)?;
         let (sender, receiver) = Connection::connect(&endpoint, target.address, target.key, hello.clone())
             .await
-            .map_err(crate::network::NetworkError::from)?;
+            .map_err(NetworkError::from)?;
         lanes.senders.push(sender);
         lanes.receivers.push(Lane {
             shard: target.shard,
@@ -151,9 +157,9 @@ async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
     Ok(lanes)
 }
 
-async fn infos(prepared: &Prepared) -> Result<Vec<NodeInfo>, RunError> {
-    let hello = greeting(&prepared.network.epoch);
-    let mut controls = connect_all(&prepared.targets, &hello).await?;
+/// What every node has counted so far.
+async fn infos(targets: &[Target], epoch: &EpochConfig) -> Result<Vec<NodeInfo>, NetworkError> {
+    let mut controls = connect_all(targets, &greeting(epoch)).await?;
     let mut infos = Vec::with_capacity(controls.len());
     for control in &mut controls {
         infos.push(control.info().await?);
@@ -161,12 +167,128 @@ async fn infos(prepared: &Prepared) -> Result<Vec<NodeInfo>, RunError> {
     Ok(infos)
 }
 
+async fn join_all(tasks: Vec<JoinHandle<LaneEnd>>) -> Vec<LaneEnd> {
+    let mut ends = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        ends.push(
+            task.await
+                .unwrap_or_else(|error| Some(format!("a receiving task failed: {error}"))),
+        );
+    }
+    ends
+}
+
+fn rules(setting: &Setting<'_>, connections: usize) -> Rules {
+    let (load, client) = (&setting.config.load, &setting.config.client);
+    Rules {
+        connections,
+        batch: usize::from(client.batch),
+        quantum_ns: nanoseconds(client.pace_quantum),
+        in_flight_max: load.in_flight_max,
+        overload: load.overload,
+        deadline_ns: nanoseconds(load.deadline),
+    }
+}
+
+fn interruption(
+    setting: &Setting<'_>,
+    pacing: &Pacing,
+    child_error: Option<&EmbeddedError>,
+    aborted: Option<&str>,
+) -> Option<String> {
+    if let Some(error) = child_error {
+        return Some(error.to_string());
+    }
+    if let Some(code) = setting.interrupt.code() {
+        return Some(
+            if code == EXIT_INTERRUPT {
+                "Ctrl-C"
+            } else {
+                "SIGTERM"
+            }
+            .to_owned(),
+        );
+    }
+    let stopped = pacing
+        .stopped
+        .then(|| "--overload stop: sends fell behind".to_owned());
+    aborted.map(|rule| format!("--abort-on {rule}")).or(stopped)
+}
+
+/// Looks at the run from the main thread while others work.
+struct Watch<'a> {
+    monitor: Monitor<'a>,
+    local: Option<&'a mut Local>,
+    stop: &'a AtomicBool,
+    child_error: Option<EmbeddedError>,
+}
+
+impl Watch<'_> {
+    fn look(&mut self) {
+        std::thread::sleep(LOOK_PAUSE);
+        self.monitor.look();
+        if let Some(Err(error)) = self.local.as_mut().map(|local| local.embedded.check()) {
+            self.child_error.get_or_insert(error);
+            self.stop.store(true, Ordering::Release);
+        }
+    }
+
+    /// Until the pacer is done, then until everything is answered or the drain is over.
+    fn until_drained(
+        &mut self,
+        pacer: &ScopedJoinHandle<'_, Pacing>,
+        recording: &Recording,
+        drain: Duration,
+    ) {
+        while !pacer.is_finished() {
+            self.look();
+        }
+        let end = Instant::now() + drain;
+        while recording.in_flight() > 0 && Instant::now() < end && !self.stop.load(Ordering::Acquire) {
+            self.look();
+        }
+    }
+}
+
+/// Receivers of all connections.
+struct Receivers {
+    tasks: Vec<JoinHandle<LaneEnd>>,
+    is_closing: Arc<AtomicBool>,
+    notes: Receiver<NoteFrom>,
+}
+
+fn spawn_receivers(setting: &Setting<'_>, lanes: Vec<Lane>, shared: &Arc<Shared>) -> Receivers {
+    let is_closing = Arc::new(AtomicBool::new(false));
+    let (notes_in, notes) = bounded(NOTES_MAX);
+    let spawn = |lane| {
+        let task = receive(
+            lane,
+            Arc::clone(shared),
+            notes_in.clone(),
+            Arc::clone(&is_closing),
+        );
+        setting.runtime.spawn(task)
+    };
+    Receivers {
+        tasks: lanes.into_iter().map(spawn).collect(),
+        is_closing,
+        notes,
+    }
+}
+
+fn joined<T>(handle: ScopedJoinHandle<'_, T>) -> T {
+    handle
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Sends everything, waits for the answers, and closes the connections.
 pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loaded, RunError> {
     let per_node = usize::from(setting.config.client.connections);
     setting.progress.note("connecting");
     let lanes = setting.runtime.block_on(open(prepared, per_node))?;
-    let infos_before = setting.runtime.block_on(infos(prepared))?;
+    let (targets, epoch) = (&prepared.targets, &prepared.network.epoch);
+    let infos_before = setting.runtime.block_on(infos(targets, epoch))?;
     let counters_before = Counters::read();
     let clock = RunClock::starting_in(START_DELAY);
     let shared = Arc::new(Shared {
@@ -174,72 +296,54 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         times: prepared.plan.times.clone(),
         start: clock.start(),
     });
-    let is_closing = Arc::new(AtomicBool::new(false));
-    let (notes_in, notes_out) = bounded(NOTES_MAX);
-    let tasks: Vec<_> = lanes
-        .receivers
-        .into_iter()
-        .map(|lane| {
-            let task = receive(lane, Arc::clone(&shared), notes_in.clone(), Arc::clone(&is_closing));
-            setting.runtime.spawn(task)
-        })
-        .collect();
-    drop(notes_in);
+    let receivers = spawn_receivers(setting, lanes.receivers, &shared);
     setting.interrupt.set_loading();
-    let mut monitor = Monitor::new(setting, &prepared.plan, &shared);
     let rules = rules(setting, lanes.senders.len());
-    let stop = Arc::clone(setting.interrupt.stop_flag());
-    let (arena, plan) = (Arc::clone(&prepared.arena), prepared.plan.clone());
-    let epoch = prepared.network.epoch.clone();
-    let local = &mut prepared.local;
-    let mut child_error = None;
     let senders = Senders(lanes.senders);
+    let stop: &AtomicBool = setting.interrupt.stop_flag();
+    let mut watch = Watch {
+        monitor: Monitor::new(setting, &prepared.plan, &shared),
+        local: prepared.local.as_mut(),
+        stop,
+        child_error: None,
+    };
+    let source = ArenaSource {
+        arena: &prepared.arena,
+        times: &shared.times,
+        routes: &lanes.routes,
+    };
     let (pacing, checked, end_ns, ends, infos_after, counters_after) = std::thread::scope(|scope| {
-        let checker = scope.spawn(|| check_notes(&epoch, &notes_out));
+        let checker = scope.spawn(|| check_notes(epoch, &receivers.notes));
         let pacer = scope.spawn(|| {
             RunClock::tighten_this_thread();
-            let source = ArenaSource {
-                arena: &arena,
-                times: &plan.times,
-                routes: &lanes.routes,
-            };
-            pace(&source, &senders, &clock, &shared.recording, &rules, &stop)
+            pace(&source, &senders, &clock, &shared.recording, &rules, stop)
         });
-        let mut look = |monitor: &mut Monitor<'_>| {
-            std::thread::sleep(LOOK_PAUSE);
-            monitor.look();
-            if let Some(Err(error)) = local.as_mut().map(|local| local.embedded.check()) {
-                child_error.get_or_insert(error);
-                stop.store(true, Ordering::Release);
-            }
-        };
-        while !pacer.is_finished() {
-            look(&mut monitor);
-        }
-        let drained = Instant::now() + setting.config.load.drain;
-        while shared.recording.in_flight() > 0 && Instant::now() < drained && !stop.load(Ordering::Acquire) {
-            look(&mut monitor);
-        }
+        watch.until_drained(&pacer, &shared.recording, setting.config.load.drain);
         let end_ns = clock.now_ns();
-        is_closing.store(true, Ordering::Release);
+        receivers.is_closing.store(true, Ordering::Release);
         let counters_after = Counters::read();
-        let infos_after = if child_error.is_some() {
-            Ok(infos_before.clone())
-        } else {
-            setting.runtime.block_on(async { infos_of(&prepared.targets, &epoch).await })
+        let infos_after = match &watch.child_error {
+            Some(_) => Ok(infos_before.clone()),
+            None => setting.runtime.block_on(infos(targets, epoch)),
         };
         senders.0.iter().for_each(RequestSender::close);
-        let ends = setting.runtime.block_on(join_all(tasks));
-        let pacing = pacer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let checked = checker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (pacing, checked, end_ns, ends, infos_after, counters_after)
+        let ends = setting.runtime.block_on(join_all(receivers.tasks));
+        (
+            joined(pacer),
+            joined(checker),
+            end_ns,
+            ends,
+            infos_after,
+            counters_after,
+        )
     });
-    let interruption = interruption(setting, &pacing, child_error.as_ref(), monitor.abort_reason());
+    let aborted = watch.monitor.abort_reason().map(str::to_owned);
+    let child_error = watch.child_error;
     Ok(Loaded {
+        interruption: interruption(setting, &pacing, child_error.as_ref(), aborted.as_deref()),
         pacing,
         checked,
         end_ns,
-        interruption,
         broken: ends.into_iter().flatten().collect(),
         child_error,
         infos: [infos_before, infos_after?],
@@ -247,4 +351,72 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         own_memory: own_memory_bytes(),
         shared,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use types::{MemberIndex, ShardId, TxId, ValidatorId};
+
+    use super::routes;
+    use crate::arena::{Arena, ArenaEntry, Expect, SigningCost};
+    use crate::network::Target;
+    use crate::pacer::NO_PARENT;
+
+    fn entry(member: u16, parent: Option<u32>) -> ArenaEntry {
+        ArenaEntry {
+            offset: 0,
+            len: 0,
+            txid: TxId::default(),
+            shard: ShardId(0),
+            member: MemberIndex(member),
+            parent,
+            expect: Expect::Final,
+        }
+    }
+
+    #[test]
+    fn transactions_go_to_their_node_and_children_follow_their_parents() {
+        let arena = Arena {
+            bytes: Vec::new(),
+            entries: vec![
+                entry(0, None),
+                entry(0, None),
+                entry(1, None),
+                entry(0, Some(0)),
+                entry(1, Some(0)),
+                entry(1, Some(2)),
+            ],
+            digest: [0; 32],
+            signing: SigningCost::default(),
+            mix: Default::default(),
+        };
+        let targets: Vec<Target> = (0..2)
+            .map(|member| Target {
+                validator: ValidatorId(member),
+                key: [0; 32],
+                shard: ShardId(0),
+                member: MemberIndex(member),
+                address: SocketAddr::from(([127, 0, 0, 1], 4000 + member)),
+            })
+            .collect();
+        let (routes, tags) = routes(&arena, &targets, 2);
+        assert_ne!(
+            routes[0].connection, routes[1].connection,
+            "a node's connections in turn"
+        );
+        assert!(routes[0].connection < 2 && routes[1].connection < 2 && routes[2].connection >= 2);
+        assert_eq!(
+            routes[3].connection, routes[0].connection,
+            "on its parent's connection"
+        );
+        assert!(routes[4].connection >= 2, "another node than its parent's");
+        assert_eq!(routes[5].connection, routes[2].connection);
+        assert_eq!((routes[0].parent, routes[5].parent), (NO_PARENT, 2));
+        for (index, route) in (0_u32..).zip(&routes) {
+            assert_eq!(tags[route.connection as usize][route.tag as usize], index);
+        }
+        assert_eq!(tags.iter().map(Vec::len).sum::<usize>(), 6);
+    }
 }

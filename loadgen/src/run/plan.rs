@@ -41,7 +41,10 @@ pub(crate) fn plan(load: &Load, trace_count: Option<u64>) -> Plan {
             };
         }
     };
-    let rate = load.pieces.first().map_or(1.0, |(ramp, _)| ramp.from.per_second());
+    let rate = load
+        .pieces
+        .first()
+        .map_or(1.0, |(ramp, _)| ramp.from.per_second());
     // Random gaps may need more than the mean; twice as long until they fit.
     let mut length = Duration::from_secs_f64((count as f64 / rate * 1.2).clamp(0.001, 1e9));
     loop {
@@ -107,7 +110,10 @@ mod tests {
     fn windows_by_time_and_by_count() {
         let timed = plan(&load(WindowLength::Time(Duration::from_secs(3)), 1000), None);
         assert_eq!(timed.times.len(), 5000);
-        assert_eq!((timed.window_start_ns, timed.window_end_ns), (2_000_000_000, 5_000_000_000));
+        assert_eq!(
+            (timed.window_start_ns, timed.window_end_ns),
+            (2_000_000_000, 5_000_000_000)
+        );
         assert!(!timed.is_ramp);
         let counted = plan(&load(WindowLength::Count(500), 1000), None);
         assert_eq!(counted.times.len(), 2500);
@@ -115,7 +121,11 @@ mod tests {
         let mut random = load(WindowLength::Count(500), 1000);
         random.arrival = Arrival::Poisson;
         let random = plan(&random, None);
-        let inside = random.times.iter().filter(|time| **time >= random.window_start_ns).count();
+        let inside = random
+            .times
+            .iter()
+            .filter(|time| **time >= random.window_start_ns)
+            .count();
         assert_eq!(inside, 500);
         assert!(random.times.last().expect("times") < &random.window_end_ns);
     }

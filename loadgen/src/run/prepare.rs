@@ -14,7 +14,7 @@ use crate::audit::fetch::fetch_chain;
 use crate::audit::{Audit, AuditOptions, Receipts};
 use crate::config::{Config, LocalNetwork, Network, RemoteNetwork, WorkloadChoice};
 use crate::doctor::{Needs, Readings, examine};
-use crate::embedded::{DataDir, Embedded, EmbeddedError, Funding, cache_folder, find_node, make_genesis};
+use crate::embedded::{DataDir, Embedded, EmbeddedError, Funding, find_node, make_genesis};
 use crate::genesis_file::NetworkGenesis;
 use crate::host::Machine;
 use crate::import::Trace;
@@ -96,7 +96,12 @@ pub(crate) fn describe(config: &Config) -> Result<String, RunError> {
     let settings = serde_json::to_value(&config.resolved).unwrap_or_default();
     for (key, value) in settings.as_object().into_iter().flatten() {
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "{:<16}{}", key.replace('_', "-"), value.to_string().replace('"', ""));
+        let _ = writeln!(
+            out,
+            "{:<16}{}",
+            key.replace('_', "-"),
+            value.to_string().replace('"', "")
+        );
     }
     let _ = writeln!(
         out,
@@ -127,7 +132,9 @@ fn prepare_local(
 ) -> Result<Prepared, RunError> {
     let node = find_node(local.node_bin.as_deref())?;
     let data = DataDir::create(local.data_dir.as_deref(), setting.id)?;
-    setting.interrupt.set_leftovers(None, Some(data.path().to_owned()));
+    setting
+        .interrupt
+        .set_leftovers(None, Some(data.path().to_owned()));
     let folder = data.path().to_owned();
     let attempt = || -> Result<(Prepared, Embedded), RunError> {
         let readings = Readings::take(Some(&folder));
@@ -232,7 +239,11 @@ fn read_wallet(
     accounts: &Accounts,
 ) -> Result<Wallet, RunError> {
     let hello = greeting(&network.epoch);
-    let first: BTreeMap<ShardId, Target> = targets.iter().rev().map(|target| (target.shard, *target)).collect();
+    let first: BTreeMap<ShardId, Target> = targets
+        .iter()
+        .rev()
+        .map(|target| (target.shard, *target))
+        .collect();
     let first: Vec<Target> = first.into_values().collect();
     let mut controls = setting.runtime.block_on(connect_all(&first, &hello))?;
     let mut audit = Audit::new(
@@ -248,12 +259,17 @@ fn read_wallet(
         has_run |= height > Height(0);
     }
     if !has_run {
-        return Ok(Wallet::from_genesis(&network.genesis, &network.allocations, accounts)?);
+        return Ok(Wallet::from_genesis(
+            &network.genesis,
+            &network.allocations,
+            accounts,
+        )?);
     }
     let unspent = audit.unspent()?;
-    setting
-        .progress
-        .note(&format!("this network has run before: {} live outputs found in its chains", unspent.len()));
+    setting.progress.note(&format!(
+        "this network has run before: {} live outputs found in its chains",
+        unspent.len()
+    ));
     Ok(Wallet::resume(&network.genesis, accounts, unspent)?)
 }
 
@@ -266,12 +282,20 @@ async fn replay(control: &mut Control, audit: &mut Audit, setting: &Setting<'_>)
     let mut taken = 0_u64;
     let mut take = |item| {
         taken += 1;
-        setting.progress.tick(|| format!("reading the chain: {taken} blocks and bodies"));
+        setting
+            .progress
+            .tick(|| format!("reading the chain: {taken} blocks and bodies"));
         audit.push(item);
     };
-    fetch_chain(&control.sender, &mut control.answers, state.height, PATIENCE, &mut take)
-        .await
-        .map_err(|error| RunError::Chain(format!("validator {}: {error}", control.target.validator)))?;
+    fetch_chain(
+        &control.sender,
+        &mut control.answers,
+        state.height,
+        PATIENCE,
+        &mut take,
+    )
+    .await
+    .map_err(|error| RunError::Chain(format!("validator {}: {error}", control.target.validator)))?;
     audit.end();
     Ok(state.height)
 }
@@ -312,7 +336,15 @@ fn build_arena(
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let progress = setting.progress.counting("signing");
-    let arena = build(&spec, &network.genesis, &network.epoch, wallet, accounts, threads, &progress)?;
+    let arena = build(
+        &spec,
+        &network.genesis,
+        &network.epoch,
+        wallet,
+        accounts,
+        threads,
+        &progress,
+    )?;
     setting.progress.note(&format!(
         "{} transactions signed in {:.1} s on {} threads: {} MiB, digest {}",
         arena.entries.len(),
@@ -325,7 +357,11 @@ fn build_arena(
 }
 
 /// Ends the local network; its data stays when something was wrong, and the place is told.
-pub(crate) fn tear_down(prepared: Prepared, setting: &Setting<'_>, is_sound: bool) -> Result<(), EmbeddedError> {
+pub(crate) fn tear_down(
+    prepared: Prepared,
+    setting: &Setting<'_>,
+    is_sound: bool,
+) -> Result<(), EmbeddedError> {
     let Some(Local { embedded, data }) = prepared.local else {
         return Ok(());
     };
@@ -334,7 +370,9 @@ pub(crate) fn tear_down(prepared: Prepared, setting: &Setting<'_>, is_sound: boo
     if is_sound && stopped.is_ok() {
         data.remove();
     } else {
-        setting.progress.note(&format!("data kept in {}", data.path().display()));
+        setting
+            .progress
+            .note(&format!("data kept in {}", data.path().display()));
     }
     stopped
 }

@@ -52,7 +52,10 @@ fn failed(evidence: &Evidence) -> Vec<String> {
         .into_iter()
         .filter(|check| !check.ok)
         .map(|check| {
-            assert!(check.cause.is_some_and(|cause| cause.contains(';')), "cause; next step");
+            assert!(
+                check.cause.is_some_and(|cause| cause.contains(';')),
+                "cause; next step"
+            );
             check.name
         })
         .collect()
@@ -70,25 +73,37 @@ fn a_good_run_is_valid() {
 fn each_check_fails_alone_with_its_own_status() {
     type Break = fn(&mut Evidence);
     let cases: [(&str, Status, Break); 20] = [
-        ("accounting_balanced", Status::Invalid, |e| e.imbalance = Some("sent: 1, 2".into())),
+        ("accounting_balanced", Status::Invalid, |e| {
+            e.imbalance = Some("sent: 1, 2".into())
+        }),
         ("answers_contradictory", Status::Invalid, |e| e.contradictions = 1),
         ("notes_refused", Status::Invalid, |e| e.notes_refused = 1),
         ("histogram_clamps", Status::Invalid, |e| e.clamped = 1),
-        ("workload_digest_changed", Status::Invalid, |e| e.digest_unchanged = false),
-        ("audit_findings", Status::Invalid, |e| e.audit.as_mut().expect("audit").findings = 2),
+        ("workload_digest_changed", Status::Invalid, |e| {
+            e.digest_unchanged = false
+        }),
+        ("audit_findings", Status::Invalid, |e| {
+            e.audit.as_mut().expect("audit").findings = 2
+        }),
         ("audit_findings", Status::Invalid, |e| e.audit = None),
         ("final_against_chains", Status::Invalid, |e| {
             e.audit.as_mut().expect("audit").final_in_chain = 99;
         }),
         ("sent_ratio", Status::GeneratorLimited, |e| e.sent_ratio = 0.994),
-        ("lag_p99_9", Status::GeneratorLimited, |e| e.lag_p999_ns = 1_000_001),
+        ("lag_p99_9", Status::GeneratorLimited, |e| {
+            e.lag_p999_ns = 1_000_001
+        }),
         ("in_flight_cap_hits", Status::GeneratorLimited, |e| e.cap_hits = 1),
         ("udp_drops", Status::GeneratorLimited, |e| e.udp_drops = Some(1)),
-        ("busiest_core", Status::GeneratorLimited, |e| e.busiest_core = Some(0.91)),
+        ("busiest_core", Status::GeneratorLimited, |e| {
+            e.busiest_core = Some(0.91)
+        }),
         ("final_ratio", Status::Saturated, |e| e.final_ratio = 0.989),
         ("busy_share", Status::Saturated, |e| e.busy_share = 0.011),
         ("backlog_growth", Status::Saturated, |e| e.backlog_growth = 0.02),
-        ("tps_halves", Status::Unsteady, |e| e.halves.tps = [5000.0, 4700.0]),
+        ("tps_halves", Status::Unsteady, |e| {
+            e.halves.tps = [5000.0, 4700.0]
+        }),
         ("p50_halves", Status::Unsteady, |e| e.halves.p50_ns = [1e8, 1.2e8]),
         ("little", Status::Unsteady, |e| e.little = [750.0, 800.0]),
         ("throttled", Status::Unsteady, |e| e.throttled = Some(1)),
@@ -162,7 +177,9 @@ fn traces_ramps_and_interrupted_runs_skip_what_they_cannot_meet() {
         mark(&mut evidence);
         let (status, checks, _) = judge(&evidence);
         assert_eq!(status, Status::Valid, "{why}");
-        let skipped = checks.iter().filter(|check| check.skipped.as_deref() == Some(why));
+        let skipped = checks
+            .iter()
+            .filter(|check| check.skipped.as_deref() == Some(why));
         assert!(skipped.count() >= 4, "{why}");
     }
 }

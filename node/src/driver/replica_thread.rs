@@ -254,7 +254,10 @@ impl Turns {
         set(&self.counters.height, self.replica.final_height().0);
         set(&self.counters.proposals, counters.proposals);
         set(&self.counters.heights_in_flight_sum, counters.heights_in_flight_sum);
-        set(&self.counters.view_changes, counters.view_changes);
+        if self.counters.view_changes.swap(counters.view_changes, Ordering::Relaxed) < counters.view_changes {
+            let (view, _) = self.replica.view();
+            tracing::info!(shard = self.place.shard.0, member = self.place.member.0, view = view.0, height = self.replica.final_height().0, "view change");
+        }
         set(&self.counters.refused, counters.refused);
     }
 }

@@ -1,6 +1,7 @@
 //! Chains of honest validators pass; each way of cheating is found, with the validator and the transaction named.
 
 mod chain;
+mod fetching;
 
 use std::collections::HashSet;
 

@@ -148,6 +148,8 @@ pub struct Pbft {
     pub(crate) view_changes: BTreeMap<MemberIndex, ViewChange>,
     /// Blocks asked for by hash.
     pub(crate) fetching: BTreeSet<Hash>,
+    /// Questions for final blocks so far; the next one goes to another voter.
+    pub(crate) asked: usize,
     /// Highest height that this leader proposed in the current view.
     pub(crate) proposed: Height,
     pub(crate) timer: Timer,
@@ -207,6 +209,7 @@ impl Pbft {
             votes: BTreeMap::new(),
             view_changes: BTreeMap::new(),
             fetching: BTreeSet::new(),
+            asked: 0,
             proposed: Height(0),
             timer: Timer {
                 start,
@@ -403,11 +406,12 @@ impl Pbft {
         });
     }
 
-    /// Asks one voter, another at each height, for final blocks above the committed one.
-    pub(crate) fn ask_for_blocks(&self) -> Outgoing {
+    /// Asks one voter, another each time, for final blocks above the committed one.
+    pub(crate) fn ask_for_blocks(&mut self) -> Outgoing {
         let (height, _) = self.committed();
+        self.asked += 1;
         let size = self.config.committee.size();
-        let step = 1 + height.0 as usize % size.saturating_sub(1).max(1);
+        let step = 1 + self.asked % size.saturating_sub(1).max(1);
         let to = MemberIndex(((usize::from(self.config.me.0) + step) % size) as u16);
         let ask = Fetch::Committed {
             from: height.next(),

@@ -19,19 +19,22 @@ impl Pbft {
         if !self.active || !self.is_leader() {
             return None;
         }
-        let (committed, _) = self.committed();
-        let below = self.proposed.max(self.base.0);
+        let (committed, committed_hash) = self.committed();
+        let below = self.proposed.max(self.base.0).max(committed);
         let height = below.next();
         let in_flight = height.0.checked_sub(committed.0)?;
         if in_flight > self.config.policy.window {
             return None;
         }
-        let parent = if below == self.base.0 {
+        // Proposals are forgotten once they are final.
+        let parent = if below == committed {
+            committed_hash
+        } else if below == self.base.0 {
             self.base.1
         } else {
             self.proposal_hash(self.view, below)?
         };
-        let parent_header = if parent == self.committed().1 {
+        let parent_header = if parent == committed_hash {
             None
         } else {
             let held = self.blocks.get(&parent)?;

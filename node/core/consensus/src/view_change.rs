@@ -217,11 +217,15 @@ impl Pbft {
     /// Enters a view with its base.
     fn open(&mut self, now: Time, opening: NewView) {
         self.enter(&opening);
-        let commits: Vec<_> = opening
+        let mut commits: Vec<_> = opening
             .view_changes
             .iter()
             .filter_map(|change| change.committed.proof.clone())
             .collect();
+        // Taking these before any vote would hide what the wrong base does.
+        if self.is_planted(PlantedBug::TipsFilteredByHeight) {
+            commits.clear();
+        }
         self.opening = Some(opening);
         self.outputs.push_back(Output::ViewEntered(self.view));
         self.on_progress(now);

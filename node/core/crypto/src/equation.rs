@@ -214,3 +214,60 @@ fn halves(signature: &Signature) -> ([u8; 32], [u8; 32]) {
     s.copy_from_slice(&signature.0[32..]);
     (r, s)
 }
+
+#[cfg(test)]
+mod tests {
+    use types::Signature;
+
+    use super::{Claim, Equation};
+
+    /// Key, message, and what `R` and `s` are filled with.
+    type Parts<'a> = (u8, &'a [u8], u8, u8);
+
+    /// The first coefficient of a batch.
+    fn coefficients(seed: u8, claims: &[Parts<'_>]) -> [u8; 16] {
+        let parts: Vec<_> = claims
+            .iter()
+            .map(|(key, message, r, s)| {
+                let mut signature = Signature([*r; 64]);
+                signature.0[32..].fill(*s);
+                ([*key; 32], *message, signature)
+            })
+            .collect();
+        let claims: Vec<_> = parts
+            .iter()
+            .map(|(key, message, signature)| Claim {
+                key,
+                message,
+                signature,
+            })
+            .collect();
+        let mut bytes = [0; 16];
+        Equation::default()
+            .coefficients(&[seed; 32], &claims)
+            .fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn coefficients_hang_on_the_seed_and_every_part_of_every_claim() {
+        let batches: [(u8, &[Parts<'_>]); 10] = [
+            (0, &[(1, b"ab", 2, 3), (4, b"c", 5, 6)]),
+            (9, &[(1, b"ab", 2, 3), (4, b"c", 5, 6)]),
+            (0, &[(9, b"ab", 2, 3), (4, b"c", 5, 6)]),
+            (0, &[(1, b"a9", 2, 3), (4, b"c", 5, 6)]),
+            (0, &[(1, b"ab", 9, 3), (4, b"c", 5, 6)]),
+            (0, &[(1, b"ab", 2, 9), (4, b"c", 5, 6)]),
+            (0, &[(1, b"ab", 2, 3), (4, b"c", 5, 9)]),
+            (0, &[(1, b"ab", 2, 3), (4, b"9", 5, 6)]),
+            (0, &[(4, b"c", 5, 6), (1, b"ab", 2, 3)]),
+            (0, &[(1, b"ab", 2, 3)]),
+        ];
+        let distinct: std::collections::BTreeSet<_> = batches
+            .iter()
+            .map(|(seed, claims)| coefficients(*seed, claims))
+            .collect();
+        assert_eq!(distinct.len(), batches.len());
+        assert_eq!(coefficients(0, batches[0].1), coefficients(0, batches[0].1));
+    }
+}

@@ -191,10 +191,9 @@ impl Partition {
         self.changes = Vec::new();
     }
 
-    /// Undoes every height above `to`.
+    /// Undoes every height above `to`, which is not below the final height: so no tombstone comes back.
     pub(crate) fn roll_back(&mut self, to: Height) {
         while let Some(&slot) = self.spent.back()
-            && self.spent.len() > self.tombstones
             && self.slot(slot).spent_at > to.0
         {
             self.slot_mut(slot).spent_at = 0;
@@ -234,10 +233,9 @@ impl Partition {
         }
     }
 
-    /// Removes the tombstones of heights that lie `keep` or more below `height`.
+    /// Removes the tombstones of heights that lie `keep` or more below `height`, which is the final one.
     pub(crate) fn purge(&mut self, height: Height, keep: u64) {
         while let Some(&slot) = self.spent.front()
-            && self.tombstones > 0
             && self.slot(slot).spent_at.saturating_add(keep) <= height.0
         {
             self.remove(slot);

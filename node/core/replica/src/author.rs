@@ -429,6 +429,7 @@ impl Author {
             ledger.final_height(),
         ) {
             Lookup::Unspent(utxo) => status(Level::Final, utxo.created, 0),
+            // Created earlier: the height of its spender bounds it from above.
             Lookup::Spent { at, .. } => status(Level::Final, at, 0),
             Lookup::Missing => status(Level::Unknown, Height(0), 0),
         }

@@ -184,6 +184,23 @@ pub enum StateError {
         /// What was found.
         what: &'static str,
     },
+    /// Changes of later blocks say nothing of the outputs of genesis: without those the state would be short of them
+    /// after a restart.
+    #[error("the state in {path} is empty; it begins with the outputs of genesis, not with height {given}")]
+    NotBegun {
+        /// Directory.
+        path: PathBuf,
+        /// Height given.
+        given: types::Height,
+    },
+    /// A state begins once, at height 0.
+    #[error("the state in {path} cannot begin at height {given}: it begins empty and at height 0")]
+    BegunBefore {
+        /// Directory.
+        path: PathBuf,
+        /// Height given.
+        given: types::Height,
+    },
     /// Heights rise.
     #[error("changes up to height {given} do not follow height {held}, which the state holds")]
     HeightOrder {

@@ -414,6 +414,14 @@ impl BlockLog {
             })
     }
 
+    /// From now on the disk refuses to make the active segment durable; returns what to put back.
+    #[cfg(test)]
+    pub(crate) fn break_sync(&mut self) -> Option<Arc<File>> {
+        let (_, active) = self.segments.iter_mut().next_back()?;
+        let broken = File::open("/dev/null").ok()?;
+        Some(std::mem::replace(&mut active.file, Arc::new(broken)))
+    }
+
     /// Last sequence in the log; the next one must be above it.
     #[must_use]
     pub const fn last_sequence(&self) -> Option<Sequence> {

@@ -16,7 +16,7 @@ use types::{Hash, Height, Sequence};
 
 use self::worker::Worker;
 use crate::changes::StateChanges;
-use crate::error::{OpenError, ReadError};
+use crate::error::{OpenError, ReadError, StateError};
 use crate::identity::Identity;
 use crate::log::{BlockLog, LogOptions};
 use crate::state::{StateOptions, StateStore};
@@ -127,6 +127,23 @@ impl Opened {
     #[must_use]
     pub const fn state(&self) -> &StateStore {
         &self.state
+    }
+
+    /// Begins an empty state with the outputs of genesis: needed before `start` whenever `state().head()` is `None`.
+    ///
+    /// # Errors
+    /// `BegunBefore` (nothing is written) or `Database`.
+    pub fn begin_state(&mut self, genesis: &StateChanges) -> Result<(), StateError> {
+        self.state.begin(genesis)
+    }
+
+    /// Throws the state away, which genesis and the block log give again; `begin_state` comes next.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn reset_state(mut self) -> Result<Self, OpenError> {
+        self.state = self.state.reset()?;
+        Ok(self)
     }
 
     /// Starts the thread. `on_event` is called from it and must not block: completions have their slot reserved.

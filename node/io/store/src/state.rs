@@ -70,6 +70,8 @@ pub struct Snapshot {
 pub struct StateStore {
     db: DB,
     path: PathBuf,
+    identity: Identity,
+    options: StateOptions,
     head: Option<SnapshotHead>,
     flushed: Option<Height>,
     /// Height whose flush runs in the background.
@@ -86,11 +88,17 @@ impl StateStore {
     pub fn open(path: &Path, identity: Identity, options: StateOptions) -> Result<Self, OpenError> {
         directory::create(path)?;
         let held = directory::hold(path)?;
+        let old = discarded(path);
+        if old.exists() {
+            std::fs::remove_dir_all(&old).map_err(OpenError::io("remove", &old))?;
+        }
         let database = |action| database(action, path);
         let db = DB::open(&db_options(options), path).map_err(database("open"))?;
         let mut store = Self {
             db,
             path: path.to_path_buf(),
+            identity,
+            options,
             head: None,
             flushed: None,
             flushing: None,
@@ -127,6 +135,27 @@ impl StateStore {
         self.db.flush().map_err(database("flush", &self.path))
     }
 
+    /// Throws the state away and opens an empty one: it is derived, genesis and the block log give it again.
+    ///
+    /// # Errors
+    /// As `open`, and `Io` when the old one cannot be removed.
+    pub fn reset(self) -> Result<Self, OpenError> {
+        let Self {
+            db,
+            path,
+            identity,
+            options,
+            _held: held,
+            ..
+        } = self;
+        drop(db);
+        // Under another name first: a crash leaves the old state, or none, never half of one.
+        let old = discarded(&path);
+        std::fs::rename(&path, &old).map_err(OpenError::io("rename", &path))?;
+        drop(held);
+        Self::open(&path, identity, options)
+    }
+
     /// Where the state stands; `None` while it is empty.
     #[must_use]
     pub const fn head(&self) -> Option<SnapshotHead> {
@@ -139,17 +168,52 @@ impl StateStore {
         self.flushed
     }
 
-    /// Writes changes as one batch. They must lead above the height held.
+    /// Begins an empty state with the outputs of genesis (height 0) and makes it durable.
     ///
     /// # Errors
-    /// `HeightOrder` (nothing is written) or `Database`.
-    pub fn write(&mut self, changes: &StateChanges) -> Result<(), StateError> {
-        if let Some(held) = self.head.filter(|held| changes.height <= held.height) {
-            return Err(StateError::HeightOrder {
-                given: changes.height,
-                held: held.height,
+    /// `BegunBefore` (nothing is written) or `Database`.
+    pub fn begin(&mut self, genesis: &StateChanges) -> Result<(), StateError> {
+        if self.head.is_some() || genesis.height != Height(0) {
+            return Err(StateError::BegunBefore {
+                path: self.path.clone(),
+                given: genesis.height,
             });
         }
+        self.put(genesis)?;
+        self.flush()
+    }
+
+    /// Writes changes as one batch. The state has begun, and they lead above the height held.
+    ///
+    /// # Errors
+    /// `NotBegun`, `HeightOrder` (nothing is written) or `Database`.
+    pub fn write(&mut self, changes: &StateChanges) -> Result<(), StateError> {
+        self.check_follows(changes, None)?;
+        self.put(changes)
+    }
+
+    /// Refuses changes that do not follow the height held, or `waiting` where other changes wait before them.
+    pub(crate) fn check_follows(
+        &self,
+        changes: &StateChanges,
+        waiting: Option<Height>,
+    ) -> Result<(), StateError> {
+        let given = changes.height;
+        let Some(head) = self.head else {
+            return Err(StateError::NotBegun {
+                path: self.path.clone(),
+                given,
+            });
+        };
+        let held = waiting.unwrap_or(head.height);
+        if given <= held {
+            Err(StateError::HeightOrder { given, held })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn put(&mut self, changes: &StateChanges) -> Result<(), StateError> {
         let mut batch =
             WriteBatch::with_capacity_bytes(90 * changes.created.len() + 40 * changes.spent.len() + 80);
         for output in &changes.created {
@@ -265,6 +329,11 @@ impl StateStore {
             what,
         }
     }
+}
+
+/// Where a state goes that is thrown away.
+fn discarded(path: &Path) -> PathBuf {
+    path.with_extension("old")
 }
 
 /// Appends are all that the running node does, so the write buffer is a plain vector: 0.5 us for each key instead of

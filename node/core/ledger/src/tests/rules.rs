@@ -313,6 +313,21 @@ fn a_second_copy_counts_where_the_first_had_a_bad_signature() {
 }
 
 #[test]
+fn a_second_copy_with_a_bad_signature_takes_nothing_back() {
+    let mut ledger = ledger(&[10]);
+    let parent = pay(genesis_outpoint(0), owner(0), &[(owner(1), 9)]);
+    let child = pay(parent.output(0), owner(1), &[(owner(1), 8)]);
+    let bodies = vec![
+        (body(std::slice::from_ref(&parent)), vec![]),
+        (body(&[parent, child]), vec![0]),
+    ];
+    let block = TestBlock { bodies };
+    let applied = ledger.apply(Height(1), &block.batches(), &Inline);
+    assert_eq!(applied.batches[1].reasons, [reject(0, Reject::BadSignature)]);
+    assert_eq!(applied.applied, 2, "the child's parent took effect");
+}
+
+#[test]
 fn bitmaps_have_a_bit_for_each_transaction() {
     let mut ledger = ledger(&[100; 11]);
     let mut txs: Vec<Tx> = (0..11)

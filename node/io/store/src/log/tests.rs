@@ -1,8 +1,9 @@
 //! Round trips, torn tails, damage, foreign files, cutting.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crypto::hash::final_header_hash;
 use types::record::LogRecord;
@@ -575,4 +576,42 @@ fn a_log_is_open_once() {
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
     drop(log);
     open(directory.path(), LogOptions::default());
+}
+
+fn put_back(log: &mut BlockLog, file: Arc<File>) {
+    log.segments.values_mut().next_back().expect("active").file = file;
+}
+
+#[test]
+fn a_failed_sync_is_never_tried_again() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut log = open(directory.path(), LogOptions::default());
+    log.append(&height(1, 10), Sequence(1)).expect("appended");
+    let file = log.break_sync().expect("broken");
+    let error = log.sync().expect_err("refused").to_string();
+    assert!(error.contains("the node must stop"), "{error}");
+    put_back(&mut log, file);
+    assert!(log.sync().is_err(), "though the disk is well again");
+    let error = log.append(&[vote(2)], Sequence(2)).expect_err("closed");
+    assert!(matches!(error, AppendError::Closed), "{error}");
+    assert!(log.read_committed(Height(1)).expect("readable").is_some());
+    drop(log);
+    assert_eq!(replay(&open(directory.path(), LogOptions::default())).len(), 4);
+}
+
+#[test]
+fn a_failed_write_that_cannot_be_taken_back_closes_the_log() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut log = open(directory.path(), LogOptions::default());
+    log.append(&height(1, 10), Sequence(1)).expect("appended");
+    let (path, before) = last_file(directory.path());
+    let unwritable = Arc::new(File::open(path).expect("file"));
+    put_back(&mut log, unwritable);
+    let error = log.append(&[vote(2)], Sequence(2)).expect_err("not writable");
+    assert!(matches!(error, AppendError::Io { .. }), "{error}");
+    let error = log.append(&[vote(2)], Sequence(2)).expect_err("closed");
+    assert!(matches!(error, AppendError::Closed), "{error}");
+    assert!(log.sync().is_err());
+    assert_eq!(last_file(directory.path()).1, before);
+    assert_eq!(log.last_sequence(), Some(Sequence(1)));
 }

@@ -22,6 +22,13 @@ fn open(path: &Path, options: StoreOptions) -> Opened {
     Store::open(path, IDENTITY, options).expect("a sound data directory")
 }
 
+/// A new data directory whose genesis has no outputs.
+fn begun(path: &Path, options: StoreOptions) -> Opened {
+    let mut opened = open(path, options);
+    opened.begin_state(&StateChanges::default()).expect("begun");
+    opened
+}
+
 fn start(opened: Opened) -> (Store, mpsc::Receiver<StoreEvent>) {
     let (sender, events) = mpsc::channel();
     let store = opened
@@ -74,7 +81,9 @@ fn many_persists_share_a_few_fsyncs_and_events_keep_their_order() {
     // The first waits for its reply on the store's thread until all others are in the queue.
     let (release, held) = mpsc::channel::<()>();
     handle
-        .read_body(Hash([0; 32]), move |_| drop(held.recv_timeout(PATIENCE)))
+        .read_body(Hash([0; 32]), move |_| {
+            assert!(held.recv_timeout(PATIENCE).is_err(), "released by dropping")
+        })
         .expect("running");
     for number in 1..=1000 {
         handle
@@ -154,11 +163,13 @@ fn async_reports_durable_after_writing_and_never_syncs() {
 #[test]
 fn state_is_written_behind_and_what_is_spent_meanwhile_never_reaches_it() {
     let directory = tempfile::tempdir().expect("directory");
-    let (store, _events) = start(open(directory.path(), StoreOptions::default()));
+    let (store, _events) = start(begun(directory.path(), StoreOptions::default()));
     let handle = store.handle();
     let (release, held) = mpsc::channel::<()>();
     handle
-        .read_body(Hash([0; 32]), move |_| drop(held.recv_timeout(PATIENCE)))
+        .read_body(Hash([0; 32]), move |_| {
+            assert!(held.recv_timeout(PATIENCE).is_err(), "released by dropping")
+        })
         .expect("running");
     for height in 1..=200_u64 {
         let changes = StateChanges {
@@ -188,7 +199,7 @@ fn state_is_written_behind_and_what_is_spent_meanwhile_never_reaches_it() {
 #[test]
 fn state_is_written_without_being_asked_to_close() {
     let directory = tempfile::tempdir().expect("directory");
-    let (store, _events) = start(open(directory.path(), StoreOptions::default()));
+    let (store, _events) = start(begun(directory.path(), StoreOptions::default()));
     let handle = store.handle();
     let changes = StateChanges {
         height: Height(1),
@@ -205,7 +216,7 @@ fn state_is_written_without_being_asked_to_close() {
 #[test]
 fn heights_that_do_not_rise_are_a_failure_and_nothing_of_them_is_written() {
     let directory = tempfile::tempdir().expect("directory");
-    let (store, events) = start(open(directory.path(), StoreOptions::default()));
+    let (store, events) = start(begun(directory.path(), StoreOptions::default()));
     let changes = |id| StateChanges {
         height: Height(4),
         created: vec![output(id, 4)],
@@ -245,6 +256,33 @@ fn heights_that_do_not_rise_are_a_failure_and_nothing_of_them_is_written() {
     assert!(events.try_recv().is_err(), "said once");
     let opened = open(directory.path(), StoreOptions::default());
     assert_eq!((opened.log().replay().count(), ids(&opened)), (0, vec![1]));
+}
+
+#[test]
+fn a_state_that_has_not_begun_takes_no_changes() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (store, events) = start(open(directory.path(), StoreOptions::default()));
+    let changes = StateChanges {
+        height: Height(1),
+        ..StateChanges::default()
+    };
+    store.handle().write_state(changes).expect("running");
+    let event = events.recv_timeout(PATIENCE).expect("an event");
+    assert!(
+        matches!(&event, StoreEvent::Failed(reason) if reason.contains("outputs of genesis")),
+        "{event:?}"
+    );
+    drop(store);
+    let mut opened = open(directory.path(), StoreOptions::default());
+    assert_eq!(opened.state().head(), None);
+    let genesis = StateChanges {
+        created: vec![output(5, 0)],
+        ..StateChanges::default()
+    };
+    opened.begin_state(&genesis).expect("begun");
+    assert_eq!(ids(&opened), [5]);
+    let opened = opened.reset_state().expect("empty");
+    assert_eq!(opened.state().head(), None);
 }
 
 fn ask(store: &Store, read: CommittedRead) -> Vec<(u64, usize)> {
@@ -374,7 +412,7 @@ fn the_log_is_never_cut_above_the_state_on_disk() {
         segment_bytes: 8 << 10,
         ..StoreOptions::default()
     };
-    let (store, events) = start(open(directory.path(), options));
+    let (store, events) = start(begun(directory.path(), options));
     let handle = store.handle();
     // One group is never split over segments: wait for each.
     for number in 1..=20 {
@@ -393,7 +431,7 @@ fn the_log_is_never_cut_above_the_state_on_disk() {
         ask(&store, read).is_empty()
     };
     handle.cut_below(Height(18)).expect("running");
-    assert!(!lowest(), "no state yet, everything is needed");
+    assert!(!lowest(), "the state is of genesis, everything is needed");
     handle
         .write_state(StateChanges {
             height: Height(10),
@@ -459,6 +497,39 @@ fn a_full_disk_refuses_records_cleanly_and_the_next_start_goes_on() {
         .persist(Sequence(2), vec![vote(2)], true)
         .expect("running");
     until_durable(&events, 2);
+}
+
+#[test]
+fn a_failing_disk_is_said_once_and_nothing_is_reported_durable() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut opened = open(directory.path(), StoreOptions::default());
+    opened.log.append(&height(1, 100), Sequence(1)).expect("appended");
+    opened.log.break_sync();
+    let (store, events) = start(opened);
+    // Nothing is written by an empty batch; asking for the disk is what fails.
+    for number in 2..=4 {
+        store
+            .handle()
+            .persist(Sequence(number), Vec::new(), true)
+            .expect("running");
+    }
+    let reason = store.close().expect_err("failed").reason;
+    assert!(
+        reason.contains("what reached the disk is unknown, the node must stop"),
+        "{reason}"
+    );
+    let events: Vec<_> = events.iter().collect();
+    assert_eq!(
+        events
+            .iter()
+            .filter(|event| **event == StoreEvent::Failed(reason.clone()))
+            .count(),
+        1
+    );
+    assert!(
+        !events.iter().any(|event| matches!(event, StoreEvent::Durable(_))),
+        "{events:?}"
+    );
 }
 
 #[test]

@@ -156,15 +156,7 @@ impl Worker {
         if self.health != Health::Well {
             return;
         }
-        let held = self
-            .pending
-            .height()
-            .or(self.state.head().map(|head| head.height));
-        if let Some(held) = held.filter(|held| changes.height <= *held) {
-            let error = crate::StateError::HeightOrder {
-                given: changes.height,
-                held,
-            };
+        if let Err(error) = self.state.check_follows(&changes, self.pending.height()) {
             return self.fail(error.to_string());
         }
         self.pending.merge(changes);

@@ -16,6 +16,13 @@ fn open(path: &Path, options: StateOptions) -> StateStore {
     StateStore::open(path, IDENTITY, options).expect("a sound state")
 }
 
+/// An empty state that begins with the outputs of genesis.
+fn begun(path: &Path, options: StateOptions) -> StateStore {
+    let mut state = open(path, options);
+    state.begin(&changes(0)).expect("begun");
+    state
+}
+
 fn output(id: u64, created: u64) -> Output {
     let mut txid = [0; 32];
     txid[..8].copy_from_slice(&id.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
@@ -33,7 +40,7 @@ fn output(id: u64, created: u64) -> Output {
 
 /// Height `h` creates outputs `100h..100h+100` and spends half of those of the height before.
 fn changes(height: u64) -> StateChanges {
-    let spent = (height * 100 - 100..height * 100 - 50).filter(|_| height > 1);
+    let spent = (height * 100).saturating_sub(100)..(height * 100).saturating_sub(50);
     StateChanges {
         height: Height(height),
         digest: Hash([height as u8; 32]),
@@ -47,24 +54,21 @@ fn changes(height: u64) -> StateChanges {
 
 fn expected(height: u64) -> Option<Snapshot> {
     let mut outputs = BTreeMap::new();
-    for changes in (1..=height).map(changes) {
+    for changes in (0..=height).map(changes) {
         outputs.extend(
             changes
                 .created
                 .into_iter()
                 .map(|output| (output.outpoint, output)),
         );
-        changes
-            .spent
-            .iter()
-            .for_each(|outpoint| drop(outputs.remove(outpoint)));
+        outputs.retain(|outpoint, _| !changes.spent.contains(outpoint));
     }
     let StateChanges {
         height,
         digest,
         fees_total,
         ..
-    } = (height > 0).then(|| changes(height))?;
+    } = changes(height);
     Some(Snapshot {
         height,
         digest,
@@ -91,6 +95,7 @@ fn what_is_written_is_loaded_also_after_reopening() {
         (state.load().expect("readable"), state.head(), state.flushed()),
         (None, None, None)
     );
+    state.begin(&changes(0)).expect("begun");
     for height in 1..=30 {
         state.write(&changes(height)).expect("written");
         assert_eq!(state.load().expect("readable"), expected(height));
@@ -104,27 +109,50 @@ fn what_is_written_is_loaded_also_after_reopening() {
 }
 
 #[test]
-fn the_genesis_height_is_a_state_too() {
+fn a_state_begins_once_with_genesis_and_nothing_is_written_before() {
     let directory = tempfile::tempdir().expect("directory");
     let mut state = open(directory.path(), StateOptions::default());
-    let genesis = StateChanges {
-        created: vec![output(1, 0)],
-        ..StateChanges::default()
-    };
-    state.write(&genesis).expect("written");
-    let error = state.write(&genesis).expect_err("again");
-    assert!(matches!(error, StateError::HeightOrder { .. }), "{error}");
-    let snapshot = state.load().expect("readable").expect("not empty");
-    assert_eq!(
-        (snapshot.height, snapshot.outputs),
-        (Height(0), vec![output(1, 0)])
+    let error = state.write(&changes(1)).expect_err("no genesis");
+    assert!(
+        matches!(error, StateError::NotBegun { given: Height(1), .. }),
+        "{error}"
     );
+    let error = state.begin(&changes(1)).expect_err("not genesis");
+    assert!(
+        matches!(error, StateError::BegunBefore { given: Height(1), .. }),
+        "{error}"
+    );
+    assert_eq!(state.load().expect("readable"), None);
+    state.begin(&changes(0)).expect("begun");
+    let error = state.begin(&changes(0)).expect_err("again");
+    assert!(matches!(error, StateError::BegunBefore { .. }), "{error}");
+    assert_eq!(
+        (state.load().expect("readable"), state.flushed()),
+        (expected(0), Some(Height(0)))
+    );
+}
+
+#[test]
+fn a_state_that_is_thrown_away_begins_anew_also_after_a_crash_in_between() {
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("state");
+    let mut state = begun(&path, StateOptions::default());
+    (1..=5).for_each(|height| state.write(&changes(height)).expect("written"));
+    let mut state = state.reset().expect("empty");
+    assert_eq!(state.load().expect("readable"), None);
+    state.begin(&changes(0)).expect("begun");
+    (1..=3).for_each(|height| state.write(&changes(height)).expect("written"));
+    assert_eq!(state.load().expect("readable"), expected(3));
+    drop(state);
+    fs::rename(&path, directory.path().join("state.old")).expect("as far as the crash came");
+    assert_eq!(open(&path, StateOptions::default()).head(), None);
+    assert_eq!(fs::read_dir(directory.path()).expect("directory").count(), 1);
 }
 
 #[test]
 fn heights_rise_and_a_refusal_changes_nothing() {
     let directory = tempfile::tempdir().expect("directory");
-    let mut state = open(directory.path(), StateOptions::default());
+    let mut state = begun(directory.path(), StateOptions::default());
     (1..=3).for_each(|height| state.write(&changes(height)).expect("written"));
     for height in [2, 3] {
         let error = state.write(&changes(height)).expect_err("not above");
@@ -143,7 +171,7 @@ fn a_kill_at_any_time_leaves_the_exact_state_of_some_height() {
     let options = StateOptions {
         write_buffer_bytes: 64 << 10,
     };
-    let mut state = open(&path, options);
+    let mut state = begun(&path, options);
     let (mut last, mut between) = (0, 0);
     for height in 1..=60 {
         state.write(&changes(height)).expect("written");
@@ -171,8 +199,9 @@ fn a_kill_at_any_time_leaves_the_exact_state_of_some_height() {
 #[test]
 fn a_flush_in_the_background_is_noted_when_it_ended() {
     let directory = tempfile::tempdir().expect("directory");
-    let mut state = open(directory.path(), StateOptions::default());
+    let mut state = begun(directory.path(), StateOptions::default());
     state.begin_flush().expect("nothing to flush");
+    assert_eq!(state.flushed(), Some(Height(0)));
     state.write(&changes(1)).expect("written");
     while state.flushed() != Some(Height(1)) {
         state.begin_flush().expect("flushing");
@@ -189,7 +218,7 @@ fn a_flush_in_the_background_is_noted_when_it_ended() {
 #[test]
 fn foreign_states_are_refused_and_both_sides_named() {
     let directory = tempfile::tempdir().expect("directory");
-    let mut state = open(directory.path(), StateOptions::default());
+    let mut state = begun(directory.path(), StateOptions::default());
     state.write(&changes(1)).expect("written");
     drop(state);
     let genesis = Identity {
@@ -244,7 +273,7 @@ fn other_versions_and_states_without_owner_are_refused() {
     );
 
     let directory = tempfile::tempdir().expect("directory");
-    let mut state = open(directory.path(), StateOptions::default());
+    let mut state = begun(directory.path(), StateOptions::default());
     state.write(&changes(1)).expect("written");
     state
         .db

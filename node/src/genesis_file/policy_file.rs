@@ -1,0 +1,189 @@
+//! The policy of a new network: a preset, or a file with the parameters that differ from `lan`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use types::policy::{Policy, PolicyError};
+
+/// Longest floor of the view timer: beyond, a network with one dead leader looks dead itself.
+const VIEW_TIMEOUT_MIN_MAX: Duration = Duration::from_secs(3600);
+
+/// Why a policy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PolicyFileError {
+    /// Neither a preset nor a file.
+    #[error("--policy {name} cannot be read: {source}; accepted is lan, wan or a TOML file")]
+    Read {
+        /// As given.
+        name: String,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// Not a file of policy parameters.
+    #[error("the policy file {path}: {problem}")]
+    Shape {
+        /// File.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        problem: String,
+    },
+    /// A parameter that is not a duration.
+    #[error("the policy file {path}: {key} is {value:?}, accepted is a duration such as 50ms or 2s")]
+    Duration {
+        /// File.
+        path: PathBuf,
+        /// Parameter.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A floor of the view timer out of bounds.
+    #[error("the policy file {path}: view_timeout_min is {value:?}, accepted is 0s to 1h")]
+    ViewTimeout {
+        /// File.
+        path: PathBuf,
+        /// Its value.
+        value: Duration,
+    },
+    /// A parameter out of its bounds.
+    #[error("the policy file {path}: {source}")]
+    Bounds {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        source: PolicyError,
+    },
+}
+
+/// The file: every key may be missing and is then that of `lan`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawPolicy {
+    shard_delay: Option<String>,
+    block_interval: Option<String>,
+    window: Option<u64>,
+    view_timeout_min: Option<String>,
+    cut_interval: Option<String>,
+    park_timeout: Option<String>,
+    lag: Option<u64>,
+    batch_txs_max: Option<u32>,
+    batch_bytes_max: Option<u32>,
+    block_txs_max: Option<u32>,
+    expiry_ahead_max: Option<u32>,
+    fee_min: Option<u64>,
+}
+
+/// The policy that `--policy` names: `lan`, `wan` or a file.
+///
+/// # Errors
+/// Names the file, the parameter and what is accepted.
+pub(super) fn read_policy(name: &str) -> Result<Policy, PolicyFileError> {
+    match name {
+        "lan" => Ok(Policy::lan()),
+        "wan" => Ok(Policy::wan()),
+        file => {
+            let read_error = |source| PolicyFileError::Read { name: file.into(), source };
+            parse(Path::new(file), &std::fs::read_to_string(file).map_err(read_error)?)
+        }
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFileError> {
+    let raw: RawPolicy = toml::from_str(text).map_err(|error| PolicyFileError::Shape {
+        path: path.into(),
+        problem: crate::config::toml_problem(text, &error),
+    })?;
+    let duration = |key, value: Option<String>, preset| match value {
+        None => Ok(preset),
+        Some(value) => humantime::parse_duration(&value)
+            .map_err(|_| PolicyFileError::Duration { path: path.into(), key, value }),
+    };
+    let lan = Policy::lan();
+    let policy = Policy {
+        shard_delay: duration("shard_delay", raw.shard_delay, lan.shard_delay)?,
+        block_interval: duration("block_interval", raw.block_interval, lan.block_interval)?,
+        window: raw.window.unwrap_or(lan.window),
+        view_timeout_min: duration("view_timeout_min", raw.view_timeout_min, lan.view_timeout_min)?,
+        cut_interval: duration("cut_interval", raw.cut_interval, lan.cut_interval)?,
+        park_timeout: duration("park_timeout", raw.park_timeout, lan.park_timeout)?,
+        lag: raw.lag.unwrap_or(lan.lag),
+        batch_txs_max: raw.batch_txs_max.unwrap_or(lan.batch_txs_max),
+        batch_bytes_max: raw.batch_bytes_max.unwrap_or(lan.batch_bytes_max),
+        block_txs_max: raw.block_txs_max.unwrap_or(lan.block_txs_max),
+        expiry_ahead_max: raw.expiry_ahead_max.unwrap_or(lan.expiry_ahead_max),
+        fee_min: raw.fee_min.unwrap_or(lan.fee_min),
+    };
+    if policy.view_timeout_min > VIEW_TIMEOUT_MIN_MAX {
+        return Err(PolicyFileError::ViewTimeout { path: path.into(), value: policy.view_timeout_min });
+    }
+    policy.validate().map_err(|source| PolicyFileError::Bounds { path: path.into(), source })?;
+    Ok(policy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use types::policy::Policy;
+
+    use super::{PolicyFileError, parse, read_policy};
+
+    #[test]
+    fn presets_and_files_are_read() {
+        assert_eq!(read_policy("lan").expect("lan"), Policy::lan());
+        assert_eq!(read_policy("wan").expect("wan"), Policy::wan());
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("policy.toml");
+        std::fs::write(&path, "block_interval = \"1s 500ms\"\nwindow = 8\nfee_min = 3\n").expect("written");
+        let read = read_policy(&path.display().to_string()).expect("file");
+        let expected = Policy { block_interval: Duration::from_millis(1500), window: 8, fee_min: 3, ..Policy::lan() };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn every_key_is_taken() {
+        let text = "shard_delay='1ms'\nblock_interval='2ms'\nwindow=3\nview_timeout_min='4ms'\ncut_interval='5ms'\n\
+                    park_timeout='6ms'\nlag=7\nbatch_txs_max=8\nbatch_bytes_max=9000\nblock_txs_max=10\n\
+                    expiry_ahead_max=11\nfee_min=12\n";
+        let millis = Duration::from_millis;
+        let expected = Policy {
+            shard_delay: millis(1),
+            block_interval: millis(2),
+            window: 3,
+            view_timeout_min: millis(4),
+            cut_interval: millis(5),
+            park_timeout: millis(6),
+            lag: 7,
+            batch_txs_max: 8,
+            batch_bytes_max: 9000,
+            block_txs_max: 10,
+            expiry_ahead_max: 11,
+            fee_min: 12,
+        };
+        assert_eq!(parse(Path::new("p.toml"), text).expect("policy"), expected);
+    }
+
+    #[test]
+    fn every_mistake_names_the_file_and_what_is_accepted() {
+        let error = |text: &str| parse(Path::new("p.toml"), text).expect_err("wrong");
+        for (text, words) in [
+            ("windw = 3", "windw"),
+            ("window = ", "line 1"),
+            ("window = \"four\"", "line 1"),
+            ("cut_interval = \"fast\"", "50ms"),
+            ("cut_interval = 50", "line 1"),
+            ("window = 17", "1 to 16"),
+            ("cut_interval = \"61s\"", "60 s"),
+            ("view_timeout_min = \"2h\"", "1h"),
+        ] {
+            let words_found = error(text).to_string();
+            assert!(words_found.contains(words) && words_found.contains("p.toml"), "{words_found}");
+        }
+        assert!(matches!(error("windw = 3"), PolicyFileError::Shape { .. }));
+        assert!(matches!(error("lag = 0"), PolicyFileError::Bounds { .. }));
+        let missing = read_policy("fast").expect_err("no file");
+        assert!(missing.to_string().contains("lan, wan or a TOML file"), "{missing}");
+    }
+}

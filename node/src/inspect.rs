@@ -1,0 +1,251 @@
+//! What a data directory holds, for people.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use store::{FORMAT_VERSION, Identity, OpenError, ReadError, StateError, Store, StoreOptions};
+use types::record::LogRecord;
+use types::{Hash, Sequence};
+
+/// Flags of `inspect`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct InspectOptions {
+    /// Data directory of a stopped validator
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// How many of the last records to show
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) records: u16,
+}
+
+/// Why a data directory cannot be inspected.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InspectError {
+    /// No `FORMAT` in it.
+    #[error("{path} cannot be read: {source}; accepted is the data directory of a validator that has run")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: std::io::Error,
+    },
+    /// A `FORMAT` of something else.
+    #[error("{path} names no genesis and validator; accepted is the data directory of a validator that has run")]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The store refuses it.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A record cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Opens a data directory exactly as a restart does (it holds it, and cuts a torn tail) and describes it.
+///
+/// # Errors
+/// `InspectError`; a directory that is none of ours is left as it was.
+pub(crate) fn inspect(options: &InspectOptions) -> Result<String, InspectError> {
+    let dir = &options.data_dir;
+    let identity = read_identity(dir)?;
+    let opened = Store::open(dir, identity, StoreOptions::default())?;
+    let backend = crypto::verify::backend();
+    let mut text = Report::default();
+    text.line("data directory", dir.display());
+    text.line("format", FORMAT_VERSION);
+    let free = store::free_bytes(dir).map_or_else(|_| "unknown".into(), megabytes);
+    text.line("file system", format_args!("{}, {free} free", store::filesystem_name(dir)));
+    text.line("genesis", identity.genesis);
+    text.line("validator", Hash(identity.validator));
+    let backend_note = if backend.slower { format!(" (slower than {} here)", backend.best_here) } else { String::new() };
+    text.line("signatures", format_args!("{}{backend_note}", backend.name));
+    describe_log(opened.log(), usize::from(options.records), &mut text)?;
+    match opened.state().head() {
+        None => text.line("state", "empty: restart replays the log over the genesis"),
+        Some(head) => {
+            let (mut outputs, mut supply) = (0_u64, 0_u128);
+            opened.state().for_each(|output| {
+                outputs += 1;
+                supply += u128::from(output.amount.0);
+            })?;
+            text.line("state height", head.height);
+            text.line("state digest", head.digest);
+            text.line("state outputs", format_args!("{outputs}, sum {supply}, fees paid {}", head.fees_total));
+        }
+    }
+    Ok(text.0)
+}
+
+/// Lines of a name and a value.
+#[derive(Default)]
+struct Report(String);
+
+impl Report {
+    fn line(&mut self, name: &str, value: impl std::fmt::Display) {
+        // Writing to a string cannot fail.
+        drop(writeln!(self.0, "{name:<16} {value}"));
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+}
+
+/// Reads from `FORMAT` whose directory this is; version and form are for the store to check.
+fn read_identity(dir: &Path) -> Result<Identity, InspectError> {
+    let path = dir.join("FORMAT");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| InspectError::Missing { path: path.clone(), source })?;
+    let field = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(value.trim(), &mut bytes).ok()?;
+        Some(bytes)
+    };
+    match (field("genesis "), field("validator ")) {
+        (Some(genesis), Some(validator)) => Ok(Identity { genesis: Hash(genesis), validator }),
+        _ => Err(InspectError::Format { path }),
+    }
+}
+
+fn describe_log(log: &store::BlockLog, last: usize, text: &mut Report) -> Result<(), InspectError> {
+    let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut records: VecDeque<(Sequence, LogRecord)> = VecDeque::new();
+    for record in log.replay() {
+        let (seq, record) = record?;
+        *kinds.entry(kind_of(&record)).or_default() += 1;
+        records.push_back((seq, record));
+        if records.len() > last {
+            records.pop_front();
+        }
+    }
+    let highest = log.last_sequence().map_or("no record".into(), |seq| format!("last sequence {seq}"));
+    text.line("log", format_args!("{}, {highest}", megabytes(log.bytes())));
+    match log.committed_range() {
+        Some((low, high)) => text.line("log heights", format_args!("{low} to {high} are final")),
+        None => text.line("log heights", "none is final"),
+    }
+    if let Some(torn) = log.torn() {
+        let (bytes, path, offset) = (torn.bytes, torn.path.display(), torn.offset);
+        text.line("torn tail", format_args!("{bytes} bytes of {path} cut at byte {offset}, never durable"));
+    }
+    for (kind, count) in kinds {
+        text.line("log records", format_args!("{count} {kind}"));
+    }
+    for (seq, record) in &records {
+        text.line("last records", format_args!("{seq}: {}", describe(record)));
+    }
+    Ok(())
+}
+
+const fn kind_of(record: &LogRecord) -> &'static str {
+    match record {
+        LogRecord::AuthorBlock(_) => "author block",
+        LogRecord::Proposal(_) => "proposal",
+        LogRecord::Vote(_) => "vote",
+        LogRecord::Tip(_) => "tip",
+        LogRecord::Committed(_) => "final block",
+        LogRecord::NewView(_) => "new view",
+        LogRecord::Promise(_) => "promise",
+        LogRecord::Block(_) => "fetched block",
+    }
+}
+
+fn describe(record: &LogRecord) -> String {
+    let kind = kind_of(record);
+    match record {
+        LogRecord::AuthorBlock(block) => {
+            let header = &block.header.header;
+            format!("{kind} of validator {}, {} transactions, {} bytes", header.author, header.tx_count, header.body_bytes)
+        }
+        LogRecord::Proposal(propose) => {
+            let header = &propose.block.header;
+            format!("{kind} in view {} of height {}, {} transactions", propose.view, header.height, header.tx_count)
+        }
+        LogRecord::Vote(vote) => {
+            let subject = &vote.subject;
+            format!("{kind} to {} height {} in view {}, {}", subject.phase.tag(), subject.height, subject.view, subject.hash)
+        }
+        LogRecord::Tip(_) => kind.into(),
+        LogRecord::Committed(block) => {
+            let header = &block.block.header;
+            format!("{kind} {}, {} transactions, digest {}", header.height, header.tx_count, header.state_digest)
+        }
+        LogRecord::NewView(opening) => format!("{kind} {}", opening.view),
+        LogRecord::Promise(view) => format!("{kind} to vote in no view below {view}"),
+        LogRecord::Block(block) => {
+            format!("{kind} {}, {} transactions", block.header.height, block.header.tx_count)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use store::{Durability, Identity, Store, StoreOptions};
+    use types::record::LogRecord;
+    use types::{Hash, Sequence, View};
+
+    use super::{InspectError, InspectOptions, inspect};
+
+    const IDENTITY: Identity = Identity { genesis: Hash([0xa1; 32]), validator: [0x0b; 32] };
+
+    fn options(dir: &std::path::Path) -> InspectOptions {
+        InspectOptions { data_dir: dir.into(), records: 2 }
+    }
+
+    #[test]
+    fn a_used_directory_is_described() {
+        let folder = tempfile::tempdir().expect("folder");
+        let store_options = StoreOptions { durability: Durability::Async, ..StoreOptions::default() };
+        let opened = Store::open(folder.path(), IDENTITY, store_options).expect("opened");
+        let store = opened.start(Box::new(|_| ())).expect("started");
+        for number in 1..=3_u32 {
+            let records = vec![LogRecord::Promise(View(10 * number))];
+            store.handle().persist(Sequence(number.into()), records, true).expect("persisted");
+        }
+        store.close().expect("closed");
+        let text = inspect(&options(folder.path())).expect("inspected");
+        for words in ["a1a1a1", "0b0b0b", "last sequence 3", "3 promise", "2: promise to vote in no view below 20", "below 30", "none is final", "state            empty", "curve25519-dalek"] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+        assert!(!text.contains("below 10"), "only the last two records are shown: {text}");
+    }
+
+    #[test]
+    fn one_in_use_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let held = Store::open(folder.path(), IDENTITY, StoreOptions::default()).expect("opened");
+        let error = inspect(&options(folder.path())).expect_err("in use");
+        assert!(matches!(error, InspectError::Open(_)) && error.to_string().contains("in use"), "{error}");
+        drop(held);
+        inspect(&options(folder.path())).expect("free again");
+    }
+
+    #[test]
+    fn other_directories_are_refused_and_stay_as_they_are() {
+        let folder = tempfile::tempdir().expect("folder");
+        let error = inspect(&options(folder.path())).expect_err("empty");
+        assert!(matches!(error, InspectError::Missing { .. }), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 0, "nothing is made in it");
+        assert!(inspect(&options(&folder.path().join("none"))).is_err());
+        assert!(!folder.path().join("none").exists());
+        for text in ["", "hello", "shardbench data directory\nformat 1\ngenesis zz\nvalidator zz\n"] {
+            fs::write(folder.path().join("FORMAT"), text).expect("written");
+            let error = inspect(&options(folder.path())).expect_err("no format");
+            assert!(matches!(error, InspectError::Format { .. }), "{error}");
+        }
+        let other = format!("shardbench data directory\nformat 9\ngenesis {0}\nvalidator {0}\n", "00".repeat(32));
+        fs::write(folder.path().join("FORMAT"), other).expect("written");
+        let error = inspect(&options(folder.path())).expect_err("version 9");
+        assert!(error.to_string().contains("format version 9"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1, "nothing is made in it");
+    }
+}

@@ -1,0 +1,5 @@
+//! One binary for all tests of the simulator.
+
+mod exploration;
+mod planted;
+mod seeds;
