@@ -24,8 +24,16 @@ fn transaction(index: u64) -> (TxId, Bytes) {
     let txid = TxId(account_seed(2, index));
     let draft = TxDraft {
         owners: vec![owner],
-        inputs: vec![Input { outpoint: OutPoint { txid, index: 0 }, owner: 0 }],
-        outputs: [1, 2].map(|amount| Output { owner, amount: Amount(amount) }).to_vec(),
+        inputs: vec![Input {
+            outpoint: OutPoint { txid, index: 0 },
+            owner: 0,
+        }],
+        outputs: [1, 2]
+            .map(|amount| Output {
+                owner,
+                amount: Amount(amount),
+            })
+            .to_vec(),
         ..TxDraft::default()
     };
     let mut bytes = Vec::with_capacity(233);
@@ -44,8 +52,12 @@ fn hashes(criterion: &mut Criterion) {
     let view = TxView::decode(&bytes).expect("canonical");
     let mut group = criterion.benchmark_group("hash");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("txid", |bencher| bencher.iter(|| hash::txid(black_box(view.body()))));
-    group.bench_function("sighash", |bencher| bencher.iter(|| hash::sighash(&GENESIS, black_box(&txid))));
+    group.bench_function("txid", |bencher| {
+        bencher.iter(|| hash::txid(black_box(view.body())))
+    });
+    group.bench_function("sighash", |bencher| {
+        bencher.iter(|| hash::sighash(&GENESIS, black_box(&txid)))
+    });
     group.finish();
 }
 
@@ -124,7 +136,11 @@ fn batch_checks(criterion: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("ed25519-zebra", size), |bencher| {
             let setup = || ChaCha20Rng::from_seed([9; 32]);
-            bencher.iter_batched(setup, |rng| zebra_batch(black_box(jobs), rng), BatchSize::SmallInput);
+            bencher.iter_batched(
+                setup,
+                |rng| zebra_batch(black_box(jobs), rng),
+                BatchSize::SmallInput,
+            );
         });
         group.bench_function(BenchmarkId::new("ed25519-dalek", size), |bencher| {
             bencher.iter(|| dalek_batch(black_box(jobs)));
@@ -144,10 +160,14 @@ fn zebra_batch(jobs: &[SignatureJob], rng: ChaCha20Rng) {
 
 fn dalek_batch(jobs: &[SignatureJob]) {
     let messages: Vec<&[u8]> = jobs.iter().map(|job| &job.message[..]).collect();
-    let signatures: Vec<_> =
-        jobs.iter().map(|job| ed25519_dalek::Signature::from_bytes(&job.signature.0)).collect();
-    let keys: Vec<_> =
-        jobs.iter().map(|job| ed25519_dalek::VerifyingKey::from_bytes(&job.key).expect("key")).collect();
+    let signatures: Vec<_> = jobs
+        .iter()
+        .map(|job| ed25519_dalek::Signature::from_bytes(&job.signature.0))
+        .collect();
+    let keys: Vec<_> = jobs
+        .iter()
+        .map(|job| ed25519_dalek::VerifyingKey::from_bytes(&job.key).expect("key"))
+        .collect();
     ed25519_dalek::verify_batch(&messages, &signatures, &keys).expect("valid");
 }
 

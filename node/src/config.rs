@@ -13,6 +13,7 @@ use types::genesis::Committee;
 
 use crate::genesis_file::{self, GenesisFileError};
 use crate::keys::{self, KeyFileError, KeySeed};
+use crate::testnet::cores;
 
 /// Longest round trip that links are shaped to.
 pub(crate) const RTT_MAX: Duration = Duration::from_secs(10);
@@ -185,11 +186,6 @@ impl RawConfig {
             rtt,
         })
     }
-}
-
-/// Cores that this process may use.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Checks of single values, which name the file.

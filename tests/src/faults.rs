@@ -60,6 +60,8 @@ pub struct Options {
     pub planted: Option<Planted>,
     /// Accounts of the workload, one coin each at genesis.
     pub accounts: u64,
+    /// Nodes start within this many microseconds; what was sent to one before is lost.
+    pub start_micros: u64,
     /// Mean pause between client actions.
     pub client_pause: Duration,
     /// Bounds of one hop, in microseconds.
@@ -108,6 +110,7 @@ impl Options {
             scheme: if real { Scheme::Ed25519 } else { Scheme::Simulated },
             planted,
             accounts: rng.between(4, 24),
+            start_micros: 20_000,
             client_pause: rng.micros(1_000, 40_000),
             hop_micros: if fast {
                 (50, rng.between(300, 5_000))
@@ -135,6 +138,7 @@ impl Options {
     #[must_use]
     pub fn calm(seed: u64, validators: u16, safety: Duration) -> Self {
         Self {
+            start_micros: 0,
             client_pause: Duration::from_millis(5),
             hop_micros: (200, 800),
             loss: 0,

@@ -163,7 +163,7 @@ impl World {
 
     fn run(&mut self) -> Checked {
         for member in 0..self.options.validators {
-            let at = self.now + self.rng.micros(0, 20_000);
+            let at = self.now + self.rng.micros(0, self.options.start_micros);
             self.at(at, What::Start(MemberIndex(member)));
         }
         let start = self.now;
@@ -224,7 +224,6 @@ impl World {
     fn happen(&mut self, what: What) -> Checked {
         match what {
             What::Deliver { to, from, message } => {
-                if std::env::var("DBG").is_ok() && self.healed { eprintln!("{} {from}->{to} {:?}", self.now.0/1000, Dbg(&message)); }
                 self.trace(&[1, to.0.into(), from.0.into(), message.kind().into()]);
                 self.event(to, None, Event::Peer { from, message })
             }
@@ -570,25 +569,6 @@ impl World {
     fn trace(&mut self, words: &[u64]) {
         for word in words.iter().chain(&[self.now.0]) {
             self.report.trace = (self.report.trace ^ word).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-}
-
-struct Dbg<'a>(&'a PeerMessage);
-impl std::fmt::Debug for Dbg<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            PeerMessage::Propose(p) => write!(f, "Propose v{} h{} hv{} refs{} recs{}", p.view, p.block.header.height, p.block.header.view, p.block.refs.len(), p.block.records.len()),
-            PeerMessage::Vote(v) => write!(f, "Vote {:?} v{} h{}", v.subject.phase, v.subject.view, v.subject.height),
-            PeerMessage::Certified(v) => write!(f, "Cert {:?} v{} h{}", v.subject.phase, v.subject.view, v.subject.height),
-            PeerMessage::ViewChange(v) => write!(f, "VC v{} c{} tip{:?}", v.new_view, v.committed.height, v.tip.as_ref().map(|t| (t.subject.view.0, t.subject.height.0))),
-            PeerMessage::NewView(v) => write!(f, "NewView v{}", v.view),
-            PeerMessage::Fetch(v) => write!(f, "{v:?}"),
-            PeerMessage::Blocks(v) => write!(f, "Blocks {:?}", v.iter().map(|b| b.block.header.height.0).collect::<Vec<_>>()),
-            PeerMessage::AuthorBlock(b) => write!(f, "AuthorBlock g{} seq{} base{}", b.header.header.group & 0xff, b.header.header.seq.0, b.header.header.base_height),
-            PeerMessage::Nack(b) => write!(f, "Nack g{} seq{} base{}", b.header.group & 0xff, b.header.seq.0, b.header.base_height),
-            PeerMessage::Block(b) => write!(f, "Block h{}", b.header.height),
-            PeerMessage::ResetRequest(b) => write!(f, "ResetRequest g{} run{}", b.group & 0xff, b.run),
         }
     }
 }

@@ -17,6 +17,7 @@ use types::time::Duration;
 use super::inbox::{Inbox, InboxReceivers};
 use super::outbox::{Outbox, Traffic, frame, wire_lane};
 use super::Place;
+use super::restart::output;
 use crate::clock::Clock;
 use crate::verify_pool::{BodyJob, VerifyLane, VerifyPool};
 
@@ -267,11 +268,7 @@ fn convert(changes: StateChanges) -> store::StateChanges {
         height: changes.height,
         digest: changes.digest,
         fees_total: changes.fees_total,
-        created: changes
-            .created
-            .into_iter()
-            .map(|(outpoint, utxo)| store::Output { outpoint, owner: utxo.owner, amount: utxo.amount, created: utxo.created })
-            .collect(),
+        created: changes.created.into_iter().map(|(outpoint, utxo)| output(outpoint, utxo)).collect(),
         spent: changes.spent,
     }
 }

@@ -10,7 +10,7 @@ use replica::{
 };
 use types::block::AuthorHeader;
 use types::limits::VERIFY_BATCH_MAX;
-use types::{Hash, Owner, Sequence};
+use types::{Hash, OutPoint, Owner, Sequence};
 
 use super::{Place, ValidatorConfig};
 use crate::clock::Clock;
@@ -34,7 +34,7 @@ pub(crate) fn restore(
     network: &Network,
     place: &Place,
     config: &ValidatorConfig,
-    opened: store::Opened,
+    mut opened: store::Opened,
     clock: Clock,
 ) -> anyhow::Result<Restarted> {
     let replica_config = ReplicaConfig {
@@ -47,26 +47,45 @@ pub(crate) fn restore(
     };
     let key = || SecretKey::from_seed(config.seed);
     let ledger_config = ledger_config(network, place)?;
+    let genesis = || genesis_ledger(network, place, ledger_config.clone());
     if opened.log().last_sequence().is_none() && opened.state().head().is_none() {
-        let ledger = genesis_ledger(network, place, ledger_config)?;
+        let ledger = genesis()?;
+        begin_state(&mut opened, &ledger)?;
         return Ok(Restarted { replica: Replica::new(replica_config, key(), ledger, clock.now()), opened });
     }
-    let from_state = match opened.state().load()? {
-        Some(snapshot) => Some(Ledger::restore(ledger_config.clone(), convert(snapshot))?),
-        None => None,
+    let ledger = match opened.state().load()? {
+        Some(snapshot) => Ledger::restore(ledger_config.clone(), convert(snapshot))?,
+        None => {
+            let ledger = genesis()?;
+            begin_state(&mut opened, &ledger)?;
+            ledger
+        }
     };
-    let genesis = || genesis_ledger(network, place, ledger_config.clone());
-    let ledger = from_state.map_or_else(&genesis, Ok)?;
     let replica = match replay(replica_config.clone(), key(), ledger, &opened, network, clock) {
         Ok(replica) => replica,
         Err(ReplayError::Recovery(error @ (RecoveryError::StateAhead { .. } | RecoveryError::StateDigest(_)))) => {
             // The state is derived: the log has everything that was promised.
             tracing::warn!(%error, "the state is rebuilt from genesis and the block log");
-            replay(replica_config, key(), genesis()?, &opened, network, clock)?
+            opened = opened.reset_state()?;
+            let ledger = genesis()?;
+            begin_state(&mut opened, &ledger)?;
+            replay(replica_config, key(), ledger, &opened, network, clock)?
         }
         Err(error) => return Err(error.into()),
     };
     Ok(Restarted { replica, opened })
+}
+
+/// Writes the outputs of genesis to an empty state: later writes are changes to it.
+fn begin_state(opened: &mut store::Opened, ledger: &Ledger) -> anyhow::Result<()> {
+    let created = ledger.outputs().map(|(outpoint, utxo)| output(outpoint, utxo)).collect();
+    let changes = store::StateChanges { digest: ledger.final_digest(), created, ..store::StateChanges::default() };
+    Ok(opened.begin_state(&changes)?)
+}
+
+/// An output as the store holds it.
+pub(crate) const fn output(outpoint: OutPoint, utxo: Utxo) -> store::Output {
+    store::Output { outpoint, owner: utxo.owner, amount: utxo.amount, created: utxo.created }
 }
 
 #[derive(Debug, thiserror::Error)]

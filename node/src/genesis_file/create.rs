@@ -15,8 +15,9 @@ use types::{Amount, Hash, Owner};
 
 use super::policy_file::read_policy;
 use super::{ALLOCATIONS_FILE, ALLOCATIONS_MAX, GENESIS_FILE, GenesisFileError, check_amounts, read_allocations};
-use crate::config::{ConfigText, cores};
+use crate::config::ConfigText;
 use crate::keys::{self, KeyFileError, KeySeed};
+use crate::testnet::cores;
 
 /// Folder of the keys inside the network's.
 const KEYS_DIR: &str = "keys";
@@ -253,7 +254,7 @@ fn addresses(options: &CreateOptions, count: usize) -> Result<Vec<(SocketAddr, S
     }
     // All are held until the last is chosen, so that none is given twice.
     let mut held = Vec::new();
-    let mut free = |ip: IpAddr| {
+    let mut free = |ip: IpAddr| -> io::Result<SocketAddr> {
         let socket = UdpSocket::bind((ip, 0))?;
         let address = socket.local_addr()?;
         held.push(socket);
@@ -410,4 +411,33 @@ fn validator_lines(epoch: &EpochConfig) -> impl Iterator<Item = String> {
             format!("# {:03} {} {member} {}\n", id.0, committee.shard, hex::encode(key))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Written;
+    use crate::genesis_file::GenesisFileError;
+    use crate::keys::KeySeed;
+
+    #[test]
+    fn files_of_a_creation_that_fails_are_removed_and_others_stay() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("there"), "precious").expect("written");
+        fs::write(path("1.key"), "secret").expect("written");
+        let seed = KeySeed::generate().expect("entropy");
+        let mut written = Written { files: Vec::new(), complete: false };
+        written.file(path("a"), b"a").expect("written");
+        written.key(path("0.key"), &seed).expect("written");
+        assert!(path("a").exists() && path("0.key").exists());
+        assert!(matches!(written.file(path("there"), b"b"), Err(GenesisFileError::Exists { .. })));
+        assert!(matches!(written.key(path("1.key"), &seed), Err(GenesisFileError::Key(_))));
+        assert!(matches!(written.file(path("none/a"), b"b"), Err(GenesisFileError::Write { .. })));
+        drop(written);
+        assert!(!path("a").exists() && !path("0.key").exists());
+        assert_eq!(fs::read_to_string(path("there")).expect("read"), "precious");
+        assert_eq!(fs::read_to_string(path("1.key")).expect("read"), "secret");
+    }
 }

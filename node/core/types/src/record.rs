@@ -88,6 +88,7 @@ impl LogRecord {
                 reader.finish()?;
                 Ok(Self::Promise(view))
             }
+            8 => Block::from_bytes(payload).map(|block| Self::Block(Box::new(block))),
             _ => Err(DecodeError::Value {
                 what: "type of a log record",
             }),
