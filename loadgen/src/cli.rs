@@ -350,7 +350,7 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validity: Option<String>,
 
-    /// Report [default: ./loadgen-<time>-<id>.json]
+    /// Report [default: ./loadgen-TIME-ID.json]
     #[arg(
         short,
         long,

@@ -57,7 +57,7 @@ pub struct Figures {
     pub dependency_wait: DependencyWait,
     /// Halves of the window.
     pub halves: Halves,
-    /// Growth of the number in flight, per second and as a share of the sent rate.
+    /// Growth of the number in flight, per second and as a share of the scheduled rate.
     pub backlog_growth: f64,
     /// Mean number in flight, and rate times mean latency.
     pub little: [f64; 2],
@@ -88,7 +88,7 @@ impl Figures {
         let rate = rate(samples, phases, &window, &intervals);
         Self {
             counts: Counts::of(samples, phases.deadline_ns),
-            backlog_growth: backlog_growth(samples, phases, rate.sent_tps),
+            backlog_growth: backlog_growth(samples, phases, rate.scheduled_tps),
             halves: halves(samples, phases),
             little: little(samples, phases),
             by_shard: by_shard(samples, phases),
@@ -318,7 +318,7 @@ fn little(samples: &[Sample], phases: &Phases) -> [f64; 2] {
 }
 
 /// Slope of the least-squares line through the number in flight at a hundred and one points of the window.
-fn backlog_growth(samples: &[Sample], phases: &Phases, sent_tps: f64) -> f64 {
+fn backlog_growth(samples: &[Sample], phases: &Phases, scheduled_tps: f64) -> f64 {
     const STEPS: usize = 100;
     let step = (phases.window_end_ns.saturating_sub(phases.window_start_ns) / STEPS as u64).max(1);
     let mut flow = [0_i64; STEPS + 1];
@@ -350,7 +350,7 @@ fn backlog_growth(samples: &[Sample], phases: &Phases, sent_tps: f64) -> f64 {
         covariance += offset * (level - mean);
         variance += offset * offset;
     }
-    covariance / variance / seconds(step) / sent_tps.max(1e-9)
+    covariance / variance / seconds(step) / scheduled_tps.max(1e-9)
 }
 
 fn by_shard(samples: &[Sample], phases: &Phases) -> BTreeMap<u16, PartFigures> {

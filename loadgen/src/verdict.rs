@@ -116,7 +116,7 @@ pub struct Evidence {
     pub final_ratio: f64,
     /// Share of the window's sent transactions that were refused with `Busy`.
     pub busy_share: f64,
-    /// Growth of the number in flight over the window, per second and as a share of the sent rate.
+    /// Growth of the number in flight over the window, per second and as a share of the scheduled rate.
     pub backlog_growth: f64,
     /// Halves of the window.
     pub halves: Halves,

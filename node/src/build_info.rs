@@ -9,7 +9,11 @@ const GIT_SHA: &str = match option_env!("SHARDBENCH_GIT_SHA") {
 };
 
 /// Bytes of `BUILD`.
-const LEN: usize = if GIT_SHA.is_empty() { VERSION.len() } else { VERSION.len() + 1 + GIT_SHA.len() };
+const LEN: usize = if GIT_SHA.is_empty() {
+    VERSION.len()
+} else {
+    VERSION.len() + 1 + GIT_SHA.len()
+};
 
 const BYTES: [u8; LEN] = {
     let mut bytes = [b'+'; LEN];
@@ -37,7 +41,11 @@ mod tests {
 
     #[test]
     fn version_and_revision() {
-        let expected = if GIT_SHA.is_empty() { VERSION.to_owned() } else { format!("{VERSION}+{GIT_SHA}") };
+        let expected = if GIT_SHA.is_empty() {
+            VERSION.to_owned()
+        } else {
+            format!("{VERSION}+{GIT_SHA}")
+        };
         assert_eq!(BUILD, expected);
     }
 }

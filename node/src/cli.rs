@@ -69,7 +69,10 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// What wins over the file.
     pub(crate) fn overrides(&self) -> Overrides {
-        Overrides { genesis: self.genesis.clone(), data_dir: self.data_dir.clone() }
+        Overrides {
+            genesis: self.genesis.clone(),
+            data_dir: self.data_dir.clone(),
+        }
     }
 }
 
@@ -93,7 +96,12 @@ pub(crate) struct TestnetArgs {
 impl TestnetArgs {
     /// What the network is told.
     pub(crate) fn options(self) -> TestnetOptions {
-        TestnetOptions { dir: self.dir, durability: self.durability, rtt: self.rtt, workers: self.threads }
+        TestnetOptions {
+            dir: self.dir,
+            durability: self.durability,
+            rtt: self.rtt,
+            workers: self.threads,
+        }
     }
 }
 
@@ -137,14 +145,27 @@ mod tests {
     fn the_lines_of_a_load_generator_are_understood() {
         let line = "genesis --out d --shards 2 --validators 4 --seed 7 --accounts 10 --amount 5 --allocations l.bin \
                     --policy lan --name bench";
-        let Command::Genesis(options) = parse(line).expect("genesis").command else { panic!("another command") };
-        assert_eq!((options.shards, options.validators, options.seed, options.accounts), (2, 4, 7, 10));
-        assert_eq!((options.amount, options.policy.as_str(), options.name.as_str()), (5, "lan", "bench"));
+        let Command::Genesis(options) = parse(line).expect("genesis").command else {
+            panic!("another command")
+        };
+        assert_eq!(
+            (options.shards, options.validators, options.seed, options.accounts),
+            (2, 4, 7, 10)
+        );
+        assert_eq!(
+            (options.amount, options.policy.as_str(), options.name.as_str()),
+            (5, "lan", "bench")
+        );
         assert_eq!(options.allocations.as_deref(), Some("l.bin".as_ref()));
         let line = "testnet --dir d --durability async --rtt 200ms";
-        let Command::Testnet(args) = parse(line).expect("testnet").command else { panic!("another command") };
+        let Command::Testnet(args) = parse(line).expect("testnet").command else {
+            panic!("another command")
+        };
         let options = args.options();
-        assert_eq!((options.durability, options.rtt, options.workers), (Durability::Async, Duration::from_millis(200), 0));
+        assert_eq!(
+            (options.durability, options.rtt, options.workers),
+            (Durability::Async, Duration::from_millis(200), 0)
+        );
         let Command::Testnet(args) = parse("testnet --dir d --rtt 0s").expect("testnet").command else {
             panic!("another command")
         };
@@ -154,7 +175,9 @@ mod tests {
     #[test]
     fn flags_of_run_win_over_the_file() {
         let line = "run --config c.toml --genesis g.toml --data-dir d";
-        let Command::Run(args) = parse(line).expect("run").command else { panic!("another command") };
+        let Command::Run(args) = parse(line).expect("run").command else {
+            panic!("another command")
+        };
         let overrides = args.overrides();
         assert_eq!(overrides.genesis.as_deref(), Some("g.toml".as_ref()));
         assert_eq!(overrides.data_dir.as_deref(), Some("d".as_ref()));
@@ -163,7 +186,11 @@ mod tests {
     #[test]
     fn every_bad_flag_is_named_with_what_is_accepted() {
         for (line, flag, words) in [
-            ("testnet --dir d --durability maybe", "--durability", "fsync or async"),
+            (
+                "testnet --dir d --durability maybe",
+                "--durability",
+                "fsync or async",
+            ),
             ("testnet --dir d --rtt 11s", "--rtt", "0s to 10s"),
             ("testnet --dir d --rtt fast", "--rtt", "0s to 10s"),
             ("testnet --dir d --threads 2000", "--threads", "0 to 1024"),
@@ -180,6 +207,9 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains(flag) && text.contains(words), "{line}: {text}");
         }
-        assert_eq!(parse("--version").expect_err("shown").kind(), ErrorKind::DisplayVersion);
+        assert_eq!(
+            parse("--version").expect_err("shown").kind(),
+            ErrorKind::DisplayVersion
+        );
     }
 }

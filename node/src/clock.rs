@@ -16,7 +16,10 @@ impl Clock {
     /// Starts now.
     pub(crate) fn start() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Instant::now(), start_unix_ns: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX) }
+        Self {
+            start: Instant::now(),
+            start_unix_ns: u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX),
+        }
     }
 
     /// Nanoseconds since the UNIX epoch, never falling.

@@ -77,7 +77,9 @@ pub(crate) enum ConfigError {
         accepted: String,
     },
     /// Members of the own committee without an address.
-    #[error("the configuration {path}: [peers] has no address for validator {missing}, accepted is one for everyone else in the committee of shard {shard}: {members}")]
+    #[error(
+        "the configuration {path}: [peers] has no address for validator {missing}, accepted is one for everyone else in the committee of shard {shard}: {members}"
+    )]
     Peer {
         /// File.
         path: PathBuf,
@@ -95,7 +97,9 @@ pub(crate) enum ConfigError {
     #[error(transparent)]
     Key(#[from] KeyFileError),
     /// A key of somebody else.
-    #[error("{key} is the key of no validator of {genesis}, accepted is one of those that the genesis was made with")]
+    #[error(
+        "{key} is the key of no validator of {genesis}, accepted is one of those that the genesis was made with"
+    )]
     Foreign {
         /// Key file.
         key: PathBuf,
@@ -135,10 +139,14 @@ impl Config {
     /// # Errors
     /// Names the file, the key, its value and what is accepted.
     pub(crate) fn read(path: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
-        let raw: RawConfig = toml::from_str(&text)
-            .map_err(|error| ConfigError::Shape { path: path.into(), problem: toml_problem(&text, &error) })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
+        let raw: RawConfig = toml::from_str(&text).map_err(|error| ConfigError::Shape {
+            path: path.into(),
+            problem: toml_problem(&text, &error),
+        })?;
         raw.validate(path, overrides)
     }
 }
@@ -150,11 +158,15 @@ impl RawConfig {
         let listen_peers = check.address("listen_peers", &self.listen_peers)?;
         let listen_clients = check.address("listen_clients", &self.listen_clients)?;
         if listen_peers == listen_clients && listen_peers.port() != 0 {
-            return Err(check.value("listen_clients", &self.listen_clients, "another port than that of listen_peers"));
+            return Err(check.value(
+                "listen_clients",
+                &self.listen_clients,
+                "another port than that of listen_peers",
+            ));
         }
         let durability = self.durability.as_deref().unwrap_or(Durability::Fsync.name());
-        let durability =
-            parse_durability(durability).map_err(|accepted| check.value("durability", durability, &accepted))?;
+        let durability = parse_durability(durability)
+            .map_err(|accepted| check.value("durability", durability, &accepted))?;
         let rtt = self.rtt.as_deref().unwrap_or("0s");
         let rtt = parse_rtt(rtt).map_err(|accepted| check.value("rtt", rtt, &accepted))?;
         let apply_threads = check.threads("apply_threads", self.apply_threads.unwrap_or(1), 1)?;
@@ -166,23 +178,40 @@ impl RawConfig {
         let genesis = genesis_file::read_genesis(&genesis_path)?;
         let key = keys::read_key(&key_path)?;
         let Ok(id) = genesis.validators.binary_search(&key.public()) else {
-            return Err(ConfigError::Foreign { key: key_path, genesis: genesis_path });
+            return Err(ConfigError::Foreign {
+                key: key_path,
+                genesis: genesis_path,
+            });
         };
-        if let Some(unknown) = peers.keys().find(|id| usize::from(**id) >= genesis.validators.len()) {
+        if let Some(unknown) = peers
+            .keys()
+            .find(|id| usize::from(**id) >= genesis.validators.len())
+        {
             let accepted = format!("the number of a validator, 0 to {}", genesis.validators.len() - 1);
             return Err(check.value("a key of [peers]", &unknown.to_string(), &accepted));
         }
-        check.committee(ValidatorId(id as u16), &placement::epoch_config(&genesis).committees, &peers)?;
+        check.committee(
+            ValidatorId(id as u16),
+            &placement::epoch_config(&genesis).committees,
+            &peers,
+        )?;
         Ok(Config {
             genesis: genesis_path,
             key,
-            data_dir: overrides.data_dir.clone().unwrap_or_else(|| beside(&self.data_dir)),
+            data_dir: overrides
+                .data_dir
+                .clone()
+                .unwrap_or_else(|| beside(&self.data_dir)),
             listen_peers,
             listen_clients,
             peers,
             durability,
             apply_threads,
-            verify_threads: if verify_threads == 0 { cores() } else { verify_threads },
+            verify_threads: if verify_threads == 0 {
+                cores()
+            } else {
+                verify_threads
+            },
             rtt,
         })
     }
@@ -204,11 +233,15 @@ impl Check<'_> {
     }
 
     fn address(&self, key: &str, value: &str) -> Result<SocketAddr, ConfigError> {
-        value.parse().map_err(|_| self.value(key, value, "IP:PORT such as 127.0.0.1:21000 or [::1]:21000"))
+        value
+            .parse()
+            .map_err(|_| self.value(key, value, "IP:PORT such as 127.0.0.1:21000 or [::1]:21000"))
     }
 
     fn threads(&self, key: &str, value: i64, min: usize) -> Result<usize, ConfigError> {
-        let threads = usize::try_from(value).ok().filter(|threads| (min..=THREADS_MAX).contains(threads));
+        let threads = usize::try_from(value)
+            .ok()
+            .filter(|threads| (min..=THREADS_MAX).contains(threads));
         threads.ok_or_else(|| self.value(key, &value.to_string(), &format!("{min} to {THREADS_MAX}")))
     }
 
@@ -240,8 +273,15 @@ impl Check<'_> {
         peers: &BTreeMap<u16, SocketAddr>,
     ) -> Result<(), ConfigError> {
         let has_me = |committee: &&Committee| committee.members.iter().any(|(id, _)| *id == me);
-        let Some(committee) = committees.iter().find(has_me) else { return Ok(()) };
-        let others: Vec<u16> = committee.members.iter().map(|(id, _)| id.0).filter(|id| *id != me.0).collect();
+        let Some(committee) = committees.iter().find(has_me) else {
+            return Ok(());
+        };
+        let others: Vec<u16> = committee
+            .members
+            .iter()
+            .map(|(id, _)| id.0)
+            .filter(|id| *id != me.0)
+            .collect();
         match others.iter().find(|id| !peers.contains_key(id)) {
             None => Ok(()),
             Some(missing) => Err(ConfigError::Peer {
@@ -260,7 +300,9 @@ impl Check<'_> {
 /// What is accepted.
 pub(crate) fn parse_durability(text: &str) -> Result<Durability, String> {
     let all = [Durability::Fsync, Durability::Async];
-    all.into_iter().find(|durability| durability.name() == text).ok_or_else(|| "fsync or async".into())
+    all.into_iter()
+        .find(|durability| durability.name() == text)
+        .ok_or_else(|| "fsync or async".into())
 }
 
 /// A round-trip time up to `RTT_MAX`; `0` needs no unit.
@@ -276,8 +318,8 @@ pub(crate) fn parse_rtt(text: &str) -> Result<Duration, String> {
 pub(crate) fn toml_problem(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
     match error.span() {
-        // A missing key has the whole file as its place: no line to name.
-        Some(span) if span.start > 0 || span.end < text.len() => {
+        // A key that is not there has no line.
+        Some(span) if !message.starts_with("missing field") => {
             let before = text.get(..span.start).unwrap_or(text);
             format!("line {}: {message}", before.matches('\n').count() + 1)
         }
@@ -314,7 +356,7 @@ impl ConfigText<'_> {
              genesis = {genesis}\n\
              # Secret key: 64 hexadecimal digits. Whoever has it can speak for this validator.\n\
              key = {key}\n\
-             # Block log and state; created at the first start..\n\
+             # Block log and state; created at the first start.\n\
              data_dir = \"data/{id:03}\"\n\
              # UDP address on which other validators are awaited. On a machine of its own: 0.0.0.0:PORT.\n\
              listen_peers = \"{peers}\"\n\

@@ -4,6 +4,7 @@ mod create;
 mod policy_file;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,9 @@ pub(crate) enum GenesisFileError {
         max: u64,
     },
     /// The file has not the one key that holds the genesis.
-    #[error("{path}: {problem}; accepted is the one key `genesis = \"<hexadecimal>\"`, as `shardbench-node genesis` writes it")]
+    #[error(
+        "{path}: {problem}; accepted is the one key `genesis = \"<hexadecimal>\"`, as `shardbench-node genesis` writes it"
+    )]
     Shape {
         /// File.
         path: PathBuf,
@@ -86,7 +89,9 @@ pub(crate) enum GenesisFileError {
         source: GenesisError,
     },
     /// The allocations are not those of the genesis.
-    #[error("{path} holds {found} allocations with hash {hash}, the genesis names {count} with hash {named}; copy the file that was made with it")]
+    #[error(
+        "{path} holds {found} allocations with hash {hash}, the genesis names {count} with hash {named}; copy the file that was made with it"
+    )]
     Allocations {
         /// File.
         path: PathBuf,
@@ -108,7 +113,10 @@ pub(crate) enum GenesisFileError {
         index: usize,
     },
     /// More than an amount can say.
-    #[error("{path}: the allocations sum up to more than {}, the largest supply", u64::MAX)]
+    #[error(
+        "{path}: the allocations sum up to more than {}, the largest supply",
+        u64::MAX
+    )]
     Supply {
         /// File, or the flags that fix the amounts.
         path: PathBuf,
@@ -176,11 +184,17 @@ pub(crate) enum GenesisFileError {
 
 impl GenesisFileError {
     fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Read { path: path.into(), source }
+        move |source| Self::Read {
+            path: path.into(),
+            source,
+        }
     }
 
     fn encoding(path: &Path) -> impl FnOnce(DecodeError) -> Self {
-        move |source| Self::Encoding { path: path.into(), source }
+        move |source| Self::Encoding {
+            path: path.into(),
+            source,
+        }
     }
 }
 
@@ -223,14 +237,21 @@ pub(crate) fn load(genesis_toml: &Path) -> Result<Network, GenesisFileError> {
 /// # Errors
 /// As `load`.
 pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, GenesisFileError> {
-    let shape = |problem: String| GenesisFileError::Shape { path: path.into(), problem };
+    let shape = |problem: String| GenesisFileError::Shape {
+        path: path.into(),
+        problem,
+    };
     let bytes = read_bounded(path, GENESIS_FILE_BYTES_MAX)?;
     let text = String::from_utf8(bytes).map_err(|_| shape("it is not text".into()))?;
-    let file: GenesisToml = toml::from_str(&text).map_err(|error| shape(crate::config::toml_problem(&text, &error)))?;
+    let file: GenesisToml =
+        toml::from_str(&text).map_err(|error| shape(crate::config::toml_problem(&text, &error)))?;
     let bytes = hex::decode(file.genesis.trim())
         .map_err(|error| shape(format!("`genesis` is not hexadecimal or is cut short ({error})")))?;
     let genesis = Genesis::from_bytes(&bytes).map_err(GenesisFileError::encoding(path))?;
-    genesis.validate().map_err(|source| GenesisFileError::Rule { path: path.into(), source })?;
+    genesis.validate().map_err(|source| GenesisFileError::Rule {
+        path: path.into(),
+        source,
+    })?;
     Ok(genesis)
 }
 
@@ -254,9 +275,13 @@ fn read_allocations(path: &Path) -> Result<Vec<Allocation>, GenesisFileError> {
 fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, GenesisFileError> {
     let file = std::fs::File::open(path).map_err(GenesisFileError::read(path))?;
     let mut bytes = Vec::new();
-    io::Read::read_to_end(&mut io::Read::take(file, max + 1), &mut bytes).map_err(GenesisFileError::read(path))?;
+    io::Read::read_to_end(&mut io::Read::take(file, max + 1), &mut bytes)
+        .map_err(GenesisFileError::read(path))?;
     if bytes.len() as u64 > max {
-        return Err(GenesisFileError::Size { path: path.into(), max });
+        return Err(GenesisFileError::Size {
+            path: path.into(),
+            max,
+        });
     }
     Ok(bytes)
 }
@@ -266,7 +291,10 @@ fn check_amounts(path: &Path, allocations: &[Allocation]) -> Result<(), GenesisF
     let mut supply = types::Amount(0);
     for (index, allocation) in allocations.iter().enumerate() {
         if allocation.amount.0 == 0 {
-            return Err(GenesisFileError::Zero { path: path.into(), index });
+            return Err(GenesisFileError::Zero {
+                path: path.into(),
+                index,
+            });
         }
         supply = supply
             .checked_add(allocation.amount)

@@ -56,7 +56,9 @@ impl Ingress {
             match event {
                 ServerEvent::Opened(_) => {}
                 ServerEvent::Closed(connection) => self.inbox.query(Event::ClientClosed(connection)).await,
-                ServerEvent::Request { connection, request } => self.answer(connection, request, &reads).await,
+                ServerEvent::Request { connection, request } => {
+                    self.answer(connection, request, &reads).await
+                }
             }
         }
     }
@@ -83,7 +85,14 @@ impl Ingress {
     fn submit(&self, connection: ConnectionId, first_tag: Tag, txs: Vec<Bytes>) {
         let count = txs.len() as u16;
         if !self.pool.submit(&self.lane, connection, first_tag, txs) {
-            self.send(connection, &Answer::Busy { first_tag, count, retry_ms: BUSY_RETRY_MS });
+            self.send(
+                connection,
+                &Answer::Busy {
+                    first_tag,
+                    count,
+                    retry_ms: BUSY_RETRY_MS,
+                },
+            );
         }
     }
 
@@ -96,18 +105,38 @@ impl Ingress {
     fn topology(&self) -> Topology {
         let height = Height(self.counters.height.load(Ordering::Relaxed));
         let committee = &self.place.committee;
-        let shards = vec![ShardStatus { members: committee.size() as u16, mode: MODE_ONE_LEAGUE, height }];
+        let shards = vec![ShardStatus {
+            members: committee.size() as u16,
+            mode: MODE_ONE_LEAGUE,
+            height,
+        }];
         let address = |id: ValidatorId| self.topology.get(&id.0).copied();
-        let validators = committee.members.iter().enumerate().filter_map(|(member, (id, key))| {
-            let address = address(*id)?;
-            let ip = match address.ip() {
-                IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-                IpAddr::V6(ip) => ip.octets(),
-            };
-            let group = GROUP_ONE_LEAGUE + member as u16;
-            Some(ValidatorAddress { id: *id, key: *key, shard: committee.shard, role: 0, group, ip, port: address.port() })
-        });
-        Topology { epoch: Epoch(0), shards, validators: validators.collect() }
+        let validators = committee
+            .members
+            .iter()
+            .enumerate()
+            .filter_map(|(member, (id, key))| {
+                let address = address(*id)?;
+                let ip = match address.ip() {
+                    IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+                    IpAddr::V6(ip) => ip.octets(),
+                };
+                let group = GROUP_ONE_LEAGUE + member as u16;
+                Some(ValidatorAddress {
+                    id: *id,
+                    key: *key,
+                    shard: committee.shard,
+                    role: 0,
+                    group,
+                    ip,
+                    port: address.port(),
+                })
+            });
+        Topology {
+            epoch: Epoch(0),
+            shards,
+            validators: validators.collect(),
+        }
     }
 
     fn info(&self) -> NodeInfo {
@@ -140,13 +169,24 @@ impl Ingress {
 }
 
 /// Reads final blocks with their bodies and sends them in frames, the last one marked.
-async fn serve_blocks(store: &StoreHandle, clients: &ServerHandle, connection: ConnectionId, from: Height, count: u16) {
+async fn serve_blocks(
+    store: &StoreHandle,
+    clients: &ServerHandle,
+    connection: ConnectionId,
+    from: Height,
+    count: u16,
+) {
     let mut next = from;
     let mut left = count;
     let mut frame = FrameOfItems::default();
     while left > 0 {
         let (reply, answer) = oneshot::channel();
-        let read = CommittedRead { from: next, count: left, bytes_max: READ_BYTES, bodies: true };
+        let read = CommittedRead {
+            from: next,
+            count: left,
+            bytes_max: READ_BYTES,
+            bodies: true,
+        };
         let asked = store.read_committed(read, move |blocks| drop(reply.send(blocks)));
         let blocks = match (asked, answer.await) {
             (Ok(()), Ok(Ok(blocks))) => blocks,
@@ -160,14 +200,31 @@ async fn serve_blocks(store: &StoreHandle, clients: &ServerHandle, connection: C
             left -= 1;
             for item in items(block, bodies) {
                 if let Some(full) = frame.push(item)
-                    && clients.send_when_room(connection, &Answer::Blocks { items: full, last: false }).await.is_err()
+                    && clients
+                        .send_when_room(
+                            connection,
+                            &Answer::Blocks {
+                                items: full,
+                                last: false,
+                            },
+                        )
+                        .await
+                        .is_err()
                 {
                     return;
                 }
             }
         }
     }
-    let _ = clients.send_when_room(connection, &Answer::Blocks { items: frame.items, last: true }).await;
+    let _ = clients
+        .send_when_room(
+            connection,
+            &Answer::Blocks {
+                items: frame.items,
+                last: true,
+            },
+        )
+        .await;
 }
 
 fn items(block: CommittedBlock, bodies: Vec<AuthorBlock>) -> impl Iterator<Item = BlockItem> {
@@ -189,7 +246,9 @@ impl FrameOfItems {
             BlockItem::Body(block) => 183 + 4 + block.body.len(),
         };
         let full = self.bytes + bytes > CLIENT_FRAME_BYTES_MAX - 64;
-        let out = full.then(|| std::mem::take(&mut self.items)).filter(|items| !items.is_empty());
+        let out = full
+            .then(|| std::mem::take(&mut self.items))
+            .filter(|items| !items.is_empty());
         self.bytes = if full { bytes } else { self.bytes + bytes };
         self.items.push(item);
         out
@@ -213,7 +272,10 @@ mod tests {
         let mut frames = Vec::new();
         for body in [10, BATCH_BYTES_MAX, BATCH_BYTES_MAX, 300_000, 700_000, 80_000] {
             let body = Bytes::from(vec![0; body]);
-            frames.extend(frame.push(BlockItem::Body(AuthorBlock { header: header.clone(), body })));
+            frames.extend(frame.push(BlockItem::Body(AuthorBlock {
+                header: header.clone(),
+                body,
+            })));
         }
         frames.push(frame.items);
         assert_eq!(frames.iter().map(Vec::len).sum::<usize>(), 6, "nothing is lost");

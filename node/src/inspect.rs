@@ -31,7 +31,9 @@ pub(crate) enum InspectError {
         source: std::io::Error,
     },
     /// A `FORMAT` of something else.
-    #[error("{path} names no genesis and validator; accepted is the data directory of a validator that has run")]
+    #[error(
+        "{path} names no genesis and validator; accepted is the data directory of a validator that has run"
+    )]
     Format {
         /// The file.
         path: PathBuf,
@@ -59,11 +61,18 @@ pub(crate) fn inspect(options: &InspectOptions) -> Result<String, InspectError> 
     let mut text = Report::default();
     text.line("data directory", dir.display());
     text.line("format", FORMAT_VERSION);
-    let free = store::free_bytes(dir).map_or_else(|_| "unknown".into(), megabytes);
-    text.line("file system", format_args!("{}, {free} free", store::filesystem_name(dir)));
+    let free = store::free_bytes(dir).map_or_else(|_| "unknown".into(), size);
+    text.line(
+        "file system",
+        format_args!("{}, {free} free", store::filesystem_name(dir)),
+    );
     text.line("genesis", identity.genesis);
     text.line("validator", Hash(identity.validator));
-    let backend_note = if backend.slower { format!(" (slower than {} here)", backend.best_here) } else { String::new() };
+    let backend_note = if backend.slower {
+        format!(" (slower than {} here)", backend.best_here)
+    } else {
+        String::new()
+    };
     text.line("signatures", format_args!("{}{backend_note}", backend.name));
     describe_log(opened.log(), usize::from(options.records), &mut text)?;
     match opened.state().head() {
@@ -76,7 +85,10 @@ pub(crate) fn inspect(options: &InspectOptions) -> Result<String, InspectError> 
             })?;
             text.line("state height", head.height);
             text.line("state digest", head.digest);
-            text.line("state outputs", format_args!("{outputs}, sum {supply}, fees paid {}", head.fees_total));
+            text.line(
+                "state outputs",
+                format_args!("{outputs}, sum {supply}, fees paid {}", head.fees_total),
+            );
         }
     }
     Ok(text.0)
@@ -89,19 +101,26 @@ struct Report(String);
 impl Report {
     fn line(&mut self, name: &str, value: impl std::fmt::Display) {
         // Writing to a string cannot fail.
-        drop(writeln!(self.0, "{name:<16} {value}"));
+        let _ = writeln!(self.0, "{name:<16} {value}");
     }
 }
 
-fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..10_000_000 => format!("{} kB", bytes / 1_000),
+        10_000_000..10_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{} GB", bytes / 1_000_000_000),
+    }
 }
 
 /// Reads from `FORMAT` whose directory this is; version and form are for the store to check.
 fn read_identity(dir: &Path) -> Result<Identity, InspectError> {
     let path = dir.join("FORMAT");
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| InspectError::Missing { path: path.clone(), source })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| InspectError::Missing {
+        path: path.clone(),
+        source,
+    })?;
     let field = |name: &str| {
         let value = text.lines().find_map(|line| line.strip_prefix(name))?;
         let mut bytes = [0; 32];
@@ -109,7 +128,10 @@ fn read_identity(dir: &Path) -> Result<Identity, InspectError> {
         Some(bytes)
     };
     match (field("genesis "), field("validator ")) {
-        (Some(genesis), Some(validator)) => Ok(Identity { genesis: Hash(genesis), validator }),
+        (Some(genesis), Some(validator)) => Ok(Identity {
+            genesis: Hash(genesis),
+            validator,
+        }),
         _ => Err(InspectError::Format { path }),
     }
 }
@@ -125,15 +147,20 @@ fn describe_log(log: &store::BlockLog, last: usize, text: &mut Report) -> Result
             records.pop_front();
         }
     }
-    let highest = log.last_sequence().map_or("no record".into(), |seq| format!("last sequence {seq}"));
-    text.line("log", format_args!("{}, {highest}", megabytes(log.bytes())));
+    let highest = log
+        .last_sequence()
+        .map_or("no record".into(), |seq| format!("last sequence {seq}"));
+    text.line("log", format_args!("{}, {highest}", size(log.bytes())));
     match log.committed_range() {
         Some((low, high)) => text.line("log heights", format_args!("{low} to {high} are final")),
         None => text.line("log heights", "none is final"),
     }
     if let Some(torn) = log.torn() {
         let (bytes, path, offset) = (torn.bytes, torn.path.display(), torn.offset);
-        text.line("torn tail", format_args!("{bytes} bytes of {path} cut at byte {offset}, never durable"));
+        text.line(
+            "torn tail",
+            format_args!("{bytes} bytes of {path} cut at byte {offset}, never durable"),
+        );
     }
     for (kind, count) in kinds {
         text.line("log records", format_args!("{count} {kind}"));
@@ -162,25 +189,43 @@ fn describe(record: &LogRecord) -> String {
     match record {
         LogRecord::AuthorBlock(block) => {
             let header = &block.header.header;
-            format!("{kind} of validator {}, {} transactions, {} bytes", header.author, header.tx_count, header.body_bytes)
+            format!(
+                "{kind} of validator {}, {} transactions, {} bytes",
+                header.author, header.tx_count, header.body_bytes
+            )
         }
         LogRecord::Proposal(propose) => {
             let header = &propose.block.header;
-            format!("{kind} in view {} of height {}, {} transactions", propose.view, header.height, header.tx_count)
+            format!(
+                "{kind} in view {} of height {}, {} transactions",
+                propose.view, header.height, header.tx_count
+            )
         }
         LogRecord::Vote(vote) => {
             let subject = &vote.subject;
-            format!("{kind} to {} height {} in view {}, {}", subject.phase.tag(), subject.height, subject.view, subject.hash)
+            format!(
+                "{kind} to {} height {} in view {}, {}",
+                subject.phase.tag(),
+                subject.height,
+                subject.view,
+                subject.hash
+            )
         }
         LogRecord::Tip(_) => kind.into(),
         LogRecord::Committed(block) => {
             let header = &block.block.header;
-            format!("{kind} {}, {} transactions, digest {}", header.height, header.tx_count, header.state_digest)
+            format!(
+                "{kind} {}, {} transactions, digest {}",
+                header.height, header.tx_count, header.state_digest
+            )
         }
         LogRecord::NewView(opening) => format!("{kind} {}", opening.view),
         LogRecord::Promise(view) => format!("{kind} to vote in no view below {view}"),
         LogRecord::Block(block) => {
-            format!("{kind} {}, {} transactions", block.header.height, block.header.tx_count)
+            format!(
+                "{kind} {}, {} transactions",
+                block.header.height, block.header.tx_count
+            )
         }
     }
 }
@@ -195,28 +240,67 @@ mod tests {
 
     use super::{InspectError, InspectOptions, inspect};
 
-    const IDENTITY: Identity = Identity { genesis: Hash([0xa1; 32]), validator: [0x0b; 32] };
+    const IDENTITY: Identity = Identity {
+        genesis: Hash([0xa1; 32]),
+        validator: [0x0b; 32],
+    };
+
+    #[test]
+    fn sizes_have_a_unit_that_leaves_two_digits() {
+        for (bytes, words) in [
+            (0, "0 bytes"),
+            (9_999, "9999 bytes"),
+            (10_000, "10 kB"),
+            (9_999_999, "9999 kB"),
+            (10_000_000, "10 MB"),
+            (80_454_800_000, "80 GB"),
+        ] {
+            assert_eq!(super::size(bytes), words);
+        }
+    }
 
     fn options(dir: &std::path::Path) -> InspectOptions {
-        InspectOptions { data_dir: dir.into(), records: 2 }
+        InspectOptions {
+            data_dir: dir.into(),
+            records: 2,
+        }
     }
 
     #[test]
     fn a_used_directory_is_described() {
         let folder = tempfile::tempdir().expect("folder");
-        let store_options = StoreOptions { durability: Durability::Async, ..StoreOptions::default() };
+        let store_options = StoreOptions {
+            durability: Durability::Async,
+            ..StoreOptions::default()
+        };
         let opened = Store::open(folder.path(), IDENTITY, store_options).expect("opened");
         let store = opened.start(Box::new(|_| ())).expect("started");
         for number in 1..=3_u32 {
             let records = vec![LogRecord::Promise(View(10 * number))];
-            store.handle().persist(Sequence(number.into()), records, true).expect("persisted");
+            store
+                .handle()
+                .persist(Sequence(number.into()), records, true)
+                .expect("persisted");
         }
         store.close().expect("closed");
         let text = inspect(&options(folder.path())).expect("inspected");
-        for words in ["a1a1a1", "0b0b0b", "last sequence 3", "3 promise", "2: promise to vote in no view below 20", "below 30", "none is final", "state            empty", "curve25519-dalek"] {
+        for words in [
+            "a1a1a1",
+            "0b0b0b",
+            "last sequence 3",
+            "3 promise",
+            "2: promise to vote in no view below 20",
+            "below 30",
+            "none is final",
+            "state            empty",
+            "curve25519-dalek",
+        ] {
             assert!(text.contains(words), "{words} in {text}");
         }
-        assert!(!text.contains("below 10"), "only the last two records are shown: {text}");
+        assert!(
+            !text.contains("below 10"),
+            "only the last two records are shown: {text}"
+        );
     }
 
     #[test]
@@ -224,7 +308,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let held = Store::open(folder.path(), IDENTITY, StoreOptions::default()).expect("opened");
         let error = inspect(&options(folder.path())).expect_err("in use");
-        assert!(matches!(error, InspectError::Open(_)) && error.to_string().contains("in use"), "{error}");
+        assert!(
+            matches!(error, InspectError::Open(_)) && error.to_string().contains("in use"),
+            "{error}"
+        );
         drop(held);
         inspect(&options(folder.path())).expect("free again");
     }
@@ -234,18 +321,33 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let error = inspect(&options(folder.path())).expect_err("empty");
         assert!(matches!(error, InspectError::Missing { .. }), "{error}");
-        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 0, "nothing is made in it");
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("read").count(),
+            0,
+            "nothing is made in it"
+        );
         assert!(inspect(&options(&folder.path().join("none"))).is_err());
         assert!(!folder.path().join("none").exists());
-        for text in ["", "hello", "shardbench data directory\nformat 1\ngenesis zz\nvalidator zz\n"] {
+        for text in [
+            "",
+            "hello",
+            "shardbench data directory\nformat 1\ngenesis zz\nvalidator zz\n",
+        ] {
             fs::write(folder.path().join("FORMAT"), text).expect("written");
             let error = inspect(&options(folder.path())).expect_err("no format");
             assert!(matches!(error, InspectError::Format { .. }), "{error}");
         }
-        let other = format!("shardbench data directory\nformat 9\ngenesis {0}\nvalidator {0}\n", "00".repeat(32));
+        let other = format!(
+            "shardbench data directory\nformat 9\ngenesis {0}\nvalidator {0}\n",
+            "00".repeat(32)
+        );
         fs::write(folder.path().join("FORMAT"), other).expect("written");
         let error = inspect(&options(folder.path())).expect_err("version 9");
         assert!(error.to_string().contains("format version 9"), "{error}");
-        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1, "nothing is made in it");
+        assert_eq!(
+            fs::read_dir(folder.path()).expect("read").count(),
+            1,
+            "nothing is made in it"
+        );
     }
 }

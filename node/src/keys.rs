@@ -26,7 +26,9 @@ pub(crate) enum KeyFileError {
         source: io::Error,
     },
     /// Its content is no key. The content is not repeated: it may be most of a secret.
-    #[error("{path} is not a key file: accepted are 64 hexadecimal digits, as `shardbench-node keys` writes them")]
+    #[error(
+        "{path} is not a key file: accepted are 64 hexadecimal digits, as `shardbench-node keys` writes them"
+    )]
     Content {
         /// File.
         path: PathBuf,
@@ -90,7 +92,10 @@ impl fmt::Debug for KeySeed {
 /// # Errors
 /// `Read` or `Content`.
 pub(crate) fn read_key(path: &Path) -> Result<KeySeed, KeyFileError> {
-    let read_error = |source| KeyFileError::Read { path: path.into(), source };
+    let read_error = |source| KeyFileError::Read {
+        path: path.into(),
+        source,
+    };
     let content_error = || KeyFileError::Content { path: path.into() };
     let mut file = std::fs::File::open(path).map_err(read_error)?;
     let mode = file.metadata().map_err(read_error)?.permissions().mode();
@@ -113,7 +118,7 @@ pub(crate) fn write_key(path: &Path, seed: &KeySeed) -> Result<(), KeyFileError>
     let mut text = Zeroizing::new([0; 65]);
     text[64] = b'\n';
     // 64 places for 32 bytes: this cannot fail.
-    drop(hex::encode_to_slice(seed.expose(), &mut text[..64]));
+    let _ = hex::encode_to_slice(seed.expose(), &mut text[..64]);
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -122,7 +127,10 @@ pub(crate) fn write_key(path: &Path, seed: &KeySeed) -> Result<(), KeyFileError>
         .and_then(|mut file| file.write_all(&*text).and_then(|()| file.sync_all()));
     written.map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists { path: path.into() },
-        _ => KeyFileError::Write { path: path.into(), source },
+        _ => KeyFileError::Write {
+            path: path.into(),
+            source,
+        },
     })
 }
 
@@ -139,11 +147,16 @@ pub(crate) fn create(dir: &Path, count: u16) -> Result<Vec<(PathBuf, [u8; 32])>,
     if count == 0 || count > KEYS_MAX {
         return Err(KeyFileError::Count(count));
     }
-    let paths: Vec<_> = (0..usize::from(count)).map(|number| dir.join(key_file_name(number))).collect();
+    let paths: Vec<_> = (0..usize::from(count))
+        .map(|number| dir.join(key_file_name(number)))
+        .collect();
     if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
         return Err(KeyFileError::Exists { path: path.clone() });
     }
-    std::fs::create_dir_all(dir).map_err(|source| KeyFileError::Write { path: dir.into(), source })?;
+    std::fs::create_dir_all(dir).map_err(|source| KeyFileError::Write {
+        path: dir.into(),
+        source,
+    })?;
     let write = |path: PathBuf| {
         let seed = KeySeed::generate()?;
         write_key(&path, &seed)?;
@@ -167,7 +180,10 @@ mod tests {
         assert_eq!(keys.len(), 3);
         for (path, public) in &keys {
             assert_eq!(read_key(path).expect("read").public(), *public);
-            assert_eq!(fs::metadata(path).expect("metadata").permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(path).expect("metadata").permissions().mode() & 0o777,
+                0o600
+            );
         }
         assert!(keys[0].1 != keys[1].1 && keys[1].1 != keys[2].1, "each its own");
         assert!(keys[2].0.ends_with("002.key"));
@@ -179,9 +195,15 @@ mod tests {
         let there = folder.path().join("001.key");
         fs::write(&there, "precious").expect("written");
         let error = create(folder.path(), 2).expect_err("there");
-        assert!(matches!(error, KeyFileError::Exists { .. }) && error.to_string().contains("001.key"), "{error}");
+        assert!(
+            matches!(error, KeyFileError::Exists { .. }) && error.to_string().contains("001.key"),
+            "{error}"
+        );
         let seed = KeySeed::generate().expect("entropy");
-        assert!(matches!(write_key(&there, &seed), Err(KeyFileError::Exists { .. })));
+        assert!(matches!(
+            write_key(&there, &seed),
+            Err(KeyFileError::Exists { .. })
+        ));
         assert_eq!(fs::read_to_string(&there).expect("read"), "precious");
         assert!(!folder.path().join("000.key").exists());
     }
@@ -191,7 +213,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         for count in [0, 1025] {
             let error = create(folder.path(), count).expect_err("count").to_string();
-            assert!(error.contains(&count.to_string()) && error.contains("1 to 1024"), "{error}");
+            assert!(
+                error.contains(&count.to_string()) && error.contains("1 to 1024"),
+                "{error}"
+            );
         }
         let file = folder.path().join("file");
         fs::write(&file, "").expect("written");
@@ -203,17 +228,33 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("a.key");
         let error = read_key(&path).expect_err("missing");
-        assert!(matches!(error, KeyFileError::Read { .. }) && error.to_string().contains("a.key"), "{error}");
+        assert!(
+            matches!(error, KeyFileError::Read { .. }) && error.to_string().contains("a.key"),
+            "{error}"
+        );
         let good = "5a".repeat(32);
-        for text in [String::new(), good[..62].to_owned(), format!("{good}5a"), good.replace("5a", "zz"), good.repeat(9)] {
+        for text in [
+            String::new(),
+            good[..62].to_owned(),
+            format!("{good}5a"),
+            good.replace("5a", "zz"),
+            good.repeat(9),
+        ] {
             fs::write(&path, &text).expect("written");
             let error = read_key(&path).expect_err("no key");
             assert!(matches!(error, KeyFileError::Content { .. }), "{error}");
-            assert!(error.to_string().contains("64 hexadecimal digits") && !error.to_string().contains("5a5a"), "{error}");
+            assert!(
+                error.to_string().contains("64 hexadecimal digits") && !error.to_string().contains("5a5a"),
+                "{error}"
+            );
         }
         fs::write(&path, [0xff; 64]).expect("written");
         assert!(matches!(read_key(&path), Err(KeyFileError::Content { .. })));
-        for text in [good.clone(), format!("{good}\n"), format!("{}\r\n", good.to_uppercase())] {
+        for text in [
+            good.clone(),
+            format!("{good}\n"),
+            format!("{}\r\n", good.to_uppercase()),
+        ] {
             fs::write(&path, text).expect("written");
             assert_eq!(read_key(&path).expect("read").expose(), &[0x5a; 32]);
         }

@@ -26,7 +26,10 @@ use cli::{Cli, Command, KeysArgs};
 use config::Config;
 
 // A validator that can be told to break its own rules is for the simulator alone.
-const _: () = assert!(!replica::PLANTED, "the feature `planted-bugs` is for the simulator, not for a node");
+const _: () = assert!(
+    !replica::PLANTED,
+    "the feature `planted-bugs` is for the simulator, not for a node"
+);
 
 /// Exit code of every error, as usage errors have it.
 const EXIT_ERROR: u8 = 2;
@@ -37,11 +40,29 @@ fn main() -> ExitCode {
     match execute(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The causes on one line, each once.
-            eprintln!("shardbench-node: {error:#}");
+            eprintln!("shardbench-node: {}", one_line(&error));
             ExitCode::from(EXIT_ERROR)
         }
     }
+}
+
+/// An error and its causes on one line; a cause that the words before it repeat already is left out.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain() {
+        let cause = cause
+            .to_string()
+            .lines()
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join(" ");
+        if words.is_empty() {
+            words = cause;
+        } else if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
 }
 
 fn execute(command: Command) -> anyhow::Result<()> {
@@ -49,8 +70,14 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Keys(args) => print(&new_keys(&args)?),
         Command::Genesis(options) => {
             let hash = genesis_file::create(&options)?;
-            let (out, count) = (options.out.display(), u32::from(options.shards) * u32::from(options.validators));
-            print(&format!("{out}: genesis {hash}, {count} validators in {} shards\n", options.shards))
+            let (out, count) = (
+                options.out.display(),
+                u32::from(options.shards) * u32::from(options.validators),
+            );
+            print(&format!(
+                "{out}: genesis {hash}, {count} validators in {} shards\n",
+                options.shards
+            ))
         }
         Command::Run(args) => run::run(Config::read(&args.config, &args.overrides())?),
         Command::Testnet(args) => testnet::testnet(args.options()),
@@ -63,7 +90,7 @@ fn new_keys(args: &KeysArgs) -> Result<String, keys::KeyFileError> {
     let mut text = String::new();
     for (path, public) in keys::create(&args.out, args.count)? {
         // Writing to a string cannot fail.
-        drop(writeln!(text, "{} {}", path.display(), hex::encode(public)));
+        let _ = writeln!(text, "{} {}", path.display(), hex::encode(public));
     }
     Ok(text)
 }
@@ -90,5 +117,26 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let stderr = std::io::stderr;
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stderr().is_terminal()).with_writer(stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
+        .with_writer(stderr)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn an_error_is_one_line_that_says_each_cause_once() {
+        let cause = std::io::Error::other("disk on\n  fire");
+        let error = anyhow::Error::new(cause)
+            .context("cannot write a")
+            .context("not started");
+        assert_eq!(one_line(&error), "not started: cannot write a: disk on fire");
+        let repeated = crate::keys::read_key("/no/such.key".as_ref()).expect_err("missing");
+        let words = repeated.to_string();
+        assert_eq!(one_line(&repeated.into()), words);
+    }
 }

@@ -14,14 +14,24 @@ pub(crate) fn cpu_ns() -> u64 {
 fn cpu_ns_of(stat: &str) -> u64 {
     // The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
     ticks * (1_000_000_000 / TICKS_PER_SECOND)
 }
 
 /// Resident memory, bytes; 0 where `/proc` does not exist.
 pub(crate) fn memory_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * PAGE_BYTES
+    statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok())
+        .unwrap_or(0)
+        * PAGE_BYTES
 }
 
 #[cfg(test)]

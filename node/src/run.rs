@@ -13,19 +13,17 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::driver::{Prepared, Shared, ValidatorConfig, random};
 use crate::genesis_file;
-use crate::testnet::{first_failure, runtime};
+use crate::testnet::{first_failure, runtime, workers};
 use crate::verify_pool::VerifyPool;
 
 /// Runs until SIGINT or SIGTERM, or until the validator cannot go on.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     let network = Arc::new(genesis_file::load(&config.genesis)?);
     let public = SecretKey::from_seed(*config.key.expose()).public();
-    let position = network
-        .genesis
-        .validators
-        .binary_search(&public)
-        .ok()
-        .context("the key is of no validator of this genesis; use one of the keys that it was made with")?;
+    let position =
+        network.genesis.validators.binary_search(&public).ok().context(
+            "the key is of no validator of this genesis; use one of the keys that it was made with",
+        )?;
     runtime()?.block_on(serve(network, config, ValidatorId(position as u16)))
 }
 
@@ -43,7 +41,7 @@ async fn serve(network: Arc<genesis_file::Network>, config: Config, id: Validato
     let prepared = Prepared::new(&network, validator)?;
     let client_address = prepared.client_address();
     let (peer_address, place) = (prepared.peer_address(), prepared.place().clone());
-    let pool = VerifyPool::start(config.verify_threads.max(1), random()?)?;
+    let pool = VerifyPool::start(workers(config.verify_threads), random()?)?;
     let shared = Shared {
         network,
         clock: Clock::start(),
@@ -75,7 +73,9 @@ async fn serve(network: Arc<genesis_file::Network>, config: Config, id: Validato
 /// Waits for SIGINT or SIGTERM.
 pub(crate) async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

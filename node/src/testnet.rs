@@ -61,7 +61,10 @@ pub(crate) fn testnet(options: TestnetOptions) -> anyhow::Result<()> {
 
 /// The runtime of sockets: one thread per core.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(cores()).enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores())
+        .enable_all()
+        .build()?)
 }
 
 /// Cores of this machine.
@@ -69,13 +72,28 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// Threads asked for; 0 means one per core.
+pub(crate) fn workers(asked: usize) -> usize {
+    if asked == 0 { cores() } else { asked }
+}
+
 async fn serve(network: Arc<Network>, options: TestnetOptions) -> anyhow::Result<()> {
     let keys = read_keys(&network, &options.dir.join("keys"))?;
     let prepared = prepare(&network, &options, keys)?;
-    let peers: BTreeMap<u16, SocketAddr> = prepared.iter().map(|(id, node)| (id.0, node.peer_address())).collect();
-    let topology: BTreeMap<u16, SocketAddr> = prepared.iter().map(|(id, node)| (id.0, node.client_address())).collect();
+    let peers: BTreeMap<u16, SocketAddr> = prepared
+        .iter()
+        .map(|(id, node)| (id.0, node.peer_address()))
+        .collect();
+    let topology: BTreeMap<u16, SocketAddr> = prepared
+        .iter()
+        .map(|(id, node)| (id.0, node.client_address()))
+        .collect();
     let ready = ready(&network, &prepared);
-    let workers = if options.workers == 0 { cores() } else { options.workers };
+    let workers = if options.workers == 0 {
+        cores()
+    } else {
+        options.workers
+    };
     let pool = VerifyPool::start(workers, crate::driver::random()?)?;
     let shared = Shared {
         network,
@@ -86,7 +104,10 @@ async fn serve(network: Arc<Network>, options: TestnetOptions) -> anyhow::Result
     };
     let mut validators = Vec::with_capacity(prepared.len());
     for (id, node) in prepared {
-        validators.push(node.start(&shared, &peers).with_context(|| format!("validator {id} cannot start"))?);
+        validators.push(
+            node.start(&shared, &peers)
+                .with_context(|| format!("validator {id} cannot start"))?,
+        );
     }
     wait_for_links(&shared, &validators).await?;
     println!("{}", serde_json::to_string(&ready)?);
@@ -110,7 +131,8 @@ async fn serve(network: Arc<Network>, options: TestnetOptions) -> anyhow::Result
 /// Keys of all validators, matched by public key.
 fn read_keys(network: &Network, dir: &Path) -> anyhow::Result<BTreeMap<ValidatorId, KeySeed>> {
     let mut keys = BTreeMap::new();
-    let files = std::fs::read_dir(dir).with_context(|| format!("the folder of keys {} cannot be read", dir.display()))?;
+    let files = std::fs::read_dir(dir)
+        .with_context(|| format!("the folder of keys {} cannot be read", dir.display()))?;
     for file in files {
         let path = file?.path();
         if path.extension().is_none_or(|extension| extension != "key") {
@@ -124,7 +146,12 @@ fn read_keys(network: &Network, dir: &Path) -> anyhow::Result<BTreeMap<Validator
         }
     }
     let expected = network.genesis.validators.len();
-    ensure!(keys.len() == expected, "{} holds {} of the {expected} validators' keys", dir.display(), keys.len());
+    ensure!(
+        keys.len() == expected,
+        "{} holds {} of the {expected} validators' keys",
+        dir.display(),
+        keys.len()
+    );
     Ok(keys)
 }
 
@@ -154,25 +181,44 @@ fn prepare(
 fn ready<'a>(network: &Network, prepared: &BTreeMap<ValidatorId, Prepared>) -> Ready<'a> {
     let nodes = prepared.iter().map(|(id, node)| ReadyNode {
         validator: id.0,
-        key: network.genesis.validators.get(usize::from(id.0)).map(hex::encode).unwrap_or_default(),
+        key: network
+            .genesis
+            .validators
+            .get(usize::from(id.0))
+            .map(hex::encode)
+            .unwrap_or_default(),
         shard: node.place().shard.0,
         member: node.place().member.0,
         address: node.client_address(),
     });
-    Ready { ready: true, build: crate::BUILD, nodes: nodes.collect() }
+    Ready {
+        ready: true,
+        build: crate::BUILD,
+        nodes: nodes.collect(),
+    }
 }
 
 async fn wait_for_links(shared: &Shared, validators: &[Validator]) -> anyhow::Result<()> {
     let size = |id: ValidatorId| {
-        let committee = shared.network.epoch.committees.iter().find(|committee| committee.members.iter().any(|(other, _)| *other == id));
+        let committee = shared
+            .network
+            .epoch
+            .committees
+            .iter()
+            .find(|committee| committee.members.iter().any(|(other, _)| *other == id));
         committee.map_or(0, |committee| committee.size() - 1)
     };
     let linked = async {
-        while !validators.iter().all(|validator| validator.links() >= size(validator.id)) {
+        while !validators
+            .iter()
+            .all(|validator| validator.links() >= size(validator.id))
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(LINK_DEADLINE, linked).await.context("the validators did not link within 30 s")
+    tokio::time::timeout(LINK_DEADLINE, linked)
+        .await
+        .context("the validators did not link within 30 s")
 }
 
 /// Ends when standard input does: the parent is gone, however it ended.

@@ -98,7 +98,8 @@ impl VerifyPool {
             let mut own_seed = seed;
             own_seed[0] ^= worker as u8;
             let thread = std::thread::Builder::new().name(format!("verify-{worker}"));
-            lock(&pool.workers).push(thread.spawn(move || shared.run(BatchVerifier::new(own_seed, Scheme::Ed25519)))?);
+            lock(&pool.workers)
+                .push(thread.spawn(move || shared.run(BatchVerifier::new(own_seed, Scheme::Ed25519)))?);
         }
         Ok(pool)
     }
@@ -119,14 +120,25 @@ impl VerifyPool {
     }
 
     /// Queues a client's transactions; false when the validator's queue is full.
-    pub(crate) fn submit(&self, lane: &VerifyLane, connection: ConnectionId, first_tag: Tag, txs: Vec<Bytes>) -> bool {
+    pub(crate) fn submit(
+        &self,
+        lane: &VerifyLane,
+        connection: ConnectionId,
+        first_tag: Tag,
+        txs: Vec<Bytes>,
+    ) -> bool {
         {
             let mut queue = lock(&lane.queue);
             if queue.txs + txs.len() > INTAKE_TXS_MAX {
                 return false;
             }
             queue.txs += txs.len();
-            queue.submissions.push_back(Submission { connection, first_tag, txs, since: Instant::now() });
+            queue.submissions.push_back(Submission {
+                connection,
+                first_tag,
+                txs,
+                since: Instant::now(),
+            });
         }
         self.notify();
         true
@@ -185,8 +197,14 @@ impl VerifyPool {
                     Err(due) => earliest = [earliest, due].into_iter().flatten().min(),
                 }
             }
-            let wait = earliest.map_or(Duration::from_secs(1), |due| due.saturating_duration_since(Instant::now()));
-            turn = self.wake.wait_timeout(turn, wait).unwrap_or_else(PoisonError::into_inner).0;
+            let wait = earliest.map_or(Duration::from_secs(1), |due| {
+                due.saturating_duration_since(Instant::now())
+            });
+            turn = self
+                .wake
+                .wait_timeout(turn, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }
@@ -203,7 +221,9 @@ impl VerifyLane {
         if let Some(job) = queue.bodies.pop_front() {
             return Ok(Work::Body(job));
         }
-        let Some(oldest) = queue.submissions.front() else { return Err(None) };
+        let Some(oldest) = queue.submissions.front() else {
+            return Err(None);
+        };
         let due = oldest.since + self.patience;
         if queue.txs < VERIFY_BATCH_MAX && now < due {
             return Err(Some(due));
@@ -217,7 +237,9 @@ impl VerifyLane {
             if !fits {
                 break;
             }
-            let Some(next) = queue.submissions.pop_front() else { break };
+            let Some(next) = queue.submissions.pop_front() else {
+                break;
+            };
             txs += next.txs.len();
             batch.push(next);
             if apart {
@@ -234,9 +256,16 @@ impl VerifyLane {
             let jobs = body::signature_jobs(&body, &self.genesis);
             let positions = body::job_positions(&body);
             let mut bad_signatures = Vec::new();
-            for (jobs, positions) in jobs.chunks(VERIFY_BATCH_MAX).zip(positions.chunks(VERIFY_BATCH_MAX)) {
+            for (jobs, positions) in jobs
+                .chunks(VERIFY_BATCH_MAX)
+                .zip(positions.chunks(VERIFY_BATCH_MAX))
+            {
                 let verdict = self.verify(verifier, jobs);
-                bad_signatures.extend(verdict.iter().filter_map(|job| positions.get(*job as usize).copied()));
+                bad_signatures.extend(
+                    verdict
+                        .iter()
+                        .filter_map(|job| positions.get(*job as usize).copied()),
+                );
             }
             bad_signatures.dedup();
             CheckedBody { body, bad_signatures }
@@ -246,13 +275,15 @@ impl VerifyLane {
 
     fn verify(&self, verifier: &mut BatchVerifier, jobs: &[SignatureJob]) -> Vec<u32> {
         let verdict = verifier.verify(jobs);
-        self.checks.fetch_add(verdict.checks + verdict.fallback_checks, Ordering::Relaxed);
+        self.checks
+            .fetch_add(verdict.checks + verdict.fallback_checks, Ordering::Relaxed);
         verdict.bad
     }
 
     /// Decodes and verifies submissions, answers the bad ones and admits the good ones.
     fn run_submissions(&self, verifier: &mut BatchVerifier, submissions: Vec<Submission>) {
-        let mut admissions = Vec::with_capacity(submissions.iter().map(|submission| submission.txs.len()).sum());
+        let mut admissions =
+            Vec::with_capacity(submissions.iter().map(|submission| submission.txs.len()).sum());
         let mut refused: Vec<(ConnectionId, Refused)> = Vec::new();
         let mut jobs = Vec::with_capacity(admissions.capacity());
         let mut owner_of_job = Vec::with_capacity(admissions.capacity());
@@ -266,7 +297,12 @@ impl VerifyLane {
                         body::push_jobs(&txid, &view, &self.genesis, &mut jobs);
                         owner_of_job.extend((before..jobs.len()).map(|_| admissions.len()));
                         let connection = submission.connection;
-                        admissions.push(Some(Admission { connection, tag, txid, bytes }));
+                        admissions.push(Some(Admission {
+                            connection,
+                            tag,
+                            txid,
+                            bytes,
+                        }));
                     }
                     Err(reason) => refused.push((submission.connection, Refused { tag, reason })),
                 }
@@ -276,13 +312,25 @@ impl VerifyLane {
             let place = owner_of_job.get(bad).and_then(|owner| admissions.get_mut(*owner));
             if let Some(admission) = place.and_then(Option::take) {
                 self.suspect(admission.connection);
-                refused.push((admission.connection, Refused { tag: admission.tag, reason: Reject::BadSignature }));
+                refused.push((
+                    admission.connection,
+                    Refused {
+                        tag: admission.tag,
+                        reason: Reject::BadSignature,
+                    },
+                ));
             }
         }
         let good: Vec<Admission> = admissions.into_iter().flatten().collect();
         if let Err(back) = self.inbox.admit(good) {
             refused.extend(back.into_iter().map(|admission| {
-                (admission.connection, Refused { tag: admission.tag, reason: Reject::Busy })
+                (
+                    admission.connection,
+                    Refused {
+                        tag: admission.tag,
+                        reason: Reject::Busy,
+                    },
+                )
             }));
         }
         self.refuse(refused);
@@ -291,7 +339,11 @@ impl VerifyLane {
     fn verify_in_batches(&self, verifier: &mut BatchVerifier, jobs: &[SignatureJob]) -> Vec<usize> {
         let mut bad = Vec::new();
         for (number, chunk) in jobs.chunks(VERIFY_BATCH_MAX).enumerate() {
-            bad.extend(self.verify(verifier, chunk).into_iter().map(|job| number * VERIFY_BATCH_MAX + job as usize));
+            bad.extend(
+                self.verify(verifier, chunk)
+                    .into_iter()
+                    .map(|job| number * VERIFY_BATCH_MAX + job as usize),
+            );
         }
         bad
     }
@@ -310,10 +362,14 @@ impl VerifyLane {
             return;
         }
         self.refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
-        let Some(clients) = lock(&self.clients).clone() else { return };
+        let Some(clients) = lock(&self.clients).clone() else {
+            return;
+        };
         refused.sort_by_key(|(connection, refused)| (*connection, refused.tag));
         for of_connection in refused.chunk_by(|left, right| left.0 == right.0) {
-            let Some((connection, _)) = of_connection.first() else { continue };
+            let Some((connection, _)) = of_connection.first() else {
+                continue;
+            };
             let answer = Answer::Reject(of_connection.iter().map(|(_, refused)| *refused).collect());
             // A client that is gone needs no answer.
             let _ = clients.send(*connection, &answer);

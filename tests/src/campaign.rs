@@ -9,7 +9,8 @@ use types::time::Duration;
 
 use crate::faults::Options;
 use crate::invariants::Violation;
-use crate::world::{self, Report};
+use crate::report::Report;
+use crate::world;
 
 /// Which runs to make.
 #[derive(Clone, Debug)]
@@ -49,7 +50,10 @@ impl std::fmt::Display for Failure {
             report,
             reproduce,
         } = self;
-        write!(formatter, "{violation}\n{options:#?}\n{report:?}\nREPRODUCE: {reproduce}")
+        write!(
+            formatter,
+            "{violation}\n{options:#?}\n{report:?}\nREPRODUCE: {reproduce}"
+        )
     }
 }
 
@@ -119,7 +123,10 @@ impl Summary {
             ("final", self.finals),
             ("double_spends_refused", self.double_spends),
         ];
-        let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let fields: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("\"{name}\":{value}"))
+            .collect();
         format!("{{{},\"simulated_hours\":{hours:.4}}}", fields.join(","))
     }
 
@@ -164,13 +171,18 @@ impl Campaign {
                 scope.spawn(|| {
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);
-                        let Some((seed, validators)) = runs.get(number as usize) else { return };
+                        let Some((seed, validators)) = runs.get(number as usize) else {
+                            return;
+                        };
                         match self.run_one(*seed, *validators) {
                             Ok(report) => {
                                 reports.lock().expect("no run panics here").insert(number, report);
                             }
                             Err(failure) => {
-                                failures.lock().expect("no run panics here").insert(number, failure);
+                                failures
+                                    .lock()
+                                    .expect("no run panics here")
+                                    .insert(number, failure);
                                 next.store(u64::MAX / 2, Ordering::Relaxed);
                             }
                         }
@@ -193,11 +205,17 @@ impl Campaign {
     /// # Errors
     /// The failure.
     pub fn run_one(&self, seed: u64, validators: u16) -> Result<Report, Box<Failure>> {
-        let options = Options::of_seed(seed, validators, self.safety, self.planted.map(|(_, planted)| planted));
+        let options = Options::of_seed(
+            seed,
+            validators,
+            self.safety,
+            self.planted.map(|(_, planted)| planted),
+        );
         let told = Told(self.reproduce(seed, validators));
         let result = world::run(&options);
         let reproduce = told.0.clone();
-        result.map_err(|(violation, report)| {
+        result.map_err(|broken| {
+            let (violation, report) = *broken;
             Box::new(Failure {
                 violation,
                 options,
@@ -214,7 +232,9 @@ impl Campaign {
         } else {
             "cargo sim"
         };
-        let planted = self.planted.map_or(String::new(), |(name, _)| format!(" --planted {name}"));
+        let planted = self
+            .planted
+            .map_or(String::new(), |(name, _)| format!(" --planted {name}"));
         format!("{features} {seed} --validators {validators} --seconds {seconds}{planted}")
     }
 }

@@ -142,7 +142,10 @@ impl Clients {
             } else {
                 node
             };
-            out.extend(self.submit(rng, setup, to, tx).map(|admission| (to, vec![admission])));
+            out.extend(
+                self.submit(rng, setup, to, tx)
+                    .map(|admission| (to, vec![admission])),
+            );
         }
         out
     }
@@ -172,7 +175,10 @@ impl Clients {
             sign(setup, &draft)
         };
         let first = rng.below(accounts);
-        [pay(first), pay((first + 1) % accounts)].into_iter().flatten().collect()
+        [pay(first), pay((first + 1) % accounts)]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn transfer(&mut self, rng: &mut SimRng, setup: &Setup, model: &Model) -> Option<(TxId, Bytes)> {
@@ -261,7 +267,10 @@ impl Clients {
         let view = TxView::decode(&bytes).ok()?;
         let mut jobs = Vec::new();
         crypto::body::push_jobs(&txid, &view, &setup.epoch.genesis_hash, &mut jobs);
-        if !crypto::verify::BatchVerifier::new([2; 32], setup.scheme).verify(&jobs).is_good() {
+        if !crypto::verify::BatchVerifier::new([2; 32], setup.scheme)
+            .verify(&jobs)
+            .is_good()
+        {
             return None;
         }
         let open: Vec<ConnectionId> = self
@@ -337,12 +346,18 @@ impl Clients {
     ///
     /// # Errors
     /// When a tag is answered that nobody waits for, or twice.
-    pub fn on_answer(&mut self, connection: ConnectionId, answer: &Answer) -> Result<Vec<(Tag, TxId)>, Violation> {
+    pub fn on_answer(
+        &mut self,
+        connection: ConnectionId,
+        answer: &Answer,
+    ) -> Result<Vec<(Tag, TxId)>, Violation> {
         let tags: Vec<(Tag, Option<Reject>)> = match answer {
             Answer::Reject(refused) => refused.iter().map(|one| (one.tag, Some(one.reason))).collect(),
             Answer::Final(note) => {
                 let entries = note.entries.iter();
-                entries.flat_map(|entry| entry.tags.iter().map(|at| (at.tag, None))).collect()
+                entries
+                    .flat_map(|entry| entry.tags.iter().map(|at| (at.tag, None)))
+                    .collect()
             }
             _ => Vec::new(),
         };

@@ -61,7 +61,9 @@ impl Disk {
                     self.author_blocks.entry(hash).or_insert(at);
                 }
                 LogRecord::Proposal(propose) => {
-                    self.blocks.entry(final_header_hash(&propose.block.header)).or_insert(at);
+                    self.blocks
+                        .entry(final_header_hash(&propose.block.header))
+                        .or_insert(at);
                 }
                 LogRecord::Block(block) => {
                     self.blocks.entry(final_header_hash(&block.header)).or_insert(at);
@@ -137,7 +139,11 @@ impl Disk {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
-            outputs: self.utxos.iter().map(|(outpoint, utxo)| (*outpoint, *utxo)).collect(),
+            outputs: self
+                .utxos
+                .iter()
+                .map(|(outpoint, utxo)| (*outpoint, *utxo))
+                .collect(),
             ..self.stored.clone()
         }
     }

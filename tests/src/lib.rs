@@ -20,6 +20,8 @@ pub mod faults;
 pub mod invariants;
 pub mod network;
 pub mod node;
+mod queue;
+pub mod report;
 pub mod rng;
 pub mod rogue;
 pub mod setup;

@@ -53,7 +53,11 @@ impl Rogue {
             return Vec::new();
         };
         // Two blocks at one position, each to some of the members.
-        let second = if rng.chance(200) { self.block(rng, setup, model, now) } else { None };
+        let second = if rng.chance(200) {
+            self.block(rng, setup, model, now)
+        } else {
+            None
+        };
         let first_hash = crypto::hash::author_header_hash(&block.header.header);
         (self.next, self.last) = (self.next.next(), first_hash);
         let members = setup.keys.len() as u16;

@@ -133,7 +133,10 @@ impl Setup {
         } else {
             Ledger::restore(config, snapshot)
         };
-        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "only planting changes it"))]
+        #[cfg_attr(
+            not(feature = "planted-bugs"),
+            expect(unused_mut, reason = "only planting changes it")
+        )]
         let mut ledger = ledger.expect("the state of a disk is consistent");
         #[cfg(feature = "planted-bugs")]
         if let Some(Planted::Ledger(bug)) = self.planted {
@@ -144,7 +147,11 @@ impl Setup {
 
     /// Decodes and verifies a body as a node's workers do.
     #[must_use]
-    pub fn check_body(&self, header: &types::block::AuthorHeader, bytes: &Bytes) -> Option<replica::CheckedBody> {
+    pub fn check_body(
+        &self,
+        header: &types::block::AuthorHeader,
+        bytes: &Bytes,
+    ) -> Option<replica::CheckedBody> {
         use crypto::body;
         let body = body::decode(header, bytes.clone()).ok()?;
         let jobs = body::signature_jobs(&body, &self.epoch.genesis_hash);

@@ -1,102 +1,27 @@
 //! Virtual time: one queue of events, one node after the other, and the checks after each.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use ledger::{Inline, StateChanges};
-use replica::{CheckedBody, Effect, Event};
+use replica::{Effect, Event};
 use types::block::Block;
 use types::client::Answer;
 use types::message::PeerMessage;
 use types::record::LogRecord;
 use types::time::Duration;
-use types::{ConnectionId, Hash, MemberIndex, Sequence, Time};
+use types::{ConnectionId, MemberIndex, Sequence, Time};
 
-use crate::clients::{Clients, Seen};
+use crate::clients::Clients;
 use crate::faults::Options;
 use crate::invariants::agreement::Agreement;
 use crate::invariants::model::Model;
 use crate::invariants::votes::Votes;
 use crate::invariants::{Checked, Violation, conservation, liveness, queues, receipts};
-use crate::network::{Network, Traffic};
+use crate::network::Network;
 use crate::node::Node;
+use crate::queue::{Queue, What};
+use crate::report::Report;
 use crate::rng::SimRng;
 use crate::rogue::Rogue;
 use crate::setup::Setup;
-
-/// What a run came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Hash over every event in order: equal for equal options.
-    pub trace: u64,
-    /// Events handled.
-    pub events: u64,
-    /// Simulated time.
-    pub simulated: Duration,
-    /// Highest final height.
-    pub height: u64,
-    /// View changes, over all nodes and lives.
-    pub view_changes: u64,
-    /// Restarts from a disk.
-    pub recoveries: u64,
-    /// Resets of runs that became final, as one node counts them.
-    pub resets: u64,
-    /// Proposals made with more than one height in flight, at least.
-    pub pipelined: u64,
-    /// Transactions excluded from final blocks, as the nodes count them.
-    pub excluded: u64,
-    /// Times that a node's timer was due again at once.
-    pub hot_timers: u64,
-    /// What clients saw.
-    pub seen: Seen,
-    /// What the network did.
-    pub traffic: Traffic,
-}
-
-/// What is about to happen.
-#[derive(Debug)]
-enum What {
-    Deliver {
-        to: MemberIndex,
-        from: MemberIndex,
-        message: PeerMessage,
-    },
-    Durable(MemberIndex, u64, Sequence),
-    Checked(MemberIndex, u64, Hash, Option<CheckedBody>),
-    Timer(MemberIndex, u64),
-    Start(MemberIndex),
-    Clients,
-    Rogue,
-    Crash,
-    Partition,
-    Mend,
-}
-
-struct Due {
-    at: Time,
-    order: u64,
-    what: What,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
 
 /// A node that has nothing to wait for would spin; the world gives it this much rest and counts it.
 const REST: Duration = Duration::from_micros(200);
@@ -109,8 +34,7 @@ struct World {
     setup: Setup,
     rng: SimRng,
     now: Time,
-    order: u64,
-    queue: BinaryHeap<Reverse<Due>>,
+    queue: Queue,
     nodes: Vec<Node>,
     network: Network,
     clients: Clients,
@@ -128,11 +52,13 @@ struct World {
 ///
 /// # Errors
 /// The invariant that does not hold, with the report so far.
-pub fn run(options: &Options) -> Result<Report, (Violation, Report)> {
+pub fn run(options: &Options) -> Result<Report, Box<(Violation, Report)>> {
     let mut world = World::new(options.clone());
     let result = world.run();
     world.finish_report();
-    result.map(|()| world.report).map_err(|violation| (violation, world.report))
+    result
+        .map(|()| world.report)
+        .map_err(|violation| Box::new((violation, world.report)))
 }
 
 impl World {
@@ -143,8 +69,7 @@ impl World {
         Self {
             rng: SimRng::new(options.seed, 0),
             now: Time(1_000),
-            order: 0,
-            queue: BinaryHeap::new(),
+            queue: Queue::default(),
             nodes: members.map(|me| Node::new(me, &setup)).collect(),
             network: Network::new(&options),
             clients: Clients::default(),
@@ -152,7 +77,11 @@ impl World {
             model: Model::new(&setup),
             agreement: Agreement::default(),
             votes: Votes::default(),
-            supply: setup.coins.iter().map(|(_, utxo)| u128::from(utxo.amount.0)).sum(),
+            supply: setup
+                .coins
+                .iter()
+                .map(|(_, utxo)| u128::from(utxo.amount.0))
+                .sum(),
             states: 0,
             healed: false,
             report: Report::default(),
@@ -177,7 +106,9 @@ impl World {
         self.heal()?;
         let at_heal = self.agreement.highest();
         let end = self.now + self.options.liveness;
-        self.run_until(end, |world| liveness::is_done(&world.nodes, &world.clients, at_heal))?;
+        self.run_until(end, |world| {
+            liveness::is_done(&world.nodes, &world.clients, at_heal)
+        })?;
         liveness::check(&self.nodes, &self.clients, at_heal)?;
         for node in &self.nodes {
             if let Some(replica) = &node.replica {
@@ -188,29 +119,20 @@ impl World {
     }
 
     fn run_until(&mut self, end: Time, done: impl Fn(&Self) -> bool) -> Checked {
-        while let Some(Reverse(due)) = self.queue.pop() {
-            if due.at > end {
-                self.queue.push(Reverse(due));
-                self.now = end;
-                return Ok(());
-            }
-            self.now = due.at;
+        while let Some((at, what)) = self.queue.pop_until(end) {
+            self.now = at;
             self.report.events += 1;
-            self.happen(due.what)?;
+            self.happen(what)?;
             if self.report.events.is_multiple_of(64) && done(self) {
                 return Ok(());
             }
         }
+        self.now = end;
         Ok(())
     }
 
     fn at(&mut self, at: Time, what: What) {
-        self.order += 1;
-        self.queue.push(Reverse(Due {
-            at,
-            order: self.order,
-            what,
-        }));
+        self.queue.push(at, what);
     }
 
     fn schedule_fault(&mut self, pause: Option<Duration>, what: What) {
@@ -349,7 +271,13 @@ impl World {
         Ok(())
     }
 
-    fn send(&mut self, me: MemberIndex, to: MemberIndex, message: PeerMessage, after: Option<Sequence>) -> Checked {
+    fn send(
+        &mut self,
+        me: MemberIndex,
+        to: MemberIndex,
+        message: PeerMessage,
+        after: Option<Sequence>,
+    ) -> Checked {
         let node = self.node(me);
         match after {
             Some(seq) if seq > node.disk.durable_seq() => {
@@ -363,7 +291,12 @@ impl World {
     /// Carries out what a node wants done, checks it, and sets its timer.
     fn after(&mut self, me: MemberIndex) -> Checked {
         let mut effects = 0;
-        while let Some(effect) = self.node(me).replica.as_mut().and_then(replica::Replica::poll_effect) {
+        while let Some(effect) = self
+            .node(me)
+            .replica
+            .as_mut()
+            .and_then(replica::Replica::poll_effect)
+        {
             effects += 1;
             self.carry_out(me, effect)?;
         }
@@ -507,7 +440,14 @@ impl World {
         for (to, message) in rogue.act(&mut self.rng, &self.setup, &self.model, self.now) {
             for at in self.network.arrivals(&mut self.rng, self.now, me, to) {
                 let message = message.clone();
-                self.at(at, What::Deliver { to, from: me, message });
+                self.at(
+                    at,
+                    What::Deliver {
+                        to,
+                        from: me,
+                        message,
+                    },
+                );
             }
         }
         let at = self.now + self.rng.micros(5_000, 200_000);

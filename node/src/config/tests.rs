@@ -51,23 +51,37 @@ fn what_genesis_writes_is_read_with_paths_beside_the_file() {
     assert_eq!(config.key.public(), genesis.validators[2]);
     assert_eq!(config.listen_peers.to_string(), "127.0.0.1:21004");
     assert_eq!(config.listen_clients.to_string(), "127.0.0.1:21005");
-    let peers: BTreeMap<u16, _> = (0..4).map(|id| (id, ([127, 0, 0, 1], 21_000 + 2 * id).into())).collect();
+    let peers: BTreeMap<u16, _> = (0..4)
+        .map(|id| (id, ([127, 0, 0, 1], 21_000 + 2 * id).into()))
+        .collect();
     assert_eq!(config.peers, peers);
-    assert_eq!((config.durability, config.apply_threads, config.rtt), (Durability::Fsync, 1, Duration::ZERO));
+    assert_eq!(
+        (config.durability, config.apply_threads, config.rtt),
+        (Durability::Fsync, 1, Duration::ZERO)
+    );
     assert!(config.verify_threads >= 1, "0 is one for each core");
 }
 
 #[test]
 fn flags_win_over_the_file() {
-    let (folder, other) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let (folder, other) = (
+        tempfile::tempdir().expect("folder"),
+        tempfile::tempdir().expect("folder"),
+    );
     network(folder.path());
     let moved = other.path().join("moved.toml");
     fs::rename(folder.path().join("genesis.toml"), &moved).expect("moved");
     let path = folder.path().join("validator-000.toml");
     assert!(matches!(read(&path), Err(ConfigError::Genesis(_))));
-    let overrides = Overrides { genesis: Some(moved.clone()), data_dir: Some("elsewhere".into()) };
+    let overrides = Overrides {
+        genesis: Some(moved.clone()),
+        data_dir: Some("elsewhere".into()),
+    };
     let config = Config::read(&path, &overrides).expect("read");
-    assert_eq!((config.genesis, config.data_dir), (moved, PathBuf::from("elsewhere")));
+    assert_eq!(
+        (config.genesis, config.data_dir),
+        (moved, PathBuf::from("elsewhere"))
+    );
 }
 
 #[test]
@@ -76,11 +90,16 @@ fn keys_with_a_default_may_be_left_out() {
     network(folder.path());
     let text = fs::read_to_string(folder.path().join("validator-000.toml")).expect("text");
     let optional = ["durability", "apply_threads", "verify_threads", "rtt"];
-    let kept = text.lines().filter(|line| !optional.iter().any(|key| line.starts_with(key)));
+    let kept = text
+        .lines()
+        .filter(|line| !optional.iter().any(|key| line.starts_with(key)));
     let path = folder.path().join("short.toml");
     fs::write(&path, kept.collect::<Vec<_>>().join("\n")).expect("written");
     let config = read(&path).expect("read");
-    assert_eq!((config.durability, config.apply_threads, config.rtt), (Durability::Fsync, 1, Duration::ZERO));
+    assert_eq!(
+        (config.durability, config.apply_threads, config.rtt),
+        (Durability::Fsync, 1, Duration::ZERO)
+    );
 }
 
 #[test]
@@ -88,20 +107,70 @@ fn every_bad_value_is_named_with_what_is_accepted() {
     let folder = tempfile::tempdir().expect("folder");
     network(folder.path());
     for (from, to, key, accepted) in [
-        ("listen_peers = \"127.0.0.1:21002\"", "listen_peers = \"localhost:21002\"", "listen_peers", "IP:PORT"),
-        ("listen_clients = \"127.0.0.1:21003\"", "listen_clients = \"127.0.0.1\"", "listen_clients", "IP:PORT"),
-        ("listen_clients = \"127.0.0.1:21003\"", "listen_clients = \"127.0.0.1:21002\"", "listen_clients", "another port"),
-        ("\"fsync\"\napply", "\"maybe\"\napply", "durability", "fsync or async"),
-        ("apply_threads = 1", "apply_threads = 0", "apply_threads", "1 to 1024"),
-        ("apply_threads = 1", "apply_threads = 1025", "apply_threads", "1 to 1024"),
-        ("verify_threads = 0", "verify_threads = -1", "verify_threads", "0 to 1024"),
+        (
+            "listen_peers = \"127.0.0.1:21002\"",
+            "listen_peers = \"localhost:21002\"",
+            "listen_peers",
+            "IP:PORT",
+        ),
+        (
+            "listen_clients = \"127.0.0.1:21003\"",
+            "listen_clients = \"127.0.0.1\"",
+            "listen_clients",
+            "IP:PORT",
+        ),
+        (
+            "listen_clients = \"127.0.0.1:21003\"",
+            "listen_clients = \"127.0.0.1:21002\"",
+            "listen_clients",
+            "another port",
+        ),
+        (
+            "durability = \"fsync\"",
+            "durability = \"maybe\"",
+            "durability",
+            "fsync or async",
+        ),
+        (
+            "apply_threads = 1",
+            "apply_threads = 0",
+            "apply_threads",
+            "1 to 1024",
+        ),
+        (
+            "apply_threads = 1",
+            "apply_threads = 1025",
+            "apply_threads",
+            "1 to 1024",
+        ),
+        (
+            "verify_threads = 0",
+            "verify_threads = -1",
+            "verify_threads",
+            "0 to 1024",
+        ),
         ("rtt = \"0s\"", "rtt = \"11s\"", "rtt", "0s to 10s"),
         ("rtt = \"0s\"", "rtt = \"soon\"", "rtt", "0s to 10s"),
         ("0 = \"127", "first = \"127", "[peers]", "number of a validator"),
         ("0 = \"127", "9 = \"127", "[peers]", "0 to 3"),
-        ("0 = \"127.0.0.1:21000\"", "0 = \"127.0.0.1:0\"", "peers.0", "port above 0"),
-        ("0 = \"127.0.0.1:21000\"", "0 = \"127.0.0.1:21006\"", "peers.3", "of its own"),
-        ("0 = \"127.0.0.1:21000\"", "0 = \"127.0.0.1:21000\"\n00 = \"127.0.0.1:9\"", "[peers]", "once"),
+        (
+            "0 = \"127.0.0.1:21000\"",
+            "0 = \"127.0.0.1:0\"",
+            "peers.0",
+            "port above 0",
+        ),
+        (
+            "0 = \"127.0.0.1:21000\"",
+            "0 = \"127.0.0.1:21006\"",
+            "peers.3",
+            "of its own",
+        ),
+        (
+            "0 = \"127.0.0.1:21000\"",
+            "0 = \"127.0.0.1:21000\"\n00 = \"127.0.0.1:9\"",
+            "[peers]",
+            "once",
+        ),
     ] {
         let error = replaced(folder.path(), from, to);
         assert!(matches!(error, ConfigError::Value { .. }), "{to}: {error}");
@@ -118,16 +187,19 @@ fn a_file_of_another_shape_is_refused_with_its_line() {
     network(folder.path());
     for (from, to, words) in [
         ("durability = ", "durable = ", "unknown field `durable`"),
-        ("apply_threads = 1", "apply_threads = \"one\"", "line 16"),
-        ("genesis = \"", "genesis = ", "line 5"),
-        ("data_dir = ", "# ", "missing field `data_dir`"),
-        ("[peers]", "[peers", "line 23"),
+        ("apply_threads = 1", "apply_threads = \"one\"", "line 18"),
+        ("genesis = \"", "genesis = ", "line 6"),
+        ("data_dir = ", "# ", "changed.toml: missing field `data_dir`"),
+        ("[peers]", "[peers", "line 25"),
         ("[peers]", "# ", "unknown field `0`"),
     ] {
         let error = replaced(folder.path(), from, to);
         assert!(matches!(error, ConfigError::Shape { .. }), "{to}: {error}");
         let found = error.to_string();
-        assert!(found.contains(words) && found.contains("changed.toml") && !found.contains('\n'), "{words} in {found}");
+        assert!(
+            found.contains(words) && found.contains("changed.toml") && !found.contains('\n'),
+            "{words} in {found}"
+        );
     }
     // Cut at every byte: it is refused, or the cut took nothing that is needed, never a panic.
     let text = fs::read_to_string(folder.path().join("validator-001.toml")).expect("text");
@@ -138,7 +210,10 @@ fn a_file_of_another_shape_is_refused_with_its_line() {
         read(&path).expect_err("cut short");
     }
     let error = read(&folder.path().join("none.toml")).expect_err("missing");
-    assert!(matches!(error, ConfigError::Read { .. }) && error.to_string().contains("none.toml"), "{error}");
+    assert!(
+        matches!(error, ConfigError::Read { .. }) && error.to_string().contains("none.toml"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -146,7 +221,12 @@ fn a_member_of_the_committee_without_address_is_named() {
     let folder = tempfile::tempdir().expect("folder");
     network(folder.path());
     let error = replaced(folder.path(), "\n2 = \"127.0.0.1:21004\"", "");
-    let ConfigError::Peer { missing: 2, shard: 0, .. } = error else { panic!("{error}") };
+    let ConfigError::Peer {
+        missing: 2, shard: 0, ..
+    } = error
+    else {
+        panic!("{error}")
+    };
     assert!(error.to_string().contains("0, 2, 3"), "{error}");
     // One's own address is not needed.
     let text = fs::read_to_string(folder.path().join("validator-001.toml")).expect("text");
@@ -160,10 +240,16 @@ fn missing_and_foreign_keys_are_refused() {
     let folder = tempfile::tempdir().expect("folder");
     network(folder.path());
     let error = replaced(folder.path(), "keys/001.key", "keys/009.key");
-    assert!(matches!(error, ConfigError::Key(_)) && error.to_string().contains("009.key"), "{error}");
+    assert!(
+        matches!(error, ConfigError::Key(_)) && error.to_string().contains("009.key"),
+        "{error}"
+    );
     fs::write(folder.path().join("keys/009.key"), "5a".repeat(32)).expect("written");
     let error = replaced(folder.path(), "keys/001.key", "keys/009.key");
     assert!(matches!(error, ConfigError::Foreign { .. }), "{error}");
     let words = error.to_string();
-    assert!(words.contains("009.key") && words.contains("genesis.toml"), "{words}");
+    assert!(
+        words.contains("009.key") && words.contains("genesis.toml"),
+        "{words}"
+    );
 }

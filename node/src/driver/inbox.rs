@@ -58,7 +58,14 @@ impl Inbox {
             stopped: AtomicBool::new(false),
             thread: OnceLock::new(),
         };
-        (inbox, InboxReceivers { control, bulk, queries })
+        (
+            inbox,
+            InboxReceivers {
+                control,
+                bulk,
+                queries,
+            },
+        )
     }
 
     /// Names the thread to be woken.
@@ -113,13 +120,19 @@ impl Inbox {
 
     /// The store or the replica cannot go on.
     pub(crate) fn fail(&self, reason: String) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(reason);
         self.stop();
     }
 
     /// Why it failed, if it did.
     pub(crate) fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Asks the thread to end.
@@ -147,5 +160,4 @@ impl Inbox {
     pub(crate) fn next_admissions(&self) -> Option<Vec<Admission>> {
         self.ring.pop()
     }
-
 }

@@ -84,25 +84,51 @@ pub(crate) struct Place {
 pub(crate) fn place_of(network: &Network, id: ValidatorId) -> Option<Place> {
     network.epoch.committees.iter().find_map(|committee| {
         let member = committee.members.iter().position(|(other, _)| *other == id)?;
-        Some(Place { shard: committee.shard, member: MemberIndex(member as u16), committee: committee.clone() })
+        Some(Place {
+            shard: committee.shard,
+            member: MemberIndex(member as u16),
+            committee: committee.clone(),
+        })
     })
 }
 
 impl Prepared {
     /// Opens ports and data directory. Nothing runs yet; an error leaves nothing behind.
     pub(crate) fn new(network: &Network, config: ValidatorConfig) -> anyhow::Result<Self> {
-        let place = place_of(network, config.id).with_context(|| format!("validator {} is in no committee", config.id))?;
+        let place = place_of(network, config.id)
+            .with_context(|| format!("validator {} is in no committee", config.id))?;
         let identity = Identity::from_seed(&config.seed)?;
-        let keys: BTreeMap<u16, [u8; 32]> = place.committee.members.iter().map(|(id, key)| (id.0, *key)).collect();
-        let peer_config = PeerConfig { one_way_delay: config.rtt / 2, ..PeerConfig::new(config.listen_peers, keys) };
-        let endpoint = PeerEndpoint::bind(&identity, peer_config).context("the port for validators cannot be opened")?;
+        let keys: BTreeMap<u16, [u8; 32]> = place
+            .committee
+            .members
+            .iter()
+            .map(|(id, key)| (id.0, *key))
+            .collect();
+        let peer_config = PeerConfig {
+            one_way_delay: config.rtt / 2,
+            ..PeerConfig::new(config.listen_peers, keys)
+        };
+        let endpoint =
+            PeerEndpoint::bind(&identity, peer_config).context("the port for validators cannot be opened")?;
         let listener = ClientListener::bind(&identity, &ClientConfig::new(config.listen_clients))
             .context("the port for clients cannot be opened")?;
-        let owner = store::Identity { genesis: network.hash, validator: identity.public_key() };
-        let options = StoreOptions { durability: config.durability, ..StoreOptions::default() };
+        let owner = store::Identity {
+            genesis: network.hash,
+            validator: identity.public_key(),
+        };
+        let options = StoreOptions {
+            durability: config.durability,
+            ..StoreOptions::default()
+        };
         let opened = Store::open(&config.data_dir, owner, options)
             .with_context(|| format!("the data directory {} cannot be used", config.data_dir.display()))?;
-        Ok(Self { config, place, endpoint, listener, opened })
+        Ok(Self {
+            config,
+            place,
+            endpoint,
+            listener,
+            opened,
+        })
     }
 
     /// Address for validators, with the real port.
@@ -121,8 +147,18 @@ impl Prepared {
     }
 
     /// Replays the log, links to the committee and serves clients.
-    pub(crate) fn start(self, shared: &Shared, addresses: &BTreeMap<u16, SocketAddr>) -> anyhow::Result<Validator> {
-        let Self { config, place, endpoint, listener, opened } = self;
+    pub(crate) fn start(
+        self,
+        shared: &Shared,
+        addresses: &BTreeMap<u16, SocketAddr>,
+    ) -> anyhow::Result<Validator> {
+        let Self {
+            config,
+            place,
+            endpoint,
+            listener,
+            opened,
+        } = self;
         let network = &shared.network;
         let (inbox, receivers) = Inbox::new();
         let inbox = Arc::new(inbox);
@@ -140,8 +176,17 @@ impl Prepared {
             epoch: Epoch(0),
             in_flight_max: 0,
         };
-        let peer_hello = Hello { protocol_version: PEER_PROTOCOL_VERSION, ..hello.clone() };
-        tokio::spawn(peers::run(place.clone(), mesh_events, mesh.sender(), peer_hello, Arc::clone(&inbox)));
+        let peer_hello = Hello {
+            protocol_version: PEER_PROTOCOL_VERSION,
+            ..hello.clone()
+        };
+        tokio::spawn(peers::run(
+            place.clone(),
+            mesh_events,
+            mesh.sender(),
+            peer_hello,
+            Arc::clone(&inbox),
+        ));
         let (client_events, client_requests) = tokio::sync::mpsc::channel(ingress::EVENTS_MAX);
         let clients = Server::start(listener, hello, Limits::default(), client_events);
         lane.set_clients(clients.clone());
@@ -175,24 +220,44 @@ impl Prepared {
             counters,
             apply_threads: config.apply_threads,
         })?;
-        Ok(Validator { id: config.id, inbox, store: Some(store), mesh: Some(mesh), clients, thread: Some(thread) })
+        Ok(Validator {
+            id: config.id,
+            inbox,
+            store: Some(store),
+            mesh: Some(mesh),
+            clients,
+            thread: Some(thread),
+        })
     }
 }
 
-fn others(place: &Place, addresses: &BTreeMap<u16, SocketAddr>, me: ValidatorId) -> BTreeMap<u16, SocketAddr> {
-    let members = place.committee.members.iter().map(|(id, _)| id.0).filter(|id| *id != me.0);
-    members.filter_map(|id| addresses.get(&id).map(|address| (id, *address))).collect()
+fn others(
+    place: &Place,
+    addresses: &BTreeMap<u16, SocketAddr>,
+    me: ValidatorId,
+) -> BTreeMap<u16, SocketAddr> {
+    let members = place
+        .committee
+        .members
+        .iter()
+        .map(|(id, _)| id.0)
+        .filter(|id| *id != me.0);
+    members
+        .filter_map(|id| addresses.get(&id).map(|address| (id, *address)))
+        .collect()
 }
 
 fn start_store(opened: store::Opened, inbox: &Arc<Inbox>) -> anyhow::Result<Store> {
     let inbox = Arc::clone(inbox);
-    let on_event = move |event| match event {
+    let on_event = move |event| {
+        match event {
         StoreEvent::Written(_) => {}
         StoreEvent::Durable(seq) => inbox.durable(seq),
         StoreEvent::LowSpace { free, reserve } => inbox.fail(format!(
             "the disk is nearly full: {free} bytes are free, {reserve} must stay; free some space and start again"
         )),
         StoreEvent::Failed(reason) => inbox.fail(reason),
+    }
     };
     Ok(opened.start(Box::new(on_event))?)
 }
@@ -230,7 +295,9 @@ impl Validator {
 
     /// Members with a link, oneself not counted.
     pub(crate) fn links(&self) -> usize {
-        self.mesh.as_ref().map_or(0, |mesh| mesh.sender().connected().len())
+        self.mesh
+            .as_ref()
+            .map_or(0, |mesh| mesh.sender().connected().len())
     }
 
     /// Stops: no more clients, the replica's thread ends, what was given to the store becomes durable.

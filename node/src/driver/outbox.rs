@@ -41,7 +41,13 @@ pub(crate) fn frame(place: &Place, message: &PeerMessage) -> Frame {
             joined.freeze()
         }
     };
-    Frame { kind: message.kind(), version: FRAME_VERSION, epoch: Epoch(0).0, shard: place.shard.0, payload }
+    Frame {
+        kind: message.kind(),
+        version: FRAME_VERSION,
+        epoch: Epoch(0).0,
+        shard: place.shard.0,
+        payload,
+    }
 }
 
 /// Sends to members of one committee.
@@ -56,12 +62,23 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(place: Place, mesh: MeshSender, traffic: Arc<Traffic>) -> Self {
-        Self { place, mesh, held: BTreeMap::new(), durable: Sequence(0), traffic }
+        Self {
+            place,
+            mesh,
+            held: BTreeMap::new(),
+            durable: Sequence(0),
+            traffic,
+        }
     }
 
     /// Sends to one member once `after` is durable.
     pub(crate) fn send(&mut self, to: MemberIndex, message: &PeerMessage, after: Option<Sequence>) {
-        let to = self.place.committee.members.get(usize::from(to.0)).map(|(id, _)| id.0);
+        let to = self
+            .place
+            .committee
+            .members
+            .get(usize::from(to.0))
+            .map(|(id, _)| id.0);
         self.put(to.into_iter().collect(), message, after);
     }
 
@@ -69,7 +86,10 @@ impl Outbox {
     pub(crate) fn broadcast(&mut self, message: &PeerMessage, after: Option<Sequence>) {
         let me = self.place.member;
         let members = self.place.committee.members.iter().enumerate();
-        let others = members.filter(|(member, _)| *member != usize::from(me.0)).map(|(_, (id, _))| id.0).collect();
+        let others = members
+            .filter(|(member, _)| *member != usize::from(me.0))
+            .map(|(_, (id, _))| id.0)
+            .collect();
         self.put(others, message, after);
     }
 

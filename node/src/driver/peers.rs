@@ -18,9 +18,18 @@ use super::inbox::Inbox;
 const HELLO: u8 = 0x01;
 
 /// Greets every member that links, and hands on the messages of those that greeted correctly.
-pub(crate) async fn run(place: Place, mut events: MeshEvents, mesh: MeshSender, hello: Hello, inbox: Arc<Inbox>) {
-    let members: BTreeMap<u16, MemberIndex> =
-        (0..).map(MemberIndex).zip(&place.committee.members).map(|(member, (id, _))| (id.0, member)).collect();
+pub(crate) async fn run(
+    place: Place,
+    mut events: MeshEvents,
+    mesh: MeshSender,
+    hello: Hello,
+    inbox: Arc<Inbox>,
+) {
+    let members: BTreeMap<u16, MemberIndex> = (0..)
+        .map(MemberIndex)
+        .zip(&place.committee.members)
+        .map(|(member, (id, _))| (id.0, member))
+        .collect();
     let mut greeted = BTreeSet::new();
     while let Some(event) = events.recv().await {
         match event {
@@ -33,7 +42,9 @@ pub(crate) async fn run(place: Place, mut events: MeshEvents, mesh: MeshSender, 
                 tracing::debug!(peer = id, %reason, "link lost");
             }
             PeerEvent::Frame { from, lane, frame } => {
-                let Some(member) = members.get(&from).copied() else { continue };
+                let Some(member) = members.get(&from).copied() else {
+                    continue;
+                };
                 if frame.kind == HELLO {
                     if is_welcome(&hello, from, &frame) && greeted.insert(from) {
                         inbox.control(Event::PeerConnected(member)).await;
@@ -48,7 +59,13 @@ pub(crate) async fn run(place: Place, mut events: MeshEvents, mesh: MeshSender, 
 
 async fn greet(place: &Place, mesh: &MeshSender, hello: &Hello, to: u16) {
     let payload = Bytes::from(hello.to_bytes());
-    let frame = Frame { kind: HELLO, version: 1, epoch: hello.epoch.0, shard: place.shard.0, payload };
+    let frame = Frame {
+        kind: HELLO,
+        version: 1,
+        epoch: hello.epoch.0,
+        shard: place.shard.0,
+        payload,
+    };
     // `Connected` precedes the link by a moment.
     for _ in 0..50 {
         if mesh.send(to, Lane::Control, frame.clone()).is_ok() {
@@ -91,6 +108,8 @@ async fn deliver(inbox: &Inbox, from: MemberIndex, lane: Lane, frame: &Frame) {
                 Lane::Bulk => inbox.bulk(event).await,
             }
         }
-        Err(error) => tracing::debug!(peer = from.0, kind = frame.kind, %error, "a message that does not decode"),
+        Err(error) => {
+            tracing::debug!(peer = from.0, kind = frame.kind, %error, "a message that does not decode")
+        }
     }
 }

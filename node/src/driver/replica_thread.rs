@@ -14,9 +14,9 @@ use types::limits::{EVENTS_PER_TURN_MAX, VERIFY_JOBS_MAX};
 use types::message::PeerMessage;
 use types::time::Duration;
 
+use super::Place;
 use super::inbox::{Inbox, InboxReceivers};
 use super::outbox::{Outbox, Traffic, frame, wire_lane};
-use super::Place;
 use super::restart::output;
 use crate::clock::Clock;
 use crate::verify_pool::{BodyJob, VerifyLane, VerifyPool};
@@ -109,9 +109,16 @@ struct Turns {
 
 impl Turns {
     fn new(parts: Parts) -> Self {
-        let executor: Box<dyn Executor + Send> =
-            if parts.apply_threads > 1 { Box::new(Scoped(parts.apply_threads)) } else { Box::new(Inline) };
-        let outbox = Outbox::new(parts.place.clone(), parts.mesh.clone(), Arc::new(Traffic::default()));
+        let executor: Box<dyn Executor + Send> = if parts.apply_threads > 1 {
+            Box::new(Scoped(parts.apply_threads))
+        } else {
+            Box::new(Inline)
+        };
+        let outbox = Outbox::new(
+            parts.place.clone(),
+            parts.mesh.clone(),
+            Arc::new(Traffic::default()),
+        );
         Self {
             replica: parts.replica,
             inbox: parts.inbox,
@@ -142,7 +149,10 @@ impl Turns {
             self.flush()?;
             self.publish();
             if taken == 0 {
-                let wait = self.clock.until(self.replica.poll_timeout()).min(Duration::from_secs(1));
+                let wait = self
+                    .clock
+                    .until(self.replica.poll_timeout())
+                    .min(Duration::from_secs(1));
                 std::thread::park_timeout(wait);
             }
         }
@@ -185,7 +195,8 @@ impl Turns {
     }
 
     fn handle(&mut self, event: Event) {
-        self.replica.handle_event(self.clock.now(), event, &*self.executor);
+        self.replica
+            .handle_event(self.clock.now(), event, &*self.executor);
     }
 
     /// Carries out all effects.
@@ -194,12 +205,18 @@ impl Turns {
             match effect {
                 Effect::Send { to, message, after } => self.outbox.send(to, &message, after),
                 Effect::Broadcast { message, after } => self.outbox.broadcast(&message, after),
-                Effect::CheckBody { hash, header, bytes } => self.body_backlog.push_back(BodyJob { hash, header, bytes }),
+                Effect::CheckBody { hash, header, bytes } => {
+                    self.body_backlog.push_back(BodyJob { hash, header, bytes })
+                }
                 Effect::Persist { seq, records, sync } => {
-                    self.store.persist(seq, records, sync).map_err(|error| error.to_string())?;
+                    self.store
+                        .persist(seq, records, sync)
+                        .map_err(|error| error.to_string())?;
                 }
                 Effect::WriteState(changes) => {
-                    self.store.write_state(convert(*changes)).map_err(|error| error.to_string())?;
+                    self.store
+                        .write_state(convert(*changes))
+                        .map_err(|error| error.to_string())?;
                 }
                 Effect::Answer { connection, answer } => {
                     if let Err(error) = self.clients.send(connection, &answer) {
@@ -207,15 +224,24 @@ impl Turns {
                     }
                 }
                 Effect::ServeBlocks { to, from, count } => {
-                    let read = CommittedRead { from, count, bytes_max: SERVE_BYTES, bodies: false };
+                    let read = CommittedRead {
+                        from,
+                        count,
+                        bytes_max: SERVE_BYTES,
+                        bodies: false,
+                    };
                     let reply = self.reply_to(to);
                     let send = move |answer: Result<Vec<(_, Vec<_>)>, _>| match answer {
                         Ok(blocks) if !blocks.is_empty() => {
-                            reply(&PeerMessage::Blocks(blocks.into_iter().map(|(block, _)| block).collect()));
+                            reply(&PeerMessage::Blocks(
+                                blocks.into_iter().map(|(block, _)| block).collect(),
+                            ));
                         }
                         _ => {}
                     };
-                    self.store.read_committed(read, send).map_err(|error| error.to_string())?;
+                    self.store
+                        .read_committed(read, send)
+                        .map_err(|error| error.to_string())?;
                 }
                 Effect::ServeBody { to, hash } => {
                     let reply = self.reply_to(to);
@@ -224,7 +250,9 @@ impl Turns {
                             reply(&PeerMessage::AuthorBlock(block));
                         }
                     };
-                    self.store.read_body(hash, send).map_err(|error| error.to_string())?;
+                    self.store
+                        .read_body(hash, send)
+                        .map_err(|error| error.to_string())?;
                 }
                 Effect::Halt(reason) => return Err(reason.to_string()),
             }
@@ -254,10 +282,24 @@ impl Turns {
         let set = |cell: &AtomicU64, value| cell.store(value, Ordering::Relaxed);
         set(&self.counters.height, self.replica.final_height().0);
         set(&self.counters.proposals, counters.proposals);
-        set(&self.counters.heights_in_flight_sum, counters.heights_in_flight_sum);
-        if self.counters.view_changes.swap(counters.view_changes, Ordering::Relaxed) < counters.view_changes {
+        set(
+            &self.counters.heights_in_flight_sum,
+            counters.heights_in_flight_sum,
+        );
+        if self
+            .counters
+            .view_changes
+            .swap(counters.view_changes, Ordering::Relaxed)
+            < counters.view_changes
+        {
             let (view, _) = self.replica.view();
-            tracing::info!(shard = self.place.shard.0, member = self.place.member.0, view = view.0, height = self.replica.final_height().0, "view change");
+            tracing::info!(
+                shard = self.place.shard.0,
+                member = self.place.member.0,
+                view = view.0,
+                height = self.replica.final_height().0,
+                "view change"
+            );
         }
         set(&self.counters.refused, counters.refused);
     }
@@ -268,7 +310,11 @@ fn convert(changes: StateChanges) -> store::StateChanges {
         height: changes.height,
         digest: changes.digest,
         fees_total: changes.fees_total,
-        created: changes.created.into_iter().map(|(outpoint, utxo)| output(outpoint, utxo)).collect(),
+        created: changes
+            .created
+            .into_iter()
+            .map(|(outpoint, utxo)| output(outpoint, utxo))
+            .collect(),
         spent: changes.spent,
     }
 }

@@ -6,7 +6,8 @@ use crypto::keys::{Scheme, SecretKey};
 use crypto::verify::BatchVerifier;
 use crypto::{body, hash, placement};
 use replica::{
-    CheckedBody, Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot, Utxo,
+    CheckedBody, Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot,
+    Utxo,
 };
 use types::block::AuthorHeader;
 use types::limits::VERIFY_BATCH_MAX;
@@ -25,7 +26,9 @@ pub(crate) struct Restarted {
 /// Fresh random bytes of the operating system.
 pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).ok().context("the operating system gives no random numbers")?;
+    aws_lc_rs::rand::fill(&mut bytes)
+        .ok()
+        .context("the operating system gives no random numbers")?;
     Ok(bytes)
 }
 
@@ -51,7 +54,10 @@ pub(crate) fn restore(
     if opened.log().last_sequence().is_none() && opened.state().head().is_none() {
         let ledger = genesis()?;
         begin_state(&mut opened, &ledger)?;
-        return Ok(Restarted { replica: Replica::new(replica_config, key(), ledger, clock.now()), opened });
+        return Ok(Restarted {
+            replica: Replica::new(replica_config, key(), ledger, clock.now()),
+            opened,
+        });
     }
     let ledger = match opened.state().load()? {
         Some(snapshot) => Ledger::restore(ledger_config.clone(), convert(snapshot))?,
@@ -63,7 +69,9 @@ pub(crate) fn restore(
     };
     let replica = match replay(replica_config.clone(), key(), ledger, &opened, network, clock) {
         Ok(replica) => replica,
-        Err(ReplayError::Recovery(error @ (RecoveryError::StateAhead { .. } | RecoveryError::StateDigest(_)))) => {
+        Err(ReplayError::Recovery(
+            error @ (RecoveryError::StateAhead { .. } | RecoveryError::StateDigest(_)),
+        )) => {
             // The state is derived: the log has everything that was promised.
             tracing::warn!(%error, "the state is rebuilt from genesis and the block log");
             opened = opened.reset_state()?;
@@ -78,14 +86,26 @@ pub(crate) fn restore(
 
 /// Writes the outputs of genesis to an empty state: later writes are changes to it.
 fn begin_state(opened: &mut store::Opened, ledger: &Ledger) -> anyhow::Result<()> {
-    let created = ledger.outputs().map(|(outpoint, utxo)| output(outpoint, utxo)).collect();
-    let changes = store::StateChanges { digest: ledger.final_digest(), created, ..store::StateChanges::default() };
+    let created = ledger
+        .outputs()
+        .map(|(outpoint, utxo)| output(outpoint, utxo))
+        .collect();
+    let changes = store::StateChanges {
+        digest: ledger.final_digest(),
+        created,
+        ..store::StateChanges::default()
+    };
     Ok(opened.begin_state(&changes)?)
 }
 
 /// An output as the store holds it.
 pub(crate) const fn output(outpoint: OutPoint, utxo: Utxo) -> store::Output {
-    store::Output { outpoint, owner: utxo.owner, amount: utxo.amount, created: utxo.created }
+    store::Output {
+        outpoint,
+        owner: utxo.owner,
+        amount: utxo.amount,
+        created: utxo.created,
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -117,14 +137,27 @@ fn replay(
     Ok(recovery.finish(clock.now(), last, &mut check, &Inline)?)
 }
 
-fn check_body(verifier: &mut BatchVerifier, genesis: &Hash, header: &AuthorHeader, bytes: &Bytes) -> Option<CheckedBody> {
+fn check_body(
+    verifier: &mut BatchVerifier,
+    genesis: &Hash,
+    header: &AuthorHeader,
+    bytes: &Bytes,
+) -> Option<CheckedBody> {
     let body = body::decode(header, bytes.clone()).ok()?;
     let jobs = body::signature_jobs(&body, genesis);
     let positions = body::job_positions(&body);
     let mut bad_signatures = Vec::new();
-    for (jobs, positions) in jobs.chunks(VERIFY_BATCH_MAX).zip(positions.chunks(VERIFY_BATCH_MAX)) {
+    for (jobs, positions) in jobs
+        .chunks(VERIFY_BATCH_MAX)
+        .zip(positions.chunks(VERIFY_BATCH_MAX))
+    {
         let verdict = verifier.verify(jobs);
-        bad_signatures.extend(verdict.bad.iter().filter_map(|job| positions.get(*job as usize).copied()));
+        bad_signatures.extend(
+            verdict
+                .bad
+                .iter()
+                .filter_map(|job| positions.get(*job as usize).copied()),
+        );
     }
     bad_signatures.dedup();
     Some(CheckedBody { body, bad_signatures })
@@ -149,7 +182,11 @@ fn genesis_ledger(network: &Network, place: &Place, config: LedgerConfig) -> any
         .zip(&network.allocations)
         .filter(|(_, allocation)| here(&allocation.owner))
         .map(|(index, allocation)| {
-            (hash::allocation_outpoint(&network.genesis.name, index), allocation.owner, allocation.amount)
+            (
+                hash::allocation_outpoint(&network.genesis.name, index),
+                allocation.owner,
+                allocation.amount,
+            )
         });
     Ok(Ledger::new(config, outputs)?)
 }
@@ -162,7 +199,16 @@ fn convert(snapshot: store::Snapshot) -> Snapshot {
         outputs: snapshot
             .outputs
             .into_iter()
-            .map(|output| (output.outpoint, Utxo { owner: output.owner, amount: output.amount, created: output.created }))
+            .map(|output| {
+                (
+                    output.outpoint,
+                    Utxo {
+                        owner: output.owner,
+                        amount: output.amount,
+                        created: output.created,
+                    },
+                )
+            })
             .collect(),
     }
 }

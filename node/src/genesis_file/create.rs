@@ -7,14 +7,17 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
+use crypto::hash;
 use crypto::keys::{SecretKey, account_seed};
-use crypto::{hash, placement};
-use types::codec::{Encode, encode_items};
-use types::genesis::{Allocation, EpochConfig, FundingRule, Genesis};
+use types::codec::encode_items;
+use types::genesis::{Allocation, FundingRule, Genesis};
 use types::{Amount, Hash, Owner};
 
 use super::policy_file::read_policy;
-use super::{ALLOCATIONS_FILE, ALLOCATIONS_MAX, GENESIS_FILE, GenesisFileError, check_amounts, read_allocations};
+use super::text::genesis_text;
+use super::{
+    ALLOCATIONS_FILE, ALLOCATIONS_MAX, GENESIS_FILE, GenesisFileError, check_amounts, read_allocations,
+};
 use crate::config::ConfigText;
 use crate::keys::{self, KeyFileError, KeySeed};
 use crate::testnet::cores;
@@ -58,7 +61,12 @@ pub(crate) struct CreateOptions {
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
     /// IP addresses of the machines; validators are dealt to them in turn
-    #[arg(long, value_name = "IP,..", value_delimiter = ',', default_value = "127.0.0.1")]
+    #[arg(
+        long,
+        value_name = "IP,..",
+        value_delimiter = ',',
+        default_value = "127.0.0.1"
+    )]
     pub(crate) addresses: Vec<IpAddr>,
     /// First UDP port; validator I takes P + 2 I and the one above; 0 takes ports that are free now
     #[arg(long, value_name = "P", default_value_t = 21_000)]
@@ -85,7 +93,10 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, GenesisFileError> 
         None => new_keys(count)?,
     };
     check_free(options, &members)?;
-    let listed = options.allocations.as_deref().map_or(Ok(Vec::new()), read_allocations)?;
+    let listed = options
+        .allocations
+        .as_deref()
+        .map_or(Ok(Vec::new()), read_allocations)?;
     let allocations = allocations(options, listed)?;
     let genesis = Genesis {
         name: options.name.clone(),
@@ -93,7 +104,11 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, GenesisFileError> 
         shards: options.shards,
         randomness: Hash(*KeySeed::generate()?.expose()),
         validators: members.iter().map(|member| member.public).collect(),
-        funding: FundingRule { seed: options.seed, accounts: options.accounts, amount: Amount(options.amount) },
+        funding: FundingRule {
+            seed: options.seed,
+            accounts: options.accounts,
+            amount: Amount(options.amount),
+        },
         allocations: allocations.len() as u32,
         allocations_hash: hash::allocations_hash(&allocations),
     };
@@ -105,7 +120,13 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, GenesisFileError> 
 
 /// Refuses flags before anything costly is done; returns the number of validators.
 fn check_flags(options: &CreateOptions) -> Result<usize, GenesisFileError> {
-    let flag = |flag, value: String, accepted: String| Err(GenesisFileError::Flag { flag, value, accepted });
+    let flag = |flag, value: String, accepted: String| {
+        Err(GenesisFileError::Flag {
+            flag,
+            value,
+            accepted,
+        })
+    };
     let count = usize::from(options.shards) * usize::from(options.validators);
     // The rules of a genesis, on one that differs in its keys alone.
     let like = Genesis {
@@ -114,25 +135,45 @@ fn check_flags(options: &CreateOptions) -> Result<usize, GenesisFileError> {
         shards: options.shards,
         randomness: Hash::default(),
         validators: (0..count as u32).map(like_key).collect(),
-        funding: FundingRule { seed: options.seed, accounts: options.accounts, amount: Amount(options.amount) },
+        funding: FundingRule {
+            seed: options.seed,
+            accounts: options.accounts,
+            amount: Amount(options.amount),
+        },
         allocations: 0,
         allocations_hash: Hash::default(),
     };
     like.validate()?;
     if options.name.chars().any(char::is_control) {
-        return flag("--name", format!("{:?}", options.name), "1 to 64 bytes without control characters".into());
+        return flag(
+            "--name",
+            format!("{:?}", options.name),
+            "1 to 64 bytes without control characters".into(),
+        );
     }
     if options.accounts > ALLOCATIONS_MAX {
-        return flag("--accounts", options.accounts.to_string(), format!("0 to {ALLOCATIONS_MAX}"));
+        return flag(
+            "--accounts",
+            options.accounts.to_string(),
+            format!("0 to {ALLOCATIONS_MAX}"),
+        );
     }
     if options.accounts == 0 && options.allocations.is_none() {
-        return flag("--accounts", "0".into(), "1 or more, or 0 with --allocations".into());
+        return flag(
+            "--accounts",
+            "0".into(),
+            "1 or more, or 0 with --allocations".into(),
+        );
     }
     if options.accounts > 0 && options.amount == 0 {
         return flag("--amount", "0".into(), "1 or more".into());
     }
     if options.addresses.is_empty() {
-        return flag("--addresses", "empty".into(), "IP addresses separated by commas".into());
+        return flag(
+            "--addresses",
+            "empty".into(),
+            "IP addresses separated by commas".into(),
+        );
     }
     let port_max = usize::from(u16::MAX) + 1 - 2 * count;
     if usize::from(options.base_port) > port_max {
@@ -152,7 +193,11 @@ fn like_key(number: u32) -> [u8; 32] {
 fn new_keys(count: usize) -> Result<Vec<Member>, GenesisFileError> {
     let member = |_| {
         let seed = KeySeed::generate()?;
-        Ok(Member { public: seed.public(), seed, in_place: None })
+        Ok(Member {
+            public: seed.public(),
+            seed,
+            in_place: None,
+        })
     };
     let mut members = (0..count).map(member).collect::<Result<Vec<_>, KeyFileError>>()?;
     members.sort_unstable_by_key(|member| member.public);
@@ -164,7 +209,11 @@ fn given_keys(dir: &Path, out: &Path, count: usize) -> Result<Vec<Member>, Genes
     let in_place = canonical(dir).is_some_and(|dir| canonical(&out.join(KEYS_DIR)) == Some(dir));
     let paths = key_files(dir).map_err(GenesisFileError::read(dir))?;
     if paths.len() != count {
-        return Err(GenesisFileError::KeyCount { path: dir.into(), found: paths.len(), expected: count });
+        return Err(GenesisFileError::KeyCount {
+            path: dir.into(),
+            found: paths.len(),
+            expected: count,
+        });
     }
     let mut files: BTreeMap<[u8; 32], (KeySeed, PathBuf)> = BTreeMap::new();
     for path in paths {
@@ -173,8 +222,11 @@ fn given_keys(dir: &Path, out: &Path, count: usize) -> Result<Vec<Member>, Genes
             return Err(GenesisFileError::KeyTwice { path, other });
         }
     }
-    let member =
-        |(public, (seed, path)): ([u8; 32], (KeySeed, PathBuf))| Member { public, seed, in_place: in_place.then_some(path) };
+    let member = |(public, (seed, path)): ([u8; 32], (KeySeed, PathBuf))| Member {
+        public,
+        seed,
+        in_place: in_place.then_some(path),
+    };
     Ok(files.into_iter().map(member).collect())
 }
 
@@ -193,8 +245,13 @@ fn config_name(id: usize) -> String {
 
 /// Refuses a directory that holds a file of the network, or a key that is not one of its own.
 fn check_free(options: &CreateOptions, members: &[Member]) -> Result<(), GenesisFileError> {
-    let names = [GENESIS_FILE, ALLOCATIONS_FILE, HOSTS_FILE].map(str::to_owned).into_iter();
-    let mut paths: Vec<_> = names.chain((0..members.len()).map(config_name)).map(|name| options.out.join(name)).collect();
+    let names = [GENESIS_FILE, ALLOCATIONS_FILE, HOSTS_FILE]
+        .map(str::to_owned)
+        .into_iter();
+    let mut paths: Vec<_> = names
+        .chain((0..members.len()).map(config_name))
+        .map(|name| options.out.join(name))
+        .collect();
     if members.iter().all(|member| member.in_place.is_none()) {
         // Any key there would be taken for one of this network.
         paths.extend(key_files(&options.out.join(KEYS_DIR)).unwrap_or_default());
@@ -206,11 +263,18 @@ fn check_free(options: &CreateOptions, members: &[Member]) -> Result<(), Genesis
 }
 
 /// The accounts of the rule, derived on all cores, and the listed allocations behind them.
-fn allocations(options: &CreateOptions, listed: Vec<Allocation>) -> Result<Vec<Allocation>, GenesisFileError> {
+fn allocations(
+    options: &CreateOptions,
+    listed: Vec<Allocation>,
+) -> Result<Vec<Allocation>, GenesisFileError> {
     let total = options.accounts as usize + listed.len();
     if total == 0 || total > ALLOCATIONS_MAX as usize {
         let (value, accepted) = (total.to_string(), format!("1 to {ALLOCATIONS_MAX}"));
-        return Err(GenesisFileError::Flag { flag: "the number of allocations", value, accepted });
+        return Err(GenesisFileError::Flag {
+            flag: "the number of allocations",
+            value,
+            accepted,
+        });
     }
     let flags = Path::new("--accounts and --amount");
     if options.amount.checked_mul(options.accounts.into()).is_none() {
@@ -219,7 +283,10 @@ fn allocations(options: &CreateOptions, listed: Vec<Allocation>) -> Result<Vec<A
     if let Some(path) = &options.allocations {
         check_amounts(path, &listed)?;
     }
-    let empty = Allocation { owner: Owner::default(), amount: Amount(options.amount) };
+    let empty = Allocation {
+        owner: Owner::default(),
+        amount: Amount(options.amount),
+    };
     let mut all = vec![empty; options.accounts as usize];
     let piece = all.len().div_ceil(cores()).max(1);
     let seed = options.seed;
@@ -233,23 +300,36 @@ fn allocations(options: &CreateOptions, listed: Vec<Allocation>) -> Result<Vec<A
                         account.owner = Owner(SecretKey::from_seed(account_seed(seed, index)).public());
                     }
                 };
-                std::thread::Builder::new().name("accounts".into()).spawn_scoped(scope, derive)
+                std::thread::Builder::new()
+                    .name("accounts".into())
+                    .spawn_scoped(scope, derive)
             })
             .collect();
         threads.into_iter().try_for_each(|thread| thread.map(drop))
     })
-    .map_err(|source| GenesisFileError::System { what: "thread", source })?;
+    .map_err(|source| GenesisFileError::System {
+        what: "thread",
+        source,
+    })?;
     all.extend(listed);
     check_amounts(flags, &all)?;
     Ok(all)
 }
 
 /// Addresses for validators and for clients, by id.
-fn addresses(options: &CreateOptions, count: usize) -> Result<Vec<(SocketAddr, SocketAddr)>, GenesisFileError> {
+fn addresses(
+    options: &CreateOptions,
+    count: usize,
+) -> Result<Vec<(SocketAddr, SocketAddr)>, GenesisFileError> {
     let ips = options.addresses.iter().copied().cycle().take(count);
     if options.base_port > 0 {
         let ports = (options.base_port..).step_by(2);
-        let at = |(ip, port): (IpAddr, u16)| (SocketAddr::new(ip, port), SocketAddr::new(ip, port.saturating_add(1)));
+        let at = |(ip, port): (IpAddr, u16)| {
+            (
+                SocketAddr::new(ip, port),
+                SocketAddr::new(ip, port.saturating_add(1)),
+            )
+        };
         return Ok(ips.zip(ports).map(at).collect());
     }
     // All are held until the last is chosen, so that none is given twice.
@@ -262,7 +342,10 @@ fn addresses(options: &CreateOptions, count: usize) -> Result<Vec<(SocketAddr, S
     };
     ips.map(|ip| Ok((free(ip)?, free(ip)?)))
         .collect::<io::Result<_>>()
-        .map_err(|source| GenesisFileError::System { what: "free port at --addresses; name one with --base-port", source })
+        .map_err(|source| GenesisFileError::System {
+            what: "free port at --addresses; name one with --base-port",
+            source,
+        })
 }
 
 /// Files that were written; removed again unless all of them are.
@@ -273,14 +356,20 @@ struct Written {
 
 impl Written {
     fn file(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), GenesisFileError> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|source| {
-            match source.kind() {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(|source| match source.kind() {
                 io::ErrorKind::AlreadyExists => GenesisFileError::Exists { path: path.clone() },
-                _ => GenesisFileError::Write { path: path.clone(), source },
-            }
-        })?;
+                _ => GenesisFileError::Write {
+                    path: path.clone(),
+                    source,
+                },
+            })?;
         self.files.push(path.clone());
-        file.write_all(bytes).map_err(|source| GenesisFileError::Write { path, source })
+        file.write_all(bytes)
+            .map_err(|source| GenesisFileError::Write { path, source })
     }
 
     fn key(&mut self, path: PathBuf, seed: &KeySeed) -> Result<(), GenesisFileError> {
@@ -311,8 +400,14 @@ fn write(
     addresses: &[(SocketAddr, SocketAddr)],
 ) -> Result<(), GenesisFileError> {
     let (out, keys_dir) = (&options.out, options.out.join(KEYS_DIR));
-    std::fs::create_dir_all(&keys_dir).map_err(|source| GenesisFileError::Write { path: keys_dir.clone(), source })?;
-    let mut written = Written { files: Vec::new(), complete: false };
+    std::fs::create_dir_all(&keys_dir).map_err(|source| GenesisFileError::Write {
+        path: keys_dir.clone(),
+        source,
+    })?;
+    let mut written = Written {
+        files: Vec::new(),
+        complete: false,
+    };
     let mut bytes = Vec::with_capacity(4 + 40 * allocations.len());
     encode_items(allocations, &mut bytes);
     written.file(out.join(ALLOCATIONS_FILE), &bytes)?;
@@ -320,7 +415,11 @@ fn write(
     let mut hosts = String::new();
     for (id, (member, (listen_peers, listen_clients))) in members.iter().zip(addresses).enumerate() {
         let name = match &member.in_place {
-            Some(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Some(path) => path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             None => keys::key_file_name(id),
         };
         if member.in_place.is_none() {
@@ -336,81 +435,13 @@ fn write(
         };
         written.file(out.join(config_name(id)), text.render().as_bytes())?;
         // Writing to a string cannot fail.
-        drop(writeln!(hosts, "{listen_clients} {}", hex::encode(member.public)));
+        let _ = writeln!(hosts, "{listen_clients} {}", hex::encode(member.public));
     }
     written.file(out.join(HOSTS_FILE), hosts.as_bytes())?;
     // Last: where it is, everything is.
     written.file(out.join(GENESIS_FILE), genesis_text(genesis).as_bytes())?;
     written.complete = true;
     Ok(())
-}
-
-/// `genesis.toml`: comments for people, one key for programs.
-fn genesis_text(genesis: &Genesis) -> String {
-    let epoch = placement::epoch_config(genesis);
-    let (funding, policy) = (&genesis.funding, &genesis.policy);
-    let mut text = format!(
-        "# The network {name:?}. What stands in comments is for reading; programs read the key `genesis` alone,\n\
-         # the canonical encoding of all of it. allocations.bin belongs beside this file.\n\
-         #\n\
-         # genesis hash      {hash}\n\
-         # shards            {shards}\n\
-         # validators        {validators}\n\
-         # accounts          {accounts} of {amount} each, keys from seed {seed}\n\
-         # allocations       {allocations}, hash {allocations_hash}\n\
-         # randomness        {randomness}\n\
-         # shard_delay       {shard_delay}\n\
-         # block_interval    {block_interval}\n\
-         # window            {window}\n\
-         # view_timeout_min  {view_timeout_min}\n\
-         # cut_interval      {cut_interval}\n\
-         # park_timeout      {park_timeout}\n\
-         # lag               {lag}\n\
-         # batch_txs_max     {batch_txs_max}\n\
-         # batch_bytes_max   {batch_bytes_max}\n\
-         # block_txs_max     {block_txs_max}\n\
-         # expiry_ahead_max  {expiry_ahead_max}\n\
-         # fee_min           {fee_min}\n\
-         #\n\
-         # validator, shard, member, public key\n",
-        name = genesis.name,
-        hash = epoch.genesis_hash,
-        shards = genesis.shards,
-        validators = genesis.validators.len(),
-        accounts = funding.accounts,
-        amount = funding.amount,
-        seed = funding.seed,
-        allocations = genesis.allocations,
-        allocations_hash = genesis.allocations_hash,
-        randomness = genesis.randomness,
-        shard_delay = humantime::format_duration(policy.shard_delay),
-        block_interval = humantime::format_duration(policy.block_interval),
-        window = policy.window,
-        view_timeout_min = humantime::format_duration(policy.view_timeout_min),
-        cut_interval = humantime::format_duration(policy.cut_interval),
-        park_timeout = humantime::format_duration(policy.park_timeout),
-        lag = policy.lag,
-        batch_txs_max = policy.batch_txs_max,
-        batch_bytes_max = policy.batch_bytes_max,
-        block_txs_max = policy.block_txs_max,
-        expiry_ahead_max = policy.expiry_ahead_max,
-        fee_min = policy.fee_min,
-    );
-    for line in validator_lines(&epoch) {
-        text.push_str(&line);
-    }
-    text.push_str("\ngenesis = \"");
-    text.push_str(&hex::encode(genesis.to_bytes()));
-    text.push_str("\"\n");
-    text
-}
-
-fn validator_lines(epoch: &EpochConfig) -> impl Iterator<Item = String> {
-    epoch.committees.iter().flat_map(|committee| {
-        committee.members.iter().enumerate().map(|(member, (id, key))| {
-            format!("# {:03} {} {member} {}\n", id.0, committee.shard, hex::encode(key))
-        })
-    })
 }
 
 #[cfg(test)]
@@ -428,13 +459,25 @@ mod tests {
         fs::write(path("there"), "precious").expect("written");
         fs::write(path("1.key"), "secret").expect("written");
         let seed = KeySeed::generate().expect("entropy");
-        let mut written = Written { files: Vec::new(), complete: false };
+        let mut written = Written {
+            files: Vec::new(),
+            complete: false,
+        };
         written.file(path("a"), b"a").expect("written");
         written.key(path("0.key"), &seed).expect("written");
         assert!(path("a").exists() && path("0.key").exists());
-        assert!(matches!(written.file(path("there"), b"b"), Err(GenesisFileError::Exists { .. })));
-        assert!(matches!(written.key(path("1.key"), &seed), Err(GenesisFileError::Key(_))));
-        assert!(matches!(written.file(path("none/a"), b"b"), Err(GenesisFileError::Write { .. })));
+        assert!(matches!(
+            written.file(path("there"), b"b"),
+            Err(GenesisFileError::Exists { .. })
+        ));
+        assert!(matches!(
+            written.key(path("1.key"), &seed),
+            Err(GenesisFileError::Key(_))
+        ));
+        assert!(matches!(
+            written.file(path("none/a"), b"b"),
+            Err(GenesisFileError::Write { .. })
+        ));
         drop(written);
         assert!(!path("a").exists() && !path("0.key").exists());
         assert_eq!(fs::read_to_string(path("there")).expect("read"), "precious");

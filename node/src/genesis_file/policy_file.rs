@@ -83,8 +83,14 @@ pub(super) fn read_policy(name: &str) -> Result<Policy, PolicyFileError> {
         "lan" => Ok(Policy::lan()),
         "wan" => Ok(Policy::wan()),
         file => {
-            let read_error = |source| PolicyFileError::Read { name: file.into(), source };
-            parse(Path::new(file), &std::fs::read_to_string(file).map_err(read_error)?)
+            let read_error = |source| PolicyFileError::Read {
+                name: file.into(),
+                source,
+            };
+            parse(
+                Path::new(file),
+                &std::fs::read_to_string(file).map_err(read_error)?,
+            )
         }
     }
 }
@@ -96,8 +102,11 @@ fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFileError> {
     })?;
     let duration = |key, value: Option<String>, preset| match value {
         None => Ok(preset),
-        Some(value) => humantime::parse_duration(&value)
-            .map_err(|_| PolicyFileError::Duration { path: path.into(), key, value }),
+        Some(value) => humantime::parse_duration(&value).map_err(|_| PolicyFileError::Duration {
+            path: path.into(),
+            key,
+            value,
+        }),
     };
     let lan = Policy::lan();
     let policy = Policy {
@@ -115,9 +124,15 @@ fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFileError> {
         fee_min: raw.fee_min.unwrap_or(lan.fee_min),
     };
     if policy.view_timeout_min > VIEW_TIMEOUT_MIN_MAX {
-        return Err(PolicyFileError::ViewTimeout { path: path.into(), value: policy.view_timeout_min });
+        return Err(PolicyFileError::ViewTimeout {
+            path: path.into(),
+            value: policy.view_timeout_min,
+        });
     }
-    policy.validate().map_err(|source| PolicyFileError::Bounds { path: path.into(), source })?;
+    policy.validate().map_err(|source| PolicyFileError::Bounds {
+        path: path.into(),
+        source,
+    })?;
     Ok(policy)
 }
 
@@ -138,7 +153,12 @@ mod tests {
         let path = folder.path().join("policy.toml");
         std::fs::write(&path, "block_interval = \"1s 500ms\"\nwindow = 8\nfee_min = 3\n").expect("written");
         let read = read_policy(&path.display().to_string()).expect("file");
-        let expected = Policy { block_interval: Duration::from_millis(1500), window: 8, fee_min: 3, ..Policy::lan() };
+        let expected = Policy {
+            block_interval: Duration::from_millis(1500),
+            window: 8,
+            fee_min: 3,
+            ..Policy::lan()
+        };
         assert_eq!(read, expected);
     }
 
@@ -179,11 +199,17 @@ mod tests {
             ("view_timeout_min = \"2h\"", "1h"),
         ] {
             let words_found = error(text).to_string();
-            assert!(words_found.contains(words) && words_found.contains("p.toml"), "{words_found}");
+            assert!(
+                words_found.contains(words) && words_found.contains("p.toml"),
+                "{words_found}"
+            );
         }
         assert!(matches!(error("windw = 3"), PolicyFileError::Shape { .. }));
         assert!(matches!(error("lag = 0"), PolicyFileError::Bounds { .. }));
         let missing = read_policy("fast").expect_err("no file");
-        assert!(missing.to_string().contains("lan, wan or a TOML file"), "{missing}");
+        assert!(
+            missing.to_string().contains("lan, wan or a TOML file"),
+            "{missing}"
+        );
     }
 }

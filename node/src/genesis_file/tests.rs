@@ -31,7 +31,10 @@ fn options(out: &Path) -> CreateOptions {
 }
 
 fn listed(path: &Path, amounts: &[u64]) -> Vec<Allocation> {
-    let allocation = |(owner, amount): (u8, &u64)| Allocation { owner: Owner([owner; 32]), amount: Amount(*amount) };
+    let allocation = |(owner, amount): (u8, &u64)| Allocation {
+        owner: Owner([owner; 32]),
+        amount: Amount(*amount),
+    };
     let allocations: Vec<_> = (1..).zip(amounts).map(allocation).collect();
     let mut bytes = Vec::new();
     encode_items(&allocations, &mut bytes);
@@ -76,7 +79,11 @@ fn what_is_created_is_loaded() {
     let out = folder.path().join("deep/net");
     let file = folder.path().join("listed.bin");
     let listed = listed(&file, &[3, 4]);
-    let hash = create(&CreateOptions { allocations: Some(file), ..options(&out) }).expect("created");
+    let hash = create(&CreateOptions {
+        allocations: Some(file),
+        ..options(&out)
+    })
+    .expect("created");
     let network = load_dir(&out).expect("loaded");
     assert_eq!((network.hash, genesis_hash(&network.genesis)), (hash, hash));
     assert_eq!(network.epoch.committees.len(), 2);
@@ -85,20 +92,32 @@ fn what_is_created_is_loaded() {
     assert_eq!(network.allocations.len(), 7);
     for (index, allocation) in (0..5).zip(&network.allocations) {
         let owner = Owner(SecretKey::from_seed(account_seed(7, index)).public());
-        assert_eq!(*allocation, Allocation { owner, amount: Amount(9) });
+        assert_eq!(
+            *allocation,
+            Allocation {
+                owner,
+                amount: Amount(9)
+            }
+        );
     }
     assert_eq!(network.allocations[5..], listed);
     for (id, public) in network.genesis.validators.iter().enumerate() {
         let path = out.join(format!("keys/{id:03}.key"));
         assert_eq!(keys::read_key(&path).expect("key").public(), *public);
-        assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&path).expect("metadata").permissions().mode() & 0o777,
+            0o600
+        );
         let config = out.join(format!("validator-{id:03}.toml"));
         let config = Config::read(&config, &Overrides::default()).expect("config");
         assert_eq!(config.key.public(), *public);
     }
     let hosts = fs::read_to_string(out.join("hosts")).expect("hosts");
     let line = format!("127.0.0.1:21003 {}", hex::encode(network.genesis.validators[1]));
-    assert_eq!((hosts.lines().count(), hosts.lines().nth(1)), (8, Some(line.as_str())));
+    assert_eq!(
+        (hosts.lines().count(), hosts.lines().nth(1)),
+        (8, Some(line.as_str()))
+    );
 }
 
 #[test]
@@ -106,11 +125,18 @@ fn only_listed_allocations_and_many_accounts() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("listed.bin");
     let listed = listed(&file, &[3]);
-    let only = CreateOptions { accounts: 0, allocations: Some(file), ..options(&folder.path().join("a")) };
+    let only = CreateOptions {
+        accounts: 0,
+        allocations: Some(file),
+        ..options(&folder.path().join("a"))
+    };
     create(&only).expect("created");
     assert_eq!(load_dir(&only.out).expect("loaded").allocations, listed);
     // More than threads, and no multiple of their number.
-    let many = CreateOptions { accounts: 1001, ..options(&folder.path().join("b")) };
+    let many = CreateOptions {
+        accounts: 1001,
+        ..options(&folder.path().join("b"))
+    };
     create(&many).expect("created");
     let allocations = load_dir(&many.out).expect("loaded").allocations;
     for index in [0, 500, 501, 1000] {
@@ -126,7 +152,10 @@ fn given_keys_are_used_in_place_or_copied() {
     let made = keys::create(&mine, 8).expect("keys");
     let mut publics: Vec<_> = made.iter().map(|(_, public)| *public).collect();
     publics.sort_unstable();
-    let copied = CreateOptions { keys: Some(mine.clone()), ..options(&folder.path().join("net")) };
+    let copied = CreateOptions {
+        keys: Some(mine.clone()),
+        ..options(&folder.path().join("net"))
+    };
     create(&copied).expect("created");
     assert_eq!(load_dir(&copied.out).expect("loaded").genesis.validators, publics);
     for (id, public) in publics.iter().enumerate() {
@@ -136,10 +165,22 @@ fn given_keys_are_used_in_place_or_copied() {
     let out = folder.path().join("other");
     fs::create_dir(&out).expect("folder");
     fs::rename(&mine, out.join("keys")).expect("moved");
-    create(&CreateOptions { keys: Some(out.join("keys")), ..options(&out) }).expect("created");
-    assert_eq!(fs::read_dir(out.join("keys")).expect("keys").count(), 8, "no copies");
+    create(&CreateOptions {
+        keys: Some(out.join("keys")),
+        ..options(&out)
+    })
+    .expect("created");
+    assert_eq!(
+        fs::read_dir(out.join("keys")).expect("keys").count(),
+        8,
+        "no copies"
+    );
     for (id, public) in publics.iter().enumerate() {
-        let config = Config::read(&out.join(format!("validator-{id:03}.toml")), &Overrides::default()).expect("config");
+        let config = Config::read(
+            &out.join(format!("validator-{id:03}.toml")),
+            &Overrides::default(),
+        )
+        .expect("config");
         assert_eq!(config.key.public(), *public);
     }
 }
@@ -149,31 +190,62 @@ fn wrong_numbers_of_keys_and_equal_keys_are_refused() {
     let folder = tempfile::tempdir().expect("folder");
     let mine = folder.path().join("mine");
     keys::create(&mine, 7).expect("keys");
-    let options = CreateOptions { keys: Some(mine.clone()), ..options(&folder.path().join("net")) };
+    let options = CreateOptions {
+        keys: Some(mine.clone()),
+        ..options(&folder.path().join("net"))
+    };
     let error = refused(&options);
-    assert!(matches!(error, GenesisFileError::KeyCount { found: 7, expected: 8, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            GenesisFileError::KeyCount {
+                found: 7,
+                expected: 8,
+                ..
+            }
+        ),
+        "{error}"
+    );
     fs::copy(mine.join("002.key"), mine.join("007.key")).expect("copied");
     let error = refused(&options);
     assert!(matches!(error, GenesisFileError::KeyTwice { .. }), "{error}");
-    assert!(error.to_string().contains("002.key") && error.to_string().contains("007.key"), "{error}");
+    assert!(
+        error.to_string().contains("002.key") && error.to_string().contains("007.key"),
+        "{error}"
+    );
     fs::write(mine.join("007.key"), "short").expect("written");
     assert!(matches!(refused(&options), GenesisFileError::Key(_)));
-    let none = CreateOptions { keys: Some(folder.path().join("none")), ..options };
+    let none = CreateOptions {
+        keys: Some(folder.path().join("none")),
+        ..options
+    };
     assert!(matches!(refused(&none), GenesisFileError::Read { .. }));
 }
 
 #[test]
 fn nothing_is_overwritten() {
-    for name in ["genesis.toml", "allocations.bin", "hosts", "validator-007.toml", "keys/old.key"] {
+    for name in [
+        "genesis.toml",
+        "allocations.bin",
+        "hosts",
+        "validator-007.toml",
+        "keys/old.key",
+    ] {
         let folder = tempfile::tempdir().expect("folder");
         fs::create_dir(folder.path().join("keys")).expect("folder");
         fs::write(folder.path().join(name), "precious").expect("written");
         let error = refused(&options(folder.path()));
-        assert!(matches!(error, GenesisFileError::Exists { .. }) && error.to_string().contains(name), "{error}");
+        assert!(
+            matches!(error, GenesisFileError::Exists { .. }) && error.to_string().contains(name),
+            "{error}"
+        );
     }
     let folder = tempfile::tempdir().expect("folder");
     create(&options(folder.path())).expect("created");
-    assert!(matches!(refused(&options(folder.path())), GenesisFileError::Exists { .. }));
+    assert!(matches!(
+        refused(&options(folder.path())),
+        GenesisFileError::Exists { .. }
+    ));
     load_dir(folder.path()).expect("still whole");
 }
 
@@ -196,7 +268,10 @@ fn every_bad_flag_is_refused_with_what_is_accepted() {
         refused(&options)
     };
     for (error, words) in [
-        (with(|options| options.shards = 3), "3 shards, accepted is a power of two"),
+        (
+            with(|options| options.shards = 3),
+            "3 shards, accepted is a power of two",
+        ),
         (with(|options| options.shards = 0), "0 shards"),
         (with(|options| options.shards = 512), "512 shards"),
         (with(|options| options.validators = 3), "4 to 16"),
@@ -208,18 +283,47 @@ fn every_bad_flag_is_refused_with_what_is_accepted() {
         assert!(error.to_string().contains(words), "{words}: {error}");
     }
     for (error, flag, words) in [
-        (with(|options| options.name = "a\nb".into()), "--name", "without control characters"),
-        (with(|options| options.accounts = 0), "--accounts", "0 with --allocations"),
-        (with(|options| options.accounts = u32::MAX), "--accounts", "67108864"),
+        (
+            with(|options| options.name = "a\nb".into()),
+            "--name",
+            "without control characters",
+        ),
+        (
+            with(|options| options.accounts = 0),
+            "--accounts",
+            "0 with --allocations",
+        ),
+        (
+            with(|options| options.accounts = u32::MAX),
+            "--accounts",
+            "67108864",
+        ),
         (with(|options| options.amount = 0), "--amount", "1 or more"),
-        (with(|options| options.addresses.clear()), "--addresses", "IP addresses"),
-        (with(|options| options.base_port = 65_521), "--base-port", "0 to 65520"),
+        (
+            with(|options| options.addresses.clear()),
+            "--addresses",
+            "IP addresses",
+        ),
+        (
+            with(|options| options.base_port = 65_521),
+            "--base-port",
+            "0 to 65520",
+        ),
     ] {
         assert!(matches!(error, GenesisFileError::Flag { .. }), "{error}");
-        assert!(error.to_string().contains(flag) && error.to_string().contains(words), "{words}: {error}");
+        assert!(
+            error.to_string().contains(flag) && error.to_string().contains(words),
+            "{words}: {error}"
+        );
     }
-    assert!(matches!(with(|options| options.amount = u64::MAX / 4), GenesisFileError::Supply { .. }));
-    assert!(matches!(with(|options| options.policy = "fast".into()), GenesisFileError::Policy(_)));
+    assert!(matches!(
+        with(|options| options.amount = u64::MAX / 4),
+        GenesisFileError::Supply { .. }
+    ));
+    assert!(matches!(
+        with(|options| options.policy = "fast".into()),
+        GenesisFileError::Policy(_)
+    ));
     let mut last = base.clone();
     last.base_port = 65_520;
     create(&last).expect("the highest port is 65535");
@@ -231,45 +335,78 @@ fn every_bad_flag_is_refused_with_what_is_accepted() {
 fn listed_allocations_are_checked() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("listed.bin");
-    let options = CreateOptions { allocations: Some(file.clone()), ..options(&folder.path().join("net")) };
+    let options = CreateOptions {
+        allocations: Some(file.clone()),
+        ..options(&folder.path().join("net"))
+    };
     assert!(matches!(refused(&options), GenesisFileError::Read { .. }));
     listed(&file, &[3, 0]);
     let error = refused(&options);
-    assert!(matches!(error, GenesisFileError::Zero { index: 1, .. }), "{error}");
+    assert!(
+        matches!(error, GenesisFileError::Zero { index: 1, .. }),
+        "{error}"
+    );
     listed(&file, &[u64::MAX, 1]);
     assert!(matches!(refused(&options), GenesisFileError::Supply { .. }));
     listed(&file, &[u64::MAX]);
     let error = refused(&options);
-    assert!(matches!(error, GenesisFileError::Supply { .. }), "with the accounts it is too much: {error}");
+    assert!(
+        matches!(error, GenesisFileError::Supply { .. }),
+        "with the accounts it is too much: {error}"
+    );
     listed(&file, &[3, 4]);
     let bytes = fs::read(&file).expect("bytes");
     for end in 0..bytes.len() {
         fs::write(&file, &bytes[..end]).expect("written");
-        assert!(matches!(refused(&options), GenesisFileError::Encoding { .. }), "{end}");
+        assert!(
+            matches!(refused(&options), GenesisFileError::Encoding { .. }),
+            "{end}"
+        );
     }
     fs::write(&file, [bytes.as_slice(), &[0]].concat()).expect("written");
     assert!(matches!(refused(&options), GenesisFileError::Encoding { .. }));
     listed(&file, &[]);
-    let error = refused(&CreateOptions { accounts: 0, ..options });
+    let error = refused(&CreateOptions {
+        accounts: 0,
+        ..options
+    });
     assert!(matches!(error, GenesisFileError::Flag { .. }), "{error}");
 }
 
 #[test]
 fn ports_by_rule_and_ports_that_are_free() {
     let folder = tempfile::tempdir().expect("folder");
-    let addresses = vec!["10.0.0.1".parse().expect("address"), "10.0.0.2".parse().expect("address")];
-    let two = CreateOptions { addresses, base_port: 100, shards: 1, ..options(&folder.path().join("two")) };
+    let addresses = vec![
+        "10.0.0.1".parse().expect("address"),
+        "10.0.0.2".parse().expect("address"),
+    ];
+    let two = CreateOptions {
+        addresses,
+        base_port: 100,
+        shards: 1,
+        ..options(&folder.path().join("two"))
+    };
     create(&two).expect("created");
     let hosts = fs::read_to_string(two.out.join("hosts")).expect("hosts");
     let places: Vec<_> = hosts.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(places, ["10.0.0.1:101", "10.0.0.2:103", "10.0.0.1:105", "10.0.0.2:107"]);
+    assert_eq!(
+        places,
+        ["10.0.0.1:101", "10.0.0.2:103", "10.0.0.1:105", "10.0.0.2:107"]
+    );
 
-    let free = CreateOptions { base_port: 0, ..options(&folder.path().join("free")) };
+    let free = CreateOptions {
+        base_port: 0,
+        ..options(&folder.path().join("free"))
+    };
     create(&free).expect("created");
     let config = Config::read(&free.out.join("validator-000.toml"), &Overrides::default()).expect("config");
     let mut places: Vec<_> = config.peers.values().copied().collect();
     let hosts = fs::read_to_string(free.out.join("hosts")).expect("hosts");
-    let first_word = |line: &str| line.split(' ').next().and_then(|word| word.parse::<SocketAddr>().ok());
+    let first_word = |line: &str| {
+        line.split(' ')
+            .next()
+            .and_then(|word| word.parse::<SocketAddr>().ok())
+    };
     places.extend(hosts.lines().filter_map(first_word));
     assert!(places.iter().all(|place| place.port() > 0));
     places.sort_unstable();
@@ -279,8 +416,15 @@ fn ports_by_rule_and_ports_that_are_free() {
     // An address of no interface of this machine gives no port.
     let address = "192.0.2.1".parse().expect("address");
     if UdpSocket::bind((address, 0)).is_err() {
-        let error = refused(&CreateOptions { addresses: vec![address], base_port: 0, ..options(&folder.path().join("far")) });
-        assert!(matches!(error, GenesisFileError::System { .. }) && error.to_string().contains("--base-port"), "{error}");
+        let error = refused(&CreateOptions {
+            addresses: vec![address],
+            base_port: 0,
+            ..options(&folder.path().join("far"))
+        });
+        assert!(
+            matches!(error, GenesisFileError::System { .. }) && error.to_string().contains("--base-port"),
+            "{error}"
+        );
     }
 }
 
@@ -305,22 +449,40 @@ fn every_damage_of_a_genesis_is_named() {
         (genesis_of(&[]), "cut short"),
         (genesis_of(&[&bytes[..], &[0]].concat()), "trailing"),
         (genesis_of(&three.to_bytes()), "3 shards"),
-        (genesis_of(&[&[9], &bytes[1..]].concat()), "version of the genesis"),
+        (
+            genesis_of(&[&[9], &bytes[1..]].concat()),
+            "version of the genesis",
+        ),
     ] {
         fs::write(&toml, &text).expect("written");
         let error = load_dir(folder.path()).expect_err(&text).to_string();
-        assert!(error.contains(words) && error.contains("genesis.toml") && !error.contains('\n'), "{words} in {error}");
+        assert!(
+            error.contains(words) && error.contains("genesis.toml") && !error.contains('\n'),
+            "{words} in {error}"
+        );
     }
     for end in 0..bytes.len() {
         fs::write(&toml, genesis_of(&bytes[..end])).expect("written");
-        assert!(matches!(load_dir(folder.path()), Err(GenesisFileError::Encoding { .. })), "{end}");
+        assert!(
+            matches!(load_dir(folder.path()), Err(GenesisFileError::Encoding { .. })),
+            "{end}"
+        );
     }
     fs::write(&toml, [0xff, 0xfe]).expect("written");
-    assert!(matches!(load_dir(folder.path()), Err(GenesisFileError::Shape { .. })));
+    assert!(matches!(
+        load_dir(folder.path()),
+        Err(GenesisFileError::Shape { .. })
+    ));
     fs::write(&toml, "#".repeat(1 << 20)).expect("written");
-    assert!(matches!(load_dir(folder.path()), Err(GenesisFileError::Size { .. })));
+    assert!(matches!(
+        load_dir(folder.path()),
+        Err(GenesisFileError::Size { .. })
+    ));
     fs::remove_file(&toml).expect("removed");
-    assert!(matches!(load_dir(folder.path()), Err(GenesisFileError::Read { .. })));
+    assert!(matches!(
+        load_dir(folder.path()),
+        Err(GenesisFileError::Read { .. })
+    ));
     fs::write(&toml, text).expect("written");
     assert_eq!(load_dir(folder.path()).expect("whole again"), network);
 }
@@ -336,31 +498,65 @@ fn allocations_of_another_network_and_damaged_ones_are_refused() {
     flipped[20] ^= 1;
     fs::write(&bin, &flipped).expect("written");
     let error = load_dir(&out).expect_err("flipped");
-    assert!(matches!(error, GenesisFileError::Allocations { found: 5, count: 5, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            GenesisFileError::Allocations {
+                found: 5,
+                count: 5,
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("allocations.bin"), "{error}");
     listed(&bin, &[9, 9, 9]);
-    assert!(matches!(load_dir(&out), Err(GenesisFileError::Allocations { found: 3, count: 5, .. })));
+    assert!(matches!(
+        load_dir(&out),
+        Err(GenesisFileError::Allocations {
+            found: 3,
+            count: 5,
+            ..
+        })
+    ));
     fs::write(&bin, &bytes[..100]).expect("written");
     assert!(matches!(load_dir(&out), Err(GenesisFileError::Encoding { .. })));
     fs::write(&bin, [0xff; 8]).expect("written");
-    assert!(matches!(load_dir(&out), Err(GenesisFileError::Encoding { .. })), "a count beyond the file");
+    assert!(
+        matches!(load_dir(&out), Err(GenesisFileError::Encoding { .. })),
+        "a count beyond the file"
+    );
     fs::remove_file(&bin).expect("removed");
     let error = load_dir(&out).expect_err("missing");
-    assert!(matches!(error, GenesisFileError::Read { .. }) && error.to_string().contains("allocations.bin"), "{error}");
+    assert!(
+        matches!(error, GenesisFileError::Read { .. }) && error.to_string().contains("allocations.bin"),
+        "{error}"
+    );
 
     // A genesis that agrees with an allocation of nothing.
     fs::write(&bin, &bytes).expect("written");
     let mut genesis = load_dir(&out).expect("whole again").genesis;
     let zero = listed(&bin, &[1, 0]);
     (genesis.allocations, genesis.allocations_hash) = (2, allocations_hash(&zero));
-    fs::write(out.join("genesis.toml"), format!("genesis = \"{}\"", hex::encode(genesis.to_bytes()))).expect("written");
-    assert!(matches!(load_dir(&out), Err(GenesisFileError::Zero { index: 1, .. })));
+    fs::write(
+        out.join("genesis.toml"),
+        format!("genesis = \"{}\"", hex::encode(genesis.to_bytes())),
+    )
+    .expect("written");
+    assert!(matches!(
+        load_dir(&out),
+        Err(GenesisFileError::Zero { index: 1, .. })
+    ));
 }
 
 #[test]
 fn the_words_for_people_say_what_is_encoded() {
     let folder = tempfile::tempdir().expect("folder");
-    let hash = create(&CreateOptions { policy: "wan".into(), ..options(folder.path()) }).expect("created");
+    let hash = create(&CreateOptions {
+        policy: "wan".into(),
+        ..options(folder.path())
+    })
+    .expect("created");
     let network = load_dir(folder.path()).expect("loaded");
     let text = fs::read_to_string(folder.path().join("genesis.toml")).expect("text");
     let committee = &network.epoch.committees[1];

@@ -47,7 +47,10 @@ fn main() -> ExitCode {
             let names = planted_names();
             let Some(found) = names.iter().find(|known| known.name == name) else {
                 let accepted: Vec<_> = names.iter().map(|known| known.name).collect();
-                eprintln!("no fault {name:?} in this build, accepted are [{}]", accepted.join(", "));
+                eprintln!(
+                    "no fault {name:?} in this build, accepted are [{}]",
+                    accepted.join(", ")
+                );
                 return ExitCode::from(2);
             };
             Some((found.name, found.planted))
@@ -56,7 +59,11 @@ fn main() -> ExitCode {
     let safety = Duration::from_secs_f64(arguments.seconds);
     let campaign = Campaign {
         from: arguments.seed.unwrap_or(arguments.from),
-        seeds: if arguments.seed.is_some() { 1 } else { arguments.seeds },
+        seeds: if arguments.seed.is_some() {
+            1
+        } else {
+            arguments.seeds
+        },
         validators: arguments.validators.clone(),
         safety,
         planted,

@@ -57,7 +57,10 @@ impl Cluster {
         let keys: Vec<_> = (0..VOTERS)
             .map(|id| SecretKey::of_scheme(Scheme::Simulated, [id as u8 + 1; 32]))
             .collect();
-        let members: Vec<_> = (0..VOTERS).map(ValidatorId).zip(keys.iter().map(SecretKey::public)).collect();
+        let members: Vec<_> = (0..VOTERS)
+            .map(ValidatorId)
+            .zip(keys.iter().map(SecretKey::public))
+            .collect();
         let committee = Committee {
             shard: ShardId(0),
             hash: committee_hash(Epoch(0), ShardId(0), &members),
@@ -265,12 +268,16 @@ impl Cluster {
     fn serve(&mut self, me: MemberIndex, to: MemberIndex, fetch: &Fetch) {
         let at = usize::from(me.0);
         let message = match fetch {
-            Fetch::Block { hash } => self.machines[at].block(hash).map(|block| PeerMessage::Block(Box::new(block.clone()))),
+            Fetch::Block { hash } => self.machines[at]
+                .block(hash)
+                .map(|block| PeerMessage::Block(Box::new(block.clone()))),
             Fetch::Committed { from, count } => {
                 let blocks: Vec<CommittedBlock> = self.logs[at]
                     .iter()
                     .filter_map(|record| match record {
-                        LogRecord::Committed(block) if block.block.header.height >= *from => Some((**block).clone()),
+                        LogRecord::Committed(block) if block.block.header.height >= *from => {
+                            Some((**block).clone())
+                        }
                         _ => None,
                     })
                     .take(usize::from(*count))
@@ -296,8 +303,12 @@ impl Cluster {
                     }
                 }
                 Output::Send(outgoing) => self.leave(me, outgoing)?,
-                Output::Check { hash, .. } => self.machines[at].handle_checked(self.now, hash, CheckVerdict::Valid),
-                Output::Committed { hash, block, .. } => self.agreement.on_final(me, block.header.height, hash)?,
+                Output::Check { hash, .. } => {
+                    self.machines[at].handle_checked(self.now, hash, CheckVerdict::Valid)
+                }
+                Output::Committed { hash, block, .. } => {
+                    self.agreement.on_final(me, block.header.height, hash)?
+                }
                 Output::ViewEntered(_) => {}
                 Output::Conflict(certified) => {
                     let detail = format!("member {me} is shown {:?} against its chain", certified.subject);
@@ -338,19 +349,30 @@ impl Cluster {
     fn learn(&mut self, from: MemberIndex, message: PeerMessage) {
         match message {
             PeerMessage::Propose(propose) => {
-                self.blocks.insert(final_header_hash(&propose.block.header), propose.block);
+                self.blocks
+                    .insert(final_header_hash(&propose.block.header), propose.block);
             }
             PeerMessage::Vote(vote) => {
-                self.votes.entry(vote.subject).or_default().insert(from, vote.signature);
+                self.votes
+                    .entry(vote.subject)
+                    .or_default()
+                    .insert(from, vote.signature);
             }
             PeerMessage::Certified(certified) => self.keep(certified),
             PeerMessage::ViewChange(change) => {
-                change.tip.iter().chain(&change.committed.proof).for_each(|certified| {
-                    if !self.certificates.contains(certified) {
-                        self.certificates.push(certified.clone());
-                    }
-                });
-                self.view_changes.entry(change.new_view).or_default().insert(from, *change);
+                change
+                    .tip
+                    .iter()
+                    .chain(&change.committed.proof)
+                    .for_each(|certified| {
+                        if !self.certificates.contains(certified) {
+                            self.certificates.push(certified.clone());
+                        }
+                    });
+                self.view_changes
+                    .entry(change.new_view)
+                    .or_default()
+                    .insert(from, *change);
             }
             _ => {}
         }
@@ -381,9 +403,17 @@ impl Cluster {
     }
 
     /// An honest voter that leads proposes what it likes; false when it may not.
-    pub(crate) fn propose_honestly(&mut self, member: u16, height_max: u64, salt: u64) -> Result<bool, Violation> {
+    pub(crate) fn propose_honestly(
+        &mut self,
+        member: u16,
+        height_max: u64,
+        salt: u64,
+    ) -> Result<bool, Violation> {
         let at = usize::from(member);
-        let Some(slot) = self.machines[at].slot().filter(|slot| slot.height.0 <= height_max) else {
+        let Some(slot) = self.machines[at]
+            .slot()
+            .filter(|slot| slot.height.0 <= height_max)
+        else {
             return Ok(false);
         };
         let (_, block) = self.block(slot.height.0, slot.view.0, slot.parent, salt);

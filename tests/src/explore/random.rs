@@ -37,7 +37,10 @@ pub fn explore(from: u64, count: u64, planted: Option<PlantedBug>) -> Result<Exp
         let cluster = schedule(seed, planted).map_err(|violation| (seed, violation))?;
         explored.schedules += 1;
         explored.committed += u64::from((0..LIAR.0).any(|member| cluster.committed(member).0.0 > 0));
-        let late = cluster.machines.iter().any(|machine| machine.view() > View(0) && machine.is_active());
+        let late = cluster
+            .machines
+            .iter()
+            .any(|machine| machine.view() > View(0) && machine.is_active());
         explored.view_changed += u64::from(late);
     }
     Ok(explored)
@@ -123,12 +126,18 @@ fn propose(rng: &mut SimRng, cluster: &mut Cluster) -> Checked {
     if cluster.leader(view) != LIAR {
         return Ok(());
     }
-    let known: Vec<_> = cluster.blocks.iter().map(|(hash, block)| (*hash, block.clone())).collect();
+    let known: Vec<_> = cluster
+        .blocks
+        .iter()
+        .map(|(hash, block)| (*hash, block.clone()))
+        .collect();
     let block = if rng.chance(400) {
         rng.pick(&known).map(|(_, block)| block.clone())
     } else {
         let parent = if rng.chance(250) { None } else { rng.pick(&known) };
-        let (hash, height) = parent.map_or((cluster.genesis(), 0), |(hash, block)| (*hash, block.header.height.0));
+        let (hash, height) = parent.map_or((cluster.genesis(), 0), |(hash, block)| {
+            (*hash, block.header.height.0)
+        });
         let salt = rng.between(1, 3);
         (height < HEIGHTS).then(|| cluster.block(height + 1, view.0, hash, salt).1)
     };
@@ -156,11 +165,19 @@ fn certify(rng: &mut SimRng, cluster: &mut Cluster) -> Checked {
 fn vote(rng: &mut SimRng, cluster: &mut Cluster) -> Checked {
     let view = view(rng, cluster);
     let leader = cluster.leader(view);
-    let known: Vec<_> = cluster.blocks.iter().map(|(hash, block)| (*hash, block.header.height)).collect();
+    let known: Vec<_> = cluster
+        .blocks
+        .iter()
+        .map(|(hash, block)| (*hash, block.header.height))
+        .collect();
     let Some((hash, height)) = rng.pick(&known).copied() else {
         return Ok(());
     };
-    let phase = if rng.chance(500) { Phase::Prepare } else { Phase::Commit };
+    let phase = if rng.chance(500) {
+        Phase::Prepare
+    } else {
+        Phase::Commit
+    };
     let subject = Subject {
         phase,
         height,

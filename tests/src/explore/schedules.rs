@@ -231,7 +231,10 @@ pub fn openings_to_different_followers(planted: Option<PlantedBug>) -> Checked {
 
     give_up(&mut cluster, &[0, 1, 2])?;
     let (without, with) = (cluster.lie(1, None, None), cluster.lie(1, tip, None));
-    let (first, second) = (cluster.opening(1, &[0, 1], without), cluster.opening(1, &[1, 2], with));
+    let (first, second) = (
+        cluster.opening(1, &[0, 1], without),
+        cluster.opening(1, &[1, 2], with),
+    );
     send(&mut cluster, &[0, 1], first.clone())?;
     send(&mut cluster, &[2], second.clone())?;
     let genesis = cluster.genesis();

@@ -23,13 +23,16 @@ impl Agreement {
         if first == hash {
             return Ok(());
         }
-        let detail = format!("at height {height} member {by} holds {first} for final, member {member} {hash}");
+        let detail =
+            format!("at height {height} member {by} holds {first} for final, member {member} {hash}");
         Err(Violation::new("agreement", detail))
     }
 
     /// Highest height final anywhere.
     #[must_use]
     pub fn highest(&self) -> Height {
-        self.heights.last_key_value().map_or(Height(0), |(height, _)| *height)
+        self.heights
+            .last_key_value()
+            .map_or(Height(0), |(height, _)| *height)
     }
 }

@@ -13,7 +13,11 @@ const GAIN: u64 = 5;
 #[must_use]
 pub fn is_done(nodes: &[Node], clients: &Clients, at_heal: Height) -> bool {
     let goal = Height(at_heal.0 + GAIN);
-    let reached = |node: &Node| node.replica.as_ref().is_some_and(|replica| replica.final_height() >= goal);
+    let reached = |node: &Node| {
+        node.replica
+            .as_ref()
+            .is_some_and(|replica| replica.final_height() >= goal)
+    };
     clients.waiting().is_empty() && nodes.iter().all(reached)
 }
 
@@ -31,7 +35,10 @@ pub fn check(nodes: &[Node], clients: &Clients, at_heal: Height) -> Checked {
             let state = node.replica.as_ref().map(|replica| {
                 let (view, open) = replica.view();
                 let committed = replica.committed().0;
-                format!("final {} committed {committed} view {view} open {open}", replica.final_height())
+                format!(
+                    "final {} committed {committed} view {view} open {open}",
+                    replica.final_height()
+                )
             });
             format!("{}: {}", node.me, state.unwrap_or_else(|| "down".into()))
         })
@@ -41,7 +48,10 @@ pub fn check(nodes: &[Node], clients: &Clients, at_heal: Height) -> Checked {
         .iter()
         .take(5)
         .map(|(connection, tag, txid, node)| {
-            format!("{connection}/{tag} {txid} at {}", node.unwrap_or(MemberIndex(u16::MAX)))
+            format!(
+                "{connection}/{tag} {txid} at {}",
+                node.unwrap_or(MemberIndex(u16::MAX))
+            )
         })
         .collect();
     let detail = format!(

@@ -69,7 +69,10 @@ impl Model {
     #[must_use]
     pub fn random_coin(&self, rng: &mut SimRng) -> Option<(OutPoint, Utxo)> {
         let at = rng.below(self.utxos.len() as u64) as usize;
-        self.utxos.iter().nth(at).map(|(outpoint, utxo)| (*outpoint, *utxo))
+        self.utxos
+            .iter()
+            .nth(at)
+            .map(|(outpoint, utxo)| (*outpoint, *utxo))
     }
 
     /// Height at which a transaction took effect.
@@ -120,7 +123,10 @@ impl Model {
                 .get(&reference.hash)
                 .and_then(|held| setup.check_body(&held.header.header, &held.body));
             let Some(checked) = checked else {
-                let detail = format!("nobody has body {} of height {} on record", reference.hash, header.height);
+                let detail = format!(
+                    "nobody has body {} of height {} on record",
+                    reference.hash, header.height
+                );
                 return Err(Violation::new("final means durable", detail));
             };
             let bad: BTreeSet<u32> = checked.bad_signatures.iter().copied().collect();
@@ -128,16 +134,21 @@ impl Model {
             let txids = checked.body.entries().iter().map(|entry| entry.txid).collect();
             self.txids.insert(reference.hash, txids);
             let member = MemberIndex(reference.group - GROUP_ONE_LEAGUE);
-            self.cursors.insert(member, (reference.seq.next(), reference.hash));
+            self.cursors
+                .insert(member, (reference.seq.next(), reference.hash));
         }
         for reset in &block.records {
             let member = MemberIndex(reset.group - GROUP_ONE_LEAGUE);
             let (_, last) = self.cursor(member);
-            self.cursors.insert(member, (BlockSeq::start_of(reset.run + 1), last));
+            self.cursors
+                .insert(member, (BlockSeq::start_of(reset.run + 1), last));
         }
         self.height = header.height;
         if merkle::excluded_root(&bitmaps) != header.excluded_root {
-            let detail = format!("height {} excludes other transactions than the rules do", header.height);
+            let detail = format!(
+                "height {} excludes other transactions than the rules do",
+                header.height
+            );
             return Err(Violation::new("no double spend", detail));
         }
         self.keep_delta(header.state_digest, &before);
@@ -145,8 +156,13 @@ impl Model {
     }
 
     fn keep_delta(&mut self, digest: Hash, before: &BTreeMap<OutPoint, Utxo>) {
-        let created = self.utxos.iter().filter(|(outpoint, _)| !before.contains_key(outpoint));
-        let spent = before.keys().filter(|outpoint| !self.utxos.contains_key(outpoint));
+        let created = self
+            .utxos
+            .iter()
+            .filter(|(outpoint, _)| !before.contains_key(outpoint));
+        let spent = before
+            .keys()
+            .filter(|outpoint| !self.utxos.contains_key(outpoint));
         let delta = Delta {
             digest,
             created: created.map(|(outpoint, utxo)| (*outpoint, *utxo)).collect(),
@@ -223,7 +239,8 @@ impl Model {
         created.sort_unstable_by_key(|(outpoint, _)| *outpoint);
         spent.sort_unstable();
         if created != delta.created || spent != delta.spent {
-            let detail = format!("member {member} changes other outputs at height {height} than the rules do");
+            let detail =
+                format!("member {member} changes other outputs at height {height} than the rules do");
             return Err(Violation::new("no double spend", detail));
         }
         Ok(())

@@ -18,7 +18,8 @@ pub fn check(setup: &Setup, model: &Model, note: &FinalNote, tags: &[(Tag, TxId)
         Err(Violation::new("receipts honoured", detail))
     };
     let committee = &setup.epoch.committees[0];
-    let proven = cosign::verify_commit_proof(setup.scheme, &setup.context, committee, &note.header, &note.proof);
+    let proven =
+        cosign::verify_commit_proof(setup.scheme, &setup.context, committee, &note.header, &note.proof);
     if let Err(error) = proven {
         return fail(&format!("the proof is none: {error}"));
     }
@@ -49,14 +50,19 @@ fn check_tags(model: &Model, note: &FinalNote, entry: &NoteEntry, tags: &[(Tag, 
         };
         let position = usize::from(at.position);
         if model.txid_at(&entry.reference.hash, position) != Some(*txid) {
-            return fail(format!("{txid} is not at position {position} of the block of its note"));
+            return fail(format!(
+                "{txid} is not at position {position} of the block of its note"
+            ));
         }
         let bit = entry.excluded.get(position / 8).copied().unwrap_or(0) >> (position % 8) & 1;
         if bit == 1 {
             return fail(format!("{txid} is called final and is excluded"));
         }
         if model.applied_at(txid) != Some(note.header.height) {
-            return fail(format!("{txid} is called final at {} and is not", note.header.height));
+            return fail(format!(
+                "{txid} is called final at {} and is not",
+                note.header.height
+            ));
         }
     }
     Ok(())

@@ -60,6 +60,12 @@ fn no_random_schedule_forks() {
             Err((seed, violation)) => panic!("schedule {seed}: {violation}"),
         }
     }
-    assert!(committed > 10_000, "only {committed} schedules committed anything");
-    assert!(view_changed > 10_000, "only {view_changed} schedules opened a later view");
+    assert!(
+        committed > 10_000,
+        "only {committed} schedules committed anything"
+    );
+    assert!(
+        view_changed > 10_000,
+        "only {view_changed} schedules opened a later view"
+    );
 }

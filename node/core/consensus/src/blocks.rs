@@ -116,10 +116,11 @@ impl BlockTree {
         self.held.retain(|_, held| held.block.header.height > height);
     }
 
-    /// Checks that were asked are void after a view change: the owner rolls back.
+    /// Checks that were asked are void after a view change: the owner rolls back. So are refusals: what omits an
+    /// aged block is refused as a proposal and must be applied as a base (`ios` 9.7).
     pub(crate) fn forget_checks(&mut self) {
         for held in self.held.values_mut() {
-            if held.content == Content::Asked {
+            if matches!(held.content, Content::Asked | Content::Invalid) {
                 held.content = Content::Unknown;
             }
         }

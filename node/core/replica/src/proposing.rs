@@ -33,9 +33,10 @@ impl Replica {
         } else {
             policy.idle_interval()
         };
-        if now < self.last_proposal + pause
-            || !self.chain.waiting.is_empty()
-            || !self.chain.roll_back_to(&slot.parent)
+        // The parent may have been displaced by a branch that was executed since it was checked.
+        if !self.chain.waiting.is_empty()
+            || self.make_tip(now, slot.parent, executor) != Some(true)
+            || now < self.last_proposal + pause
         {
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use consensus::{Outgoing, Output, Pbft, PbftConfig, Target};
+use consensus::{Outgoing, Output, Pbft, PbftConfig, Slot, Target};
 use crypto::keys::{Scheme, SecretKey};
 use ledger::{Executor, Ledger};
 use types::block::{Block, ResetRequest};
@@ -177,8 +177,9 @@ impl Replica {
     #[must_use]
     pub fn poll_timeout(&self) -> Time {
         let policy = &self.config.epoch.policy;
-        let can_execute = self.chain.waiting.is_empty();
-        let proposal = self.pbft.slot().filter(|_| can_execute).map(|_| {
+        // Only when `propose` would go ahead: else the driver would come back at once, again and again.
+        let can_execute = |slot: &Slot| self.chain.waiting.is_empty() && self.chain.is_executed(&slot.parent);
+        let proposal = self.pbft.slot().filter(can_execute).map(|_| {
             let pause = if self.has_work() {
                 policy.block_interval
             } else {

@@ -1,0 +1,87 @@
+//! Events to come, by virtual time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use replica::CheckedBody;
+use types::message::PeerMessage;
+use types::{Hash, MemberIndex, Sequence, Time};
+
+/// What is about to happen.
+#[derive(Debug)]
+pub(crate) enum What {
+    Deliver {
+        to: MemberIndex,
+        from: MemberIndex,
+        message: PeerMessage,
+    },
+    Durable(MemberIndex, u64, Sequence),
+    Checked(MemberIndex, u64, Hash, Option<CheckedBody>),
+    Timer(MemberIndex, u64),
+    Start(MemberIndex),
+    Clients,
+    Rogue,
+    Crash,
+    Partition,
+    Mend,
+}
+
+/// An event with its time; among equal times the order of scheduling decides.
+#[derive(Debug)]
+struct Due {
+    at: Time,
+    order: u64,
+    what: What,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    order: u64,
+    heap: BinaryHeap<Reverse<Due>>,
+}
+
+impl Queue {
+    /// Schedules an event.
+    pub(crate) fn push(&mut self, at: Time, what: What) {
+        self.order += 1;
+        self.heap.push(Reverse(Due {
+            at,
+            order: self.order,
+            what,
+        }));
+    }
+
+    /// Next event, when it is due by `end`.
+    pub(crate) fn pop_until(&mut self, end: Time) -> Option<(Time, What)> {
+        if self.heap.peek().is_none_or(|Reverse(due)| due.at > end) {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(due)| (due.at, due.what))
+    }
+
+    /// Events under way.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+}
