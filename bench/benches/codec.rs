@@ -15,10 +15,22 @@ fn draft(number: u64) -> TxDraft {
     owner[..8].copy_from_slice(&number.to_le_bytes());
     TxDraft {
         owners: vec![Owner(owner)],
-        inputs: vec![Input { outpoint: OutPoint { txid: TxId(owner), index: 1 }, owner: 0 }],
+        inputs: vec![Input {
+            outpoint: OutPoint {
+                txid: TxId(owner),
+                index: 1,
+            },
+            owner: 0,
+        }],
         outputs: vec![
-            Output { owner: Owner([1; 32]), amount: Amount(number + 1) },
-            Output { owner: Owner(owner), amount: Amount(5) },
+            Output {
+                owner: Owner([1; 32]),
+                amount: Amount(number + 1),
+            },
+            Output {
+                owner: Owner(owner),
+                amount: Amount(5),
+            },
         ],
         ..TxDraft::default()
     }
@@ -37,7 +49,11 @@ fn codec(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("codec");
     group.throughput(Throughput::Elements(TXS));
     group.bench_function("decode 233 B", |bencher| {
-        bencher.iter(|| txs.iter().map(|tx| TxView::decode(black_box(tx)).map_or(0, |view| view.output_count())).sum::<usize>());
+        bencher.iter(|| {
+            txs.iter()
+                .map(|tx| TxView::decode(black_box(tx)).map_or(0, |view| view.output_count()))
+                .sum::<usize>()
+        });
     });
     group.bench_function("encode 233 B", |bencher| {
         let mut out = Vec::with_capacity(512);

@@ -336,7 +336,7 @@ pub struct RawConfig {
     #[arg(long, value_name = "EXPR", env = "LOADGEN_SLO", help_heading = "Gates")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub slo: Vec<String>,
-    /// End early when this holds for a while: EXPR or EXPR@DURATION over p50, p99, errors or tps [5s]
+    /// End early when this holds for a while: EXPR or EXPR@DURATION over p50, p99, errors or tps [default hold: 5s]
     #[arg(
         long,
         value_name = "EXPR[@DURATION]",

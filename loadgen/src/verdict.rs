@@ -481,6 +481,9 @@ fn halves(halves: &Halves, checks: &mut Vec<Check>) {
 
 fn little(evidence: &Evidence) -> Check {
     let status = Status::Unsteady;
+    if evidence.mean_latency_s <= 0.0 {
+        return skipped("little", "relative difference", status, "nothing became final");
+    }
     if evidence.window_s < 20.0 * evidence.mean_latency_s {
         return skipped(
             "little",

@@ -70,8 +70,16 @@ fn a_second_opening_forks_with_and_without_a_restart() {
 }
 
 #[test]
-fn random_schedules_find_a_quorum_off_by_one_too() {
-    let (seed, violation) =
-        explore(0, 20_000, Some(PlantedBug::QuorumOffByOne)).expect_err("the fault must fork");
-    assert_eq!(violation.invariant, "agreement", "schedule {seed}: {violation}");
+fn random_schedules_find_forks_without_a_script() {
+    for bug in [
+        PlantedBug::QuorumOffByOne,
+        PlantedBug::VoteBelowBase,
+        PlantedBug::SecondNewView,
+    ] {
+        let (seed, violation) = explore(0, 20_000, Some(bug)).expect_err("the fault must fork");
+        assert_eq!(
+            violation.invariant, "agreement",
+            "{bug:?}, schedule {seed}: {violation}"
+        );
+    }
 }

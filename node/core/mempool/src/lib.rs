@@ -96,6 +96,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the ring is for threads, so its test needs some"
+    )]
     fn threads_lose_and_duplicate_nothing() {
         let ring = AdmissionRing::new(8, 64);
         let popped = std::thread::scope(|scope| {

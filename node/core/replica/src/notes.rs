@@ -15,7 +15,8 @@ use crate::author::Asker;
 const ENTRIES_MAX: usize = 32;
 
 const _: () = assert!(
-    ENTRIES_MAX * (46 + 2 * (9 + 32 * 11) + BATCH_TXS_MAX / 8 + 183 + 4 + 6 * BATCH_TXS_MAX) + (64 << 10) < CLIENT_FRAME_BYTES_MAX,
+    ENTRIES_MAX * (46 + 2 * (9 + 32 * 11) + BATCH_TXS_MAX / 8 + 183 + 4 + 6 * BATCH_TXS_MAX) + (64 << 10)
+        < CLIENT_FRAME_BYTES_MAX,
     "a note with its header and proof fits one frame"
 );
 

@@ -188,22 +188,46 @@ impl Replica {
         if self.wanted.len() >= WANTED_MAX || self.wanted.contains_key(&hash) {
             return;
         }
-        let to = if from == self.config.me { self.after(from) } else { from };
-        self.wanted.insert(hash, Wanted { next: to, at: now, asked: 0 });
+        let to = if from == self.config.me {
+            self.after(from)
+        } else {
+            from
+        };
+        self.wanted.insert(
+            hash,
+            Wanted {
+                next: to,
+                at: now,
+                asked: 0,
+            },
+        );
         self.ask_for(now, hash);
     }
 
     fn ask_for(&mut self, now: Time, hash: Hash) {
         let at = now + fetch_pause(&self.config.epoch.policy);
-        let Some(Wanted { next: to, asked, .. }) = self.wanted.get(&hash).copied() else { return };
+        let Some(Wanted { next: to, asked, .. }) = self.wanted.get(&hash).copied() else {
+            return;
+        };
         if asked == QUESTIONS_MAX {
             // Whoever still needs it will want it anew.
             self.wanted.remove(&hash);
             return;
         }
-        self.wanted.insert(hash, Wanted { next: self.after(to), at, asked: asked + 1 });
+        self.wanted.insert(
+            hash,
+            Wanted {
+                next: self.after(to),
+                at,
+                asked: asked + 1,
+            },
+        );
         let message = PeerMessage::Fetch(Fetch::Body { hash });
-        self.effect(Effect::Send { to, message, after: None });
+        self.effect(Effect::Send {
+            to,
+            message,
+            after: None,
+        });
     }
 
     pub(crate) fn after(&self, member: MemberIndex) -> MemberIndex {
@@ -217,7 +241,12 @@ impl Replica {
     }
 
     pub(crate) fn ask_again(&mut self, now: Time) {
-        let due: Vec<Hash> = self.wanted.iter().filter(|(_, wanted)| now >= wanted.at).map(|(hash, _)| *hash).collect();
+        let due: Vec<Hash> = self
+            .wanted
+            .iter()
+            .filter(|(_, wanted)| now >= wanted.at)
+            .map(|(hash, _)| *hash)
+            .collect();
         due.into_iter().for_each(|hash| self.ask_for(now, hash));
     }
 }

@@ -154,7 +154,9 @@ impl Replica {
         let mut path = Vec::new();
         let mut at = tip;
         while !self.chain.is_executed(&at) {
-            let Some(ancestor) = self.pbft.block(&at).cloned() else { return Some(false) };
+            let Some(ancestor) = self.pbft.block(&at).cloned() else {
+                return Some(false);
+            };
             let prev = ancestor.header.prev;
             path.push((at, ancestor));
             at = prev;

@@ -496,6 +496,15 @@ fn an_idle_network_stays_in_its_view_and_goes_on_proposing() {
     // A leader once lost sight of its parent when that was final, and every second height cost a view change.
     let mut net = Net::new();
     net.pass(Duration::from_millis(2_000));
-    assert!(net.heights().iter().all(|height| *height >= 20), "{:?}", net.heights());
-    assert!(net.replicas.iter().flatten().all(|replica| replica.view().0.0 == 0));
+    assert!(
+        net.heights().iter().all(|height| *height >= 20),
+        "{:?}",
+        net.heights()
+    );
+    assert!(
+        net.replicas
+            .iter()
+            .flatten()
+            .all(|replica| replica.view().0.0 == 0)
+    );
 }

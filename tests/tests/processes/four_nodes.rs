@@ -1,0 +1,130 @@
+//! Four `run` processes: loaded twice, killed and restarted in between.
+
+use std::process::{Command, Stdio};
+
+use crate::programs::{Folder, Running, assert_sound, loadgen, program, report};
+
+fn genesis(folder: &Folder) {
+    let out = folder.join("net");
+    let status = Command::new(program("shardbench-node"))
+        .args([
+            "genesis",
+            "--shards",
+            "1",
+            "--validators",
+            "4",
+            "--seed",
+            "1",
+            "--accounts",
+            "1000",
+            "--amount",
+            "1000000",
+        ])
+        .args(["--base-port", "0", "--name", "four", "--out"])
+        .arg(&out)
+        .stderr(Stdio::null())
+        .status()
+        .expect("shardbench-node starts");
+    assert!(status.success());
+}
+
+fn start(folder: &Folder, validator: usize) -> Running {
+    let config = folder.join("net").join(format!("validator-{validator:03}.toml"));
+    let mut command = Command::new(program("shardbench-node"));
+    Running::start(
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    )
+}
+
+fn load(folder: &Folder, out: &str) {
+    let output = loadgen(
+        folder,
+        &[
+            "--nodes",
+            "@net/hosts",
+            "--tps",
+            "200",
+            "--duration",
+            "3s",
+            "--warmup",
+            "1s",
+            "-o",
+            out,
+        ],
+    );
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        matches!(output.status.code(), Some(0 | 4)),
+        "{:?}: {text}",
+        output.status
+    );
+    assert_sound(&report(&folder.join(out)), &output);
+}
+
+#[test]
+fn a_network_of_processes_is_loaded_survives_kill_9_of_all_and_is_loaded_again() {
+    let folder = Folder::new("four");
+    genesis(&folder);
+    let mut nodes: Vec<Running> = (0..4).map(|validator| start(&folder, validator)).collect();
+    load(&folder, "first.json");
+    nodes.iter_mut().for_each(Running::kill);
+    nodes = (0..4).map(|validator| start(&folder, validator)).collect();
+    load(&folder, "second.json");
+    let unfunded = loadgen(
+        &folder,
+        &[
+            "--nodes",
+            "@net/hosts",
+            "--tps",
+            "100",
+            "--duration",
+            "1s",
+            "--seed",
+            "99",
+        ],
+    );
+    assert_eq!(unfunded.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&unfunded.stderr).into_owned();
+    assert!(said.contains("99") && said.contains("seed 1"), "{said}");
+    drop(nodes);
+}
+
+#[test]
+fn a_port_in_use_is_said_and_nothing_starts() {
+    let folder = Folder::new("port");
+    genesis(&folder);
+    let _first = start(&folder, 0);
+    let config = folder.join("net").join("validator-000.toml");
+    // The first process may still be opening its ports: the second is refused as soon as it has.
+    let refused = (0..100).find_map(|_| {
+        let data = folder.join("elsewhere");
+        let mut command = Command::new(program("shardbench-node"));
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(&config)
+            .arg("--data-dir")
+            .arg(data);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        if child.try_wait().expect("waited").is_some() {
+            return child.wait_with_output().ok();
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        None
+    });
+    let output = refused.expect("a port in use is refused");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("127.0.0.1:"), "{said}");
+}

@@ -1,0 +1,11 @@
+//! Real processes, sockets and files: `loadgen` and `shardbench-node` as a user starts them.
+//!
+//! The programs are taken from beside the test binary; `scripts/test` builds them first. Nothing here asserts a
+//! time: a slow machine gives another verdict, never another account or audit.
+
+mod programs;
+
+mod bitcoin;
+mod embedded;
+mod four_nodes;
+mod usage;
