@@ -1,5 +1,6 @@
 //! A run from its settings to its exit code: doctor, network, arena, connections, load, drain, audit, verdict, report.
 
+use std::path::PathBuf;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -52,8 +53,13 @@ pub enum RunError {
     #[error(transparent)]
     Arena(#[from] ArenaError),
     /// The trace cannot be read.
-    #[error(transparent)]
-    Trace(#[from] TraceError),
+    #[error("--workload bitcoin:{}: {source}", path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        source: TraceError,
+    },
     /// Nothing to spend.
     #[error(transparent)]
     Wallet(#[from] WalletError),
@@ -93,7 +99,7 @@ impl RunError {
             Self::Usage(_)
             | Self::Host(_)
             | Self::Arena(_)
-            | Self::Trace(_)
+            | Self::Trace { .. }
             | Self::Wallet(_)
             | Self::Genesis(_) => EXIT_USAGE,
             Self::Embedded(error) => match error {

@@ -50,7 +50,13 @@ pub(crate) struct Prepared {
 /// What is sent, read from its file if it has one.
 fn read_workload(config: &Config) -> Result<Workload, RunError> {
     Ok(match &config.workload {
-        WorkloadChoice::Bitcoin(path) => Workload::Replay(Trace::load(path)?),
+        WorkloadChoice::Bitcoin(path) => {
+            let named = |source| RunError::Trace {
+                path: path.clone(),
+                source,
+            };
+            Workload::Replay(Trace::load(path).map_err(named)?)
+        }
         WorkloadChoice::Transfer {
             inputs,
             outputs,

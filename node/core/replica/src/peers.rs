@@ -1,7 +1,7 @@
 //! Messages of other members: author blocks, fetches, resets; ordering's own go to `pbft`.
 
 use crypto::{cosign, hash};
-use types::block::ResetRequest;
+use types::block::{AuthorHeader, ResetRequest};
 use types::limits::BATCH_BYTES_MAX;
 use types::message::{AuthorBlock, Fetch, PeerMessage};
 use types::record::LogRecord;
@@ -15,13 +15,16 @@ use crate::replica::{Replica, Wanted};
 const WAITING_MAX: usize = 64;
 /// Bodies asked for at one time.
 const WANTED_MAX: usize = 256;
+/// Of these, bodies that no proposal refers to: predecessors and what a `Nack` names. The rest stays free for
+/// proposals, whatever headers a faulty author signs.
+const WANTED_UNREFERENCED_MAX: usize = 64;
 /// Questions for one body before it is given up.
 const QUESTIONS_MAX: u32 = 16;
 
 impl Replica {
     pub(crate) fn handle_peer(&mut self, now: Time, from: MemberIndex, message: PeerMessage) {
         match message {
-            PeerMessage::AuthorBlock(block) => self.handle_author_block(block),
+            PeerMessage::AuthorBlock(block) => self.handle_author_block(now, block),
             PeerMessage::ResetRequest(request) => self.handle_reset_request(request),
             PeerMessage::Propose(propose) => self.pbft.handle_propose(now, from, propose),
             PeerMessage::Vote(vote) => self.pbft.handle_vote(now, from, vote),
@@ -37,7 +40,8 @@ impl Replica {
             PeerMessage::Block(block) => self.pbft.handle_block(now, *block),
             PeerMessage::Nack(header) => {
                 let hash = hash::author_header_hash(&header.header);
-                if self.is_authentic(&header) && self.pool.get(&hash).is_none() {
+                let room = self.wanted.len() < WANTED_UNREFERENCED_MAX;
+                if room && self.is_authentic(&header) && self.pool.get(&hash).is_none() {
                     self.want(now, hash, from);
                 }
             }
@@ -98,7 +102,7 @@ impl Replica {
             && cosign::verify_author_header(self.config.scheme, key, signed)
     }
 
-    pub(crate) fn handle_author_block(&mut self, block: AuthorBlock) {
+    pub(crate) fn handle_author_block(&mut self, now: Time, block: AuthorBlock) {
         let header = &block.header.header;
         let hash = hash::author_header_hash(header);
         let wanted = self.wanted.contains_key(&hash);
@@ -123,6 +127,7 @@ impl Replica {
         }
         let bytes = block.body.clone();
         let boxed = Box::new(header.clone());
+        self.want_predecessor(now, author, &boxed);
         if self.pool.insert(author, hash, block.header, bytes.len(), wanted) {
             self.wanted.remove(&hash);
             self.effect(Effect::CheckBody {
@@ -130,6 +135,46 @@ impl Replica {
                 header: boxed,
                 bytes,
             });
+        }
+    }
+
+    /// Own blocks that are not final go out once more: the link may have lost them when it broke.
+    pub(crate) fn send_own_blocks(&mut self, to: MemberIndex) {
+        let me = self.config.me;
+        if to == me {
+            return;
+        }
+        let Some(cursor) = self.chain.final_cursors().get(usize::from(me.0)).copied() else {
+            return;
+        };
+        let mut next = cursor.next;
+        let mut blocks = Vec::new();
+        while let Some((_, held)) = self.pool.at(me, next)
+            && let Some(checked) = held.ready()
+        {
+            blocks.push(AuthorBlock {
+                header: held.header.clone(),
+                body: checked.body.bytes().clone(),
+            });
+            next = next.next();
+        }
+        for block in blocks {
+            self.effect(Effect::Send {
+                to,
+                message: PeerMessage::AuthorBlock(block),
+                after: None,
+            });
+        }
+    }
+
+    /// The block before this one was lost on the way: its author is asked, before anybody misses it.
+    fn want_predecessor(&mut self, now: Time, author: MemberIndex, header: &AuthorHeader) {
+        let Some(cursor) = self.chain.final_cursors().get(usize::from(author.0)) else {
+            return;
+        };
+        let gap = header.seq > cursor.next && header.seq.number() > 0 && header.prev != cursor.last;
+        if gap && self.pool.get(&header.prev).is_none() && self.wanted.len() < WANTED_UNREFERENCED_MAX {
+            self.want(now, header.prev, author);
         }
     }
 

@@ -258,7 +258,10 @@ impl Replica {
             }
             Event::StateAsked(connection) => self.answer_state(connection),
             Event::Peer { from, message } => self.handle_peer(now, from, message),
-            Event::PeerConnected(_) => self.pbft.handle_connected(),
+            Event::PeerConnected(member) => {
+                self.pbft.handle_connected();
+                self.send_own_blocks(member);
+            }
             Event::BodyChecked { hash, checked } => self.handle_body_checked(now, hash, checked),
             Event::Durable(seq) => self.handle_durable(now, seq),
         }
