@@ -1,6 +1,5 @@
 //! A run from its settings to its exit code: doctor, network, arena, connections, load, drain, audit, verdict, report.
 
-use std::path::PathBuf;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
