@@ -209,6 +209,38 @@ impl VerifyPool {
     }
 }
 
+/// Decodes a body and verifies its signatures; also says how many entered an equation. `None` when the bytes are no
+/// body of that header.
+pub(crate) fn check_body(
+    verifier: &mut BatchVerifier,
+    genesis: &Hash,
+    header: &AuthorHeader,
+    bytes: Bytes,
+) -> (Option<CheckedBody>, u64) {
+    let Ok(body) = body::decode(header, bytes) else {
+        return (None, 0);
+    };
+    let jobs = body::signature_jobs(&body, genesis);
+    let positions = body::job_positions(&body);
+    let mut bad_signatures = Vec::new();
+    let mut checks = 0;
+    for (jobs, positions) in jobs
+        .chunks(VERIFY_BATCH_MAX)
+        .zip(positions.chunks(VERIFY_BATCH_MAX))
+    {
+        let verdict = verifier.verify(jobs);
+        checks += verdict.checks + verdict.fallback_checks;
+        bad_signatures.extend(
+            verdict
+                .bad
+                .iter()
+                .filter_map(|job| positions.get(*job as usize).copied()),
+        );
+    }
+    bad_signatures.dedup();
+    (Some(CheckedBody { body, bad_signatures }), checks)
+}
+
 impl VerifyLane {
     /// Where refused transactions are answered.
     pub(crate) fn set_clients(&self, clients: ServerHandle) {
@@ -250,26 +282,9 @@ impl VerifyLane {
         Ok(Work::Submissions(batch))
     }
 
-    /// Decodes a body and verifies its signatures.
     fn run_body(&self, verifier: &mut BatchVerifier, job: BodyJob) {
-        let checked = body::decode(&job.header, job.bytes).ok().map(|body| {
-            let jobs = body::signature_jobs(&body, &self.genesis);
-            let positions = body::job_positions(&body);
-            let mut bad_signatures = Vec::new();
-            for (jobs, positions) in jobs
-                .chunks(VERIFY_BATCH_MAX)
-                .zip(positions.chunks(VERIFY_BATCH_MAX))
-            {
-                let verdict = self.verify(verifier, jobs);
-                bad_signatures.extend(
-                    verdict
-                        .iter()
-                        .filter_map(|job| positions.get(*job as usize).copied()),
-                );
-            }
-            bad_signatures.dedup();
-            CheckedBody { body, bad_signatures }
-        });
+        let (checked, checks) = check_body(verifier, &self.genesis, &job.header, job.bytes);
+        self.checks.fetch_add(checks, Ordering::Relaxed);
         self.inbox.body_checked(job.hash, checked);
     }
 

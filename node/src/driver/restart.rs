@@ -4,18 +4,17 @@ use anyhow::Context;
 use bytes::Bytes;
 use crypto::keys::{Scheme, SecretKey};
 use crypto::verify::BatchVerifier;
-use crypto::{body, hash, placement};
+use crypto::{hash, placement};
 use replica::{
-    CheckedBody, Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot,
-    Utxo,
+    Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot, Utxo,
 };
 use types::block::AuthorHeader;
-use types::limits::VERIFY_BATCH_MAX;
 use types::{Hash, OutPoint, Owner, Sequence};
 
 use super::{Place, ValidatorConfig};
 use crate::clock::Clock;
 use crate::genesis_file::Network;
+use crate::verify_pool::check_body;
 
 /// A replica and the data directory that it continues.
 pub(crate) struct Restarted {
@@ -50,6 +49,8 @@ pub(crate) fn restore(
     };
     let key = || SecretKey::from_seed(config.seed);
     let ledger_config = ledger_config(network, place)?;
+    // Keys the coefficients of the batch equation.
+    let seed: [u8; 32] = random()?;
     let genesis = || genesis_ledger(network, place, ledger_config.clone());
     if opened.log().last_sequence().is_none() && opened.state().head().is_none() {
         let ledger = genesis()?;
@@ -67,7 +68,15 @@ pub(crate) fn restore(
             ledger
         }
     };
-    let replica = match replay(replica_config.clone(), key(), ledger, &opened, network, clock) {
+    let replica = match replay(
+        replica_config.clone(),
+        key(),
+        ledger,
+        &opened,
+        network,
+        clock,
+        seed,
+    ) {
         Ok(replica) => replica,
         Err(ReplayError::Recovery(
             error @ (RecoveryError::StateAhead { .. } | RecoveryError::StateDigest(_)),
@@ -77,7 +86,7 @@ pub(crate) fn restore(
             opened = opened.reset_state()?;
             let ledger = genesis()?;
             begin_state(&mut opened, &ledger)?;
-            replay(replica_config, key(), ledger, &opened, network, clock)?
+            replay(replica_config, key(), ledger, &opened, network, clock, seed)?
         }
         Err(error) => return Err(error.into()),
     };
@@ -123,10 +132,12 @@ fn replay(
     opened: &store::Opened,
     network: &Network,
     clock: Clock,
+    seed: [u8; 32],
 ) -> Result<Replica, ReplayError> {
-    let mut verifier = BatchVerifier::new(network.hash.0, Scheme::Ed25519);
+    let mut verifier = BatchVerifier::new(seed, Scheme::Ed25519);
     let genesis = network.hash;
-    let mut check = |header: &AuthorHeader, bytes: &Bytes| check_body(&mut verifier, &genesis, header, bytes);
+    let mut check =
+        |header: &AuthorHeader, bytes: &Bytes| check_body(&mut verifier, &genesis, header, bytes.clone()).0;
     let mut recovery = Recovery::new(config, key, ledger, clock.now());
     let mut last = Sequence(0);
     for record in opened.log().replay() {
@@ -135,32 +146,6 @@ fn replay(
         recovery.replay(clock.now(), record, &mut check, &Inline)?;
     }
     Ok(recovery.finish(clock.now(), last, &mut check, &Inline)?)
-}
-
-fn check_body(
-    verifier: &mut BatchVerifier,
-    genesis: &Hash,
-    header: &AuthorHeader,
-    bytes: &Bytes,
-) -> Option<CheckedBody> {
-    let body = body::decode(header, bytes.clone()).ok()?;
-    let jobs = body::signature_jobs(&body, genesis);
-    let positions = body::job_positions(&body);
-    let mut bad_signatures = Vec::new();
-    for (jobs, positions) in jobs
-        .chunks(VERIFY_BATCH_MAX)
-        .zip(positions.chunks(VERIFY_BATCH_MAX))
-    {
-        let verdict = verifier.verify(jobs);
-        bad_signatures.extend(
-            verdict
-                .bad
-                .iter()
-                .filter_map(|job| positions.get(*job as usize).copied()),
-        );
-    }
-    bad_signatures.dedup();
-    Some(CheckedBody { body, bad_signatures })
 }
 
 fn ledger_config(network: &Network, place: &Place) -> anyhow::Result<LedgerConfig> {

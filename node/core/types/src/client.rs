@@ -1,23 +1,23 @@
 //! The client protocol of all designs (`ios` 14.2). Frames carry the same envelope as between validators.
 
+mod note;
+mod status;
+
 use bytes::Bytes;
 
-use crate::block::{BlockRef, CommitProof, CommittedBlock, FinalHeader, SignedAuthorHeader};
+use crate::block::{CommittedBlock, SignedAuthorHeader};
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
-use crate::ids::{Amount, Epoch, Hash, Height, ShardId, Tag, TxId, ValidatorId};
-use crate::limits::{
-    BATCH_TXS_MAX, BLOCK_REFS_MAX, SHARDS_MAX, SUBMIT_TXS_MAX, TX_BYTES_MAX, VALIDATORS_MAX,
-};
+use crate::ids::{Epoch, Hash, Height, ShardId, Tag, TxId, ValidatorId};
+use crate::limits::{BLOCK_REFS_MAX, SHARDS_MAX, SUBMIT_TXS_MAX, TX_BYTES_MAX, VALIDATORS_MAX};
 use crate::message::AuthorBlock;
 use crate::reject::Reject;
 use crate::struct_codec;
 
+pub use note::{FinalNote, MerklePath, NoteEntry, TagAt};
+pub use status::{Level, NodeInfo, StateInfo, TxStatus};
+
 /// Version of the client protocol; a mismatch is refused and names both sides.
 pub const CLIENT_PROTOCOL_VERSION: u16 = 1;
-/// Largest count of texts and counters in `Info`.
-const TEXT_BYTES_MAX: usize = 512;
-/// Depth of the deepest Merkle path.
-const PATH_MAX: usize = 32;
 
 /// Who speaks (`Hello.role`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,182 +155,6 @@ impl Decode for Refused {
     }
 }
 
-/// Path of a Merkle leaf to its root (`ios` 0.6).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MerklePath {
-    /// Position of the leaf.
-    pub index: u32,
-    /// Leaves of the tree; part of the root.
-    pub count: u32,
-    /// Siblings from the leaf upward.
-    pub siblings: Vec<Hash>,
-}
-
-impl Encode for MerklePath {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.index.encode(out);
-        self.count.encode(out);
-        (self.siblings.len() as u8).encode(out);
-        self.siblings.iter().for_each(|sibling| sibling.encode(out));
-    }
-}
-
-impl Decode for MerklePath {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let (index, count, depth) = (reader.u32()?, reader.u32()?, usize::from(reader.u8()?));
-        if depth > PATH_MAX {
-            return Err(DecodeError::Count {
-                what: "siblings",
-                count: depth as u64,
-                max: PATH_MAX as u64,
-            });
-        }
-        Ok(Self {
-            index,
-            count,
-            siblings: reader.items(depth)?,
-        })
-    }
-}
-
-/// Tag of a transaction and its position in the author block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TagAt {
-    /// Tag.
-    pub tag: Tag,
-    /// Position in the author block.
-    pub position: u16,
-}
-
-struct_codec!(TagAt { tag, position });
-
-/// What one author block contributes to a `FinalNote`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoteEntry {
-    /// Reference, a leaf under `refs_root`.
-    pub reference: BlockRef,
-    /// Its path.
-    pub reference_path: MerklePath,
-    /// Excluded bitmap of the reference, empty when nothing is excluded; a leaf under `excluded_root`.
-    pub excluded: Vec<u8>,
-    /// Its path.
-    pub excluded_path: MerklePath,
-    /// Author header; its hash is the reference's.
-    pub author: SignedAuthorHeader,
-    /// Tags of this connection whose transactions are final.
-    pub tags: Vec<TagAt>,
-}
-
-impl Encode for NoteEntry {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.reference.encode(out);
-        self.reference_path.encode(out);
-        (self.excluded.len() as u16).encode(out);
-        out.extend_from_slice(&self.excluded);
-        self.excluded_path.encode(out);
-        self.author.encode(out);
-        (self.tags.len() as u16).encode(out);
-        self.tags.iter().for_each(|tag| tag.encode(out));
-    }
-}
-
-impl Decode for NoteEntry {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let reference = BlockRef::decode(reader)?;
-        let reference_path = MerklePath::decode(reader)?;
-        let excluded = reader.count16("excluded bitmap", BATCH_TXS_MAX / 8)?;
-        let excluded = reader.bytes(excluded)?.to_vec();
-        let excluded_path = MerklePath::decode(reader)?;
-        let author = SignedAuthorHeader::decode(reader)?;
-        let tags = reader.count16("tags", BATCH_TXS_MAX)?;
-        Ok(Self {
-            reference,
-            reference_path,
-            excluded,
-            excluded_path,
-            author,
-            tags: reader.items(tags)?,
-        })
-    }
-}
-
-/// 13: transactions of this connection that are final, with the proof.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FinalNote {
-    /// Final header.
-    pub header: FinalHeader,
-    /// Why it is final.
-    pub proof: CommitProof,
-    /// By author block.
-    pub entries: Vec<NoteEntry>,
-}
-
-impl Encode for FinalNote {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.header.encode(out);
-        self.proof.encode(out);
-        encode_items(&self.entries, out);
-    }
-}
-
-impl Decode for FinalNote {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let header = FinalHeader::decode(reader)?;
-        let proof = CommitProof::decode(reader)?;
-        let entries = reader.count("entries of a note", BLOCK_REFS_MAX)?;
-        Ok(Self {
-            header,
-            proof,
-            entries: reader.items(entries)?,
-        })
-    }
-}
-
-/// How far a transaction has come (17).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Level {
-    /// Not in the intake, the unfinal chain or the last heights.
-    Unknown = 0,
-    /// Taken, not final.
-    Taken = 1,
-    /// Final.
-    Final = 2,
-    /// Refused or excluded.
-    Refused = 3,
-}
-
-/// Answer for one transaction id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TxStatus {
-    /// How far.
-    pub level: Level,
-    /// Height of the final block, else 0.
-    pub height: Height,
-    /// Reject code, else 0.
-    pub code: u8,
-}
-
-impl Encode for Level {
-    fn encode(&self, out: &mut Vec<u8>) {
-        (*self as u8).encode(out);
-    }
-}
-
-impl Decode for Level {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match reader.u8()? {
-            0 => Ok(Self::Unknown),
-            1 => Ok(Self::Taken),
-            2 => Ok(Self::Final),
-            3 => Ok(Self::Refused),
-            _ => Err(DecodeError::Value { what: "level" }),
-        }
-    }
-}
-
-struct_codec!(TxStatus { level, height, code });
-
 /// Part of the answer to `BlocksReq`: a final block, or one of the bodies that the block before it refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlockItem {
@@ -339,116 +163,6 @@ pub enum BlockItem {
     /// Author block.
     Body(AuthorBlock),
 }
-
-/// 1C: state at the highest final height.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StateInfo {
-    /// Height.
-    pub height: Height,
-    /// Effects digest after it.
-    pub digest: Hash,
-    /// Live outputs.
-    pub outputs: u64,
-    /// Their value.
-    pub value: Amount,
-    /// Fees collected since genesis.
-    pub fees: Amount,
-}
-
-struct_codec!(StateInfo {
-    height,
-    digest,
-    outputs,
-    value,
-    fees
-});
-
-/// 1E: what this validator runs on and what it has counted since its start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodeInfo {
-    /// Validator.
-    pub validator: ValidatorId,
-    /// Random number of the process: validators that share one share CPU and memory figures.
-    pub process: u64,
-    /// Verification backend in use, and the best that the machine allows.
-    pub backend: String,
-    /// See `backend`.
-    pub backend_best: String,
-    /// File system of the data directory.
-    pub filesystem: String,
-    /// `fsync` or `async`.
-    pub durability: String,
-    /// Version and source revision of the build.
-    pub build: String,
-    /// Median duration of an fsync, nanoseconds.
-    pub fsync_p50_ns: u64,
-    /// Fsyncs.
-    pub fsyncs: u64,
-    /// Signatures that entered a verification equation.
-    pub signature_checks: u64,
-    /// Bytes of frames sent to other validators and to clients.
-    pub bytes_sent: u64,
-    /// Bytes of frames received.
-    pub bytes_received: u64,
-    /// CPU time of the process, nanoseconds.
-    pub cpu_ns: u64,
-    /// Resident memory of the process, bytes.
-    pub memory_bytes: u64,
-    /// Sum over proposals of the heights in flight when each was made, and the number of proposals.
-    pub heights_in_flight_sum: u64,
-    /// See `heights_in_flight_sum`.
-    pub proposals: u64,
-    /// View changes that this validator took part in.
-    pub view_changes: u64,
-    /// Messages refused, any reason.
-    pub refused: u64,
-}
-
-impl Encode for str {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let text = self.as_bytes();
-        let text = text.get(..TEXT_BYTES_MAX).unwrap_or(text);
-        (text.len() as u16).encode(out);
-        out.extend_from_slice(text);
-    }
-}
-
-impl Encode for String {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.as_str().encode(out);
-    }
-}
-
-impl Decode for String {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let len = reader.count16("bytes of a text", TEXT_BYTES_MAX)?;
-        let text = std::str::from_utf8(reader.bytes(len)?).map_err(|_| DecodeError::Value {
-            what: "UTF-8 of a text",
-        })?;
-        Ok(text.to_owned())
-    }
-}
-
-struct_codec!(NodeInfo {
-    validator,
-    process,
-    backend,
-    backend_best,
-    filesystem,
-    durability,
-    build,
-    fsync_p50_ns,
-    fsyncs,
-    signature_checks,
-    bytes_sent,
-    bytes_received,
-    cpu_ns,
-    memory_bytes,
-    heights_in_flight_sum,
-    proposals,
-    view_changes,
-    refused,
-});
 
 /// Messages of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
