@@ -9,7 +9,7 @@ use replica::{
     Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot, Utxo,
 };
 use types::block::AuthorHeader;
-use types::{Hash, OutPoint, Owner, Sequence};
+use types::{OutPoint, Owner, Sequence};
 
 use super::{Place, ValidatorConfig};
 use crate::clock::Clock;
