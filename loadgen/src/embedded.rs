@@ -220,6 +220,8 @@ pub fn make_genesis(
         .args(["--amount", &ACCOUNT_AMOUNT.to_string()])
         .args(["--policy", network.policy])
         .args(["--name", NETWORK_NAME])
+        // Equal flags give equal transaction bytes: the genesis hash is in every signature.
+        .arg("--reproducible")
         .stdin(Stdio::null());
     if !funding.listed.is_empty() {
         let path = folder.join("listed.bin");

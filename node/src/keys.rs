@@ -70,6 +70,11 @@ impl KeySeed {
         Ok(Self(seed))
     }
 
+    /// One that the caller derived.
+    pub(crate) fn of(seed: [u8; 32]) -> Self {
+        Self(Zeroizing::new(seed))
+    }
+
     /// The seed itself.
     pub(crate) fn expose(&self) -> &[u8; 32] {
         &self.0

@@ -21,6 +21,7 @@ fn network(folder: &Path) {
         policy: "lan".into(),
         name: "test".into(),
         keys: None,
+        reproducible: false,
         addresses: vec!["127.0.0.1".parse().expect("address")],
         base_port: 21_000,
     };

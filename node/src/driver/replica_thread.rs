@@ -61,8 +61,12 @@ pub(crate) fn spawn(parts: Parts) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name).spawn(move || {
         let inbox = Arc::clone(&parts.inbox);
         inbox.set_thread(std::thread::current());
-        if let Err(reason) = Turns::new(parts).run() {
-            inbox.fail(reason);
+        // A panic is our bug; the validator must stop then, not keep its ports and answer nobody.
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Turns::new(parts).run()));
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => inbox.fail(reason),
+            Err(_) => inbox.fail("the replica's thread panicked".into()),
         }
     })
 }

@@ -60,6 +60,10 @@ pub(crate) struct CreateOptions {
     /// Use the *.key files of this directory, one for each validator [default: new keys]
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
+    /// Derive validators' keys and randomness from the seed: equal flags give an equal genesis, and anybody can
+    /// compute the keys. For local networks whose runs must repeat
+    #[arg(long, conflicts_with = "keys")]
+    pub(crate) reproducible: bool,
     /// IP addresses of the machines; validators are dealt to them in turn
     #[arg(
         long,
@@ -90,7 +94,7 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, GenesisFileError> 
     let policy = read_policy(&options.policy)?;
     let members = match &options.keys {
         Some(dir) => given_keys(dir, &options.out, count)?,
-        None => new_keys(count)?,
+        None => new_keys(options, count)?,
     };
     check_free(options, &members)?;
     let listed = options
@@ -102,7 +106,7 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, GenesisFileError> 
         name: options.name.clone(),
         policy,
         shards: options.shards,
-        randomness: Hash(*KeySeed::generate()?.expose()),
+        randomness: Hash(*secret(options, 0)?.expose()),
         validators: members.iter().map(|member| member.public).collect(),
         funding: FundingRule {
             seed: options.seed,
@@ -190,9 +194,18 @@ fn like_key(number: u32) -> [u8; 32] {
     key
 }
 
-fn new_keys(count: usize) -> Result<Vec<Member>, GenesisFileError> {
-    let member = |_| {
-        let seed = KeySeed::generate()?;
+/// Secret number `number` of a network: from entropy, or from its seed where runs must repeat. Accounts count from
+/// zero and fit 32 bits, these count down from the top, so no account shares a secret with a validator.
+fn secret(options: &CreateOptions, number: u64) -> Result<KeySeed, KeyFileError> {
+    if options.reproducible {
+        return Ok(KeySeed::of(account_seed(options.seed, u64::MAX - number)));
+    }
+    KeySeed::generate()
+}
+
+fn new_keys(options: &CreateOptions, count: usize) -> Result<Vec<Member>, GenesisFileError> {
+    let member = |number: usize| {
+        let seed = secret(options, number as u64 + 1)?;
         Ok(Member {
             public: seed.public(),
             seed,

@@ -25,6 +25,7 @@ fn options(out: &Path) -> CreateOptions {
         policy: "lan".into(),
         name: "test \"net\"".into(),
         keys: None,
+        reproducible: false,
         addresses: vec!["127.0.0.1".parse().expect("address")],
         base_port: 21_000,
     }
@@ -571,4 +572,19 @@ fn the_words_for_people_say_what_is_encoded() {
     }
     assert_eq!(network.genesis.policy, types::policy::Policy::wan());
     assert_eq!(network.genesis.validate(), Ok::<(), GenesisError>(()));
+}
+
+#[test]
+fn equal_seeds_give_equal_networks_only_where_that_was_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hash = |name: &str, reproducible| {
+        let out = folder.path().join(name);
+        create(&CreateOptions {
+            reproducible,
+            ..options(&out)
+        })
+        .expect("a network")
+    };
+    assert_eq!(hash("a", true), hash("b", true));
+    assert_ne!(hash("c", false), hash("d", false));
 }

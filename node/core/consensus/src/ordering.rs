@@ -112,6 +112,10 @@ impl Pbft {
         if view < self.view || height <= committed || self.proposals.contains_key(&(view, height)) {
             return;
         }
+        // A member leads one view in n: proposals of views far ahead would only fill memory.
+        if view.0 > self.view.0.saturating_add(self.config.committee.size() as u32) {
+            return self.refuse();
+        }
         let leader = self.config.committee.leader(view);
         let known =
             |key| crypto::cosign::verify_propose(self.config.scheme, &self.config.context, key, &propose);
@@ -219,6 +223,9 @@ impl Pbft {
                 .chain_to(self.base.1)
                 .is_ok_and(|chain| chain.contains(&hash));
         }
+        if !self.follows_parent(header) {
+            return false;
+        }
         let below_base = height <= self.base.0;
         if self.is_planted(PlantedBug::VoteBelowBase) && below_base {
             return header.view == self.view;
@@ -242,6 +249,19 @@ impl Pbft {
             && header.view == self.view
             && height.0 <= committed.0 + self.config.policy.window
             && parent_in_view
+    }
+
+    /// Whether a block is exactly one height above the block that it names as its parent.
+    fn follows_parent(&self, header: &FinalHeader) -> bool {
+        let (committed, committed_hash) = self.committed();
+        let parent = if header.prev == committed_hash {
+            Some(committed)
+        } else if header.prev == self.base.1 {
+            Some(self.base.0)
+        } else {
+            self.blocks.get(&header.prev).map(|held| held.block.header.height)
+        };
+        parent.is_none_or(|parent| parent.0.checked_add(1) == Some(header.height.0))
     }
 
     /// Whether the block and all its uncommitted ancestors were checked; asks for the lowest that was not.
@@ -292,7 +312,18 @@ impl Pbft {
             hash,
         };
         self.prepared.insert((self.view, height), hash);
-        let mut records = Vec::with_capacity(2);
+        // The base commits its ancestors: they must be on disk with the vote for it (`ios` 9.6).
+        let ancestors = if (height, hash) == self.base {
+            self.blocks.chain_to(hash).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let mut records: Vec<LogRecord> = ancestors
+            .iter()
+            .filter(|at| **at != hash)
+            .filter_map(|at| self.blocks.get(at))
+            .map(|held| LogRecord::Block(Box::new(held.block.clone())))
+            .collect();
         if let Some(propose) = self.proposals.get(&(self.view, height))
             && !self.is_leader()
         {

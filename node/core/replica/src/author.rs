@@ -42,8 +42,8 @@ pub(crate) struct Asker {
 pub(crate) enum Admitted {
     /// Waits for the next cut; its outputs can be spent by this author's next transactions.
     Taken,
-    /// Waits for an input.
-    Parked,
+    /// Waits for an input; these had to make room.
+    Parked(Vec<Admission>),
     /// Taken before; the tag moved here, and the old asker is answered.
     Moved(Asker),
     /// Refused.
@@ -125,39 +125,31 @@ impl Author {
     }
 
     /// Takes, parks or refuses one transaction whose signatures were verified.
-    pub(crate) fn admit(
-        &mut self,
-        now: Time,
-        admission: Admission,
-        ledger: &Ledger,
-    ) -> Result<Admitted, Admission> {
+    pub(crate) fn admit(&mut self, now: Time, admission: Admission, ledger: &Ledger) -> Admitted {
         if let Some(asker) = self.askers.get_mut(&admission.txid) {
             let moved = *asker;
             *asker = Asker {
                 connection: admission.connection,
                 tag: admission.tag,
             };
-            return Ok(if moved == *asker {
+            return if moved == *asker {
                 Admitted::Taken
             } else {
                 Admitted::Moved(moved)
-            });
+            };
         }
         if self.intake.len() >= INTAKE_TXS_MAX {
-            return Ok(Admitted::Refused(Reject::Busy));
+            return Admitted::Refused(Reject::Busy);
         }
         let Ok(tx) = TxView::decode_checked_before(&admission.bytes) else {
-            return Ok(Admitted::Refused(Reject::Encoding));
+            return Admitted::Refused(Reject::Encoding);
         };
         match self.check(&admission.txid, &tx, ledger) {
             Ok(()) => {}
             Err(Refusal::Missing(outpoint)) => {
-                return self
-                    .parking
-                    .park(now, admission, outpoint)
-                    .map_or(Ok(Admitted::Parked), Err);
+                return Admitted::Parked(self.parking.park(now, admission, outpoint));
             }
-            Err(Refusal::Rule(reject)) => return Ok(Admitted::Refused(reject)),
+            Err(Refusal::Rule(reject)) => return Admitted::Refused(reject),
         }
         for input in tx.inputs() {
             self.claims.insert(input.outpoint, admission.txid);
@@ -181,7 +173,7 @@ impl Author {
         self.intake_bytes += admission.bytes.len();
         self.waiting_since.get_or_insert(now);
         self.intake.push((admission.txid, admission.bytes));
-        Ok(Admitted::Taken)
+        Admitted::Taken
     }
 
     /// Rules 1.9 in this author's view: final state plus its own chain (`ios` 7.4).

@@ -52,7 +52,7 @@ impl Rules<'_> {
 
     /// Whether an author block with this base may be included at a height (`LAG`, `ios` 0.10).
     fn is_includable(&self, base: Height, height: Height) -> bool {
-        base < height && base.0 + self.policy.lag >= height.0
+        base < height && base.0.saturating_add(self.policy.lag) >= height.0
     }
 
     /// References for the next block: every author's ready blocks from its cursor on, up to the caps.
@@ -126,7 +126,6 @@ impl Rules<'_> {
                             return Walk::Broken("an author block outside the lag");
                         }
                     }
-                    Content::Malformed => return Walk::Broken("a malformed body"),
                     Content::Checking => missing.push(reference.hash),
                 },
                 None => missing.push(reference.hash),
@@ -234,7 +233,7 @@ impl Rules<'_> {
                 let cursor = after.get(usize::from(member.0))?;
                 let (hash, held) = pool.at(member, cursor.next)?;
                 let base = held.header.header.base_height;
-                let aging = base.0 + self.policy.lag <= height.0 + 3 && self.is_includable(base, height);
+                let aging = self.is_includable(base, height) && base.0 + self.policy.lag <= height.0 + 3;
                 (aging
                     && held.ready().is_some()
                     && held.header.header.prev == cursor.last

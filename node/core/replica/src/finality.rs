@@ -70,8 +70,9 @@ impl Replica {
                     .is_some_and(|(_, held)| {
                         held.ready().is_some()
                             && held.header.header.prev == cursor.last
-                            && held.ready_height.0 + lag < height.0
-                            && held.header.header.base_height.0 + lag > height.0
+                            && held.header.header.base_height < height
+                            && held.ready_height.0 + lag.saturating_sub(4) < height.0
+                            && held.header.header.base_height.0.saturating_add(lag) > height.0
                     })
             });
         if left_out {

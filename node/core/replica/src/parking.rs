@@ -33,11 +33,14 @@ impl Parking {
         self.by_arrival.is_empty()
     }
 
-    /// Parks a transaction; returns one that had to make room.
-    pub(crate) fn park(&mut self, now: Time, admission: Admission, missing: OutPoint) -> Option<Admission> {
-        let full =
-            self.by_arrival.len() >= PARKED_TXS_MAX || self.bytes + admission.bytes.len() > PARKED_BYTES_MAX;
-        let evicted = if full { self.evict() } else { None };
+    /// Parks a transaction; returns those that had to make room.
+    pub(crate) fn park(&mut self, now: Time, admission: Admission, missing: OutPoint) -> Vec<Admission> {
+        let mut evicted = Vec::new();
+        while self.by_arrival.len() >= PARKED_TXS_MAX || self.bytes + admission.bytes.len() > PARKED_BYTES_MAX
+        {
+            let Some(oldest) = self.evict() else { break };
+            evicted.push(oldest);
+        }
         self.arrivals += 1;
         self.bytes += admission.bytes.len();
         *self.by_connection.entry(admission.connection).or_default() += 1;

@@ -179,23 +179,25 @@ impl Replica {
     }
 
     pub(crate) fn handle_body_checked(&mut self, now: Time, hash: Hash, checked: Option<CheckedBody>) {
-        let bytes = checked.as_ref().map(|checked| checked.body.bytes().clone());
+        let Some(checked) = checked else {
+            self.counters.refused += 1;
+            let group = self.pool.get(&hash).map(|held| held.header.header.group);
+            if let Some(author) = group.and_then(|group| author_of(group, self.committee.size())) {
+                self.pool.forget(author, &hash);
+            }
+            return;
+        };
+        let body = checked.body.bytes().clone();
         if !self
             .pool
             .set_checked(now, self.chain.final_height(), &hash, checked)
         {
             return;
         }
-        match (bytes, self.pool.get(&hash)) {
-            (Some(body), Some(held)) => {
-                // On the log before any vote that refers to it: votes are later records (`ios` 9.6).
-                let record = LogRecord::AuthorBlock(AuthorBlock {
-                    header: held.header.clone(),
-                    body,
-                });
-                self.persist(vec![record], false);
-            }
-            _ => self.counters.refused += 1,
+        if let Some(held) = self.pool.get(&hash) {
+            // On the log before any vote that refers to it: votes are later records (`ios` 9.6).
+            let header = held.header.clone();
+            self.persist(vec![LogRecord::AuthorBlock(AuthorBlock { header, body })], false);
         }
     }
 

@@ -24,8 +24,6 @@ pub(crate) enum Content {
     Checking,
     /// Decoded and verified.
     Ready(CheckedBody),
-    /// The bytes are no body of the header.
-    Malformed,
 }
 
 /// An author block that is not final yet.
@@ -123,7 +121,7 @@ impl Pool {
         now: Time,
         height: Height,
         hash: &Hash,
-        checked: Option<CheckedBody>,
+        checked: CheckedBody,
     ) -> bool {
         let Some(block) = self.held.get_mut(hash) else {
             return false;
@@ -131,10 +129,25 @@ impl Pool {
         if !matches!(block.content, Content::Checking) {
             return false;
         }
-        block.content = checked.map_or(Content::Malformed, Content::Ready);
+        block.content = Content::Ready(checked);
         block.ready_at = now;
         block.ready_height = height;
         true
+    }
+
+    /// Forgets a block whose bytes were no body of its header: whoever sent them need not be the author, and the
+    /// right body may still come.
+    pub(crate) fn forget(&mut self, author: MemberIndex, hash: &Hash) {
+        let Some(block) = self.held.remove(hash) else {
+            return;
+        };
+        let member = usize::from(author.0);
+        if let (Some(positions), Some(bytes)) = (self.positions.get_mut(member), self.bytes.get_mut(member)) {
+            *bytes = bytes.saturating_sub(block.header.header.body_bytes as usize);
+            if positions.get(&block.header.header.seq) == Some(hash) {
+                positions.remove(&block.header.header.seq);
+            }
+        }
     }
 
     /// Forgets what lies below an author's final cursor, and what a reset made void.

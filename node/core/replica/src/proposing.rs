@@ -56,7 +56,7 @@ impl Replica {
             }
         }
         let records = rules.choose_records(self.resets.values(), &self.pool, &after, slot.height);
-        let timestamp = now.0.max(self.chain.tip_timestamp() + 1);
+        let timestamp = now.0.max(self.chain.tip_timestamp().saturating_add(1));
         let mut block = Block {
             header: placeholder(slot.height, slot.parent, &refs),
             refs,
@@ -128,6 +128,11 @@ impl Replica {
             Ok(false) => return None,
             Err(_) => return Some(CheckVerdict::Invalid),
         }
+        // A vote, not validity, hangs on the clock: a time far ahead would leave none for the blocks after it.
+        let ahead = block.header.timestamp > (now + self.config.epoch.policy.view_timeout()).0;
+        if ahead && !certified {
+            return Some(CheckVerdict::Invalid);
+        }
         let aged = self
             .rules()
             .aged_omission(now, block, &self.pool, self.chain.tip_cursors());
@@ -196,6 +201,9 @@ impl Replica {
                 return Ok(false);
             }
         };
+        if block.header.height != self.chain.ledger.height().next() {
+            return Err("the height does not follow its parent");
+        }
         if block.header.timestamp <= self.chain.tip_timestamp() {
             return Err("the timestamp does not rise");
         }

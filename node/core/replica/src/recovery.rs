@@ -229,7 +229,9 @@ impl Replica {
         let Some(author) = author_of(header.header.group, self.committee.size()) else {
             return;
         };
-        let checked = check(&header.header, &body);
+        let Some(checked) = check(&header.header, &body) else {
+            return;
+        };
         self.pool.insert(author, hash, header, body.len(), true);
         let height = self.chain.final_height();
         self.pool.set_checked(now, height, &hash, checked);

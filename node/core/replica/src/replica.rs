@@ -420,14 +420,17 @@ impl Replica {
         while let Some(admission) = queue.pop_front() {
             let (connection, tag, txid) = (admission.connection, admission.tag, admission.txid);
             match self.author.admit(now, admission, &self.chain.ledger) {
-                Ok(Admitted::Taken) => queue.extend(self.author.parking.wake_children(txid)),
-                Ok(Admitted::Parked) => {}
-                Ok(Admitted::Moved(old)) => self.refuse(old.connection, old.tag, Reject::Busy),
-                Ok(Admitted::Refused(reason)) => {
+                Admitted::Taken => queue.extend(self.author.parking.wake_children(txid)),
+                Admitted::Parked(evicted) => {
+                    for late in evicted {
+                        self.refuse(late.connection, late.tag, Reject::Busy);
+                    }
+                }
+                Admitted::Moved(old) => self.refuse(old.connection, old.tag, Reject::Busy),
+                Admitted::Refused(reason) => {
                     self.refuse(connection, tag, reason);
                     self.refuse_children(txid);
                 }
-                Err(evicted) => self.refuse(evicted.connection, evicted.tag, Reject::Busy),
             }
         }
     }
@@ -467,7 +470,7 @@ impl Replica {
                 bad_signatures: Vec::new(),
             };
             self.pool
-                .set_checked(now, self.chain.final_height(), &hash, Some(checked));
+                .set_checked(now, self.chain.final_height(), &hash, checked);
             self.persist(vec![LogRecord::AuthorBlock(block.clone())], false);
             self.effects.push_back(Effect::Broadcast {
                 message: PeerMessage::AuthorBlock(block),
