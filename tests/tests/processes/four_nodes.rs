@@ -4,12 +4,12 @@ use std::process::{Command, Stdio};
 
 use crate::programs::{Folder, Running, assert_sound, loadgen, program, report};
 
-/// Below the range from which systems hand out ports, so that no other test is given one of them.
-fn base_port() -> u32 {
-    21_000 + std::process::id() % 1_000 * 8
+/// Below the range from which systems hand out ports, and another one for each network of this process.
+fn base_port(network: u32) -> u32 {
+    21_000 + std::process::id() % 500 * 16 + network * 8
 }
 
-fn genesis(folder: &Folder) {
+fn genesis(folder: &Folder, base_port: u32) {
     let out = folder.join("net");
     let status = Command::new(program("shardbench-node"))
         .args([
@@ -25,7 +25,7 @@ fn genesis(folder: &Folder) {
             "--amount",
             "1000000",
         ])
-        .args(["--base-port", &base_port().to_string(), "--name", "four", "--out"])
+        .args(["--base-port", &base_port.to_string(), "--name", "four", "--out"])
         .arg(&out)
         .stderr(Stdio::null())
         .status()
@@ -74,7 +74,7 @@ fn load(folder: &Folder, out: &str) {
 #[test]
 fn a_network_of_processes_is_loaded_survives_kill_9_of_all_and_is_loaded_again() {
     let folder = Folder::new("four");
-    genesis(&folder);
+    genesis(&folder, base_port(0));
     let mut nodes: Vec<Running> = (0..4).map(|validator| start(&folder, validator)).collect();
     load(&folder, "first.json");
     nodes.iter_mut().for_each(Running::kill);
@@ -102,12 +102,12 @@ fn a_network_of_processes_is_loaded_survives_kill_9_of_all_and_is_loaded_again()
 #[test]
 fn a_port_in_use_is_said_and_nothing_starts() {
     let folder = Folder::new("port");
-    genesis(&folder);
+    genesis(&folder, base_port(1));
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("its address").to_string();
     let config = folder.join("net").join("validator-000.toml");
     let text = std::fs::read_to_string(&config).expect("the configuration");
-    let own = format!("127.0.0.1:{}", base_port() + 1);
+    let own = format!("127.0.0.1:{}", base_port(1) + 1);
     std::fs::write(&config, text.replace(&own, &address)).expect("changed");
     let output = Command::new(program("shardbench-node"))
         .arg("run")
