@@ -1,8 +1,6 @@
 //! Messages to other members: framed once, held back until their record is durable.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use transport::{Frame, MeshSender, SendError};
@@ -13,13 +11,6 @@ use super::Place;
 
 /// Layout version of frames between validators.
 const FRAME_VERSION: u8 = 1;
-
-/// Frames that could not be queued.
-#[derive(Debug, Default)]
-pub(crate) struct Traffic {
-    /// A full lane: the peer asks again.
-    pub(crate) dropped: AtomicU64,
-}
 
 /// The lane of a message on the wire.
 pub(crate) const fn wire_lane(lane: Lane) -> transport::Lane {
@@ -57,17 +48,15 @@ pub(crate) struct Outbox {
     /// Receivers, lane and frame, by the record that must be durable first.
     held: BTreeMap<Sequence, Vec<(Vec<u16>, transport::Lane, Frame)>>,
     durable: Sequence,
-    traffic: Arc<Traffic>,
 }
 
 impl Outbox {
-    pub(crate) fn new(place: Place, mesh: MeshSender, traffic: Arc<Traffic>) -> Self {
+    pub(crate) fn new(place: Place, mesh: MeshSender) -> Self {
         Self {
             place,
             mesh,
             held: BTreeMap::new(),
             durable: Sequence(0),
-            traffic,
         }
     }
 
@@ -107,9 +96,8 @@ impl Outbox {
             match self.mesh.send(*id, lane, frame.clone()) {
                 // A member without a link gets what it lacks when it is back.
                 Ok(()) | Err(SendError::Closed) => {}
-                Err(_) => {
-                    self.traffic.dropped.fetch_add(1, Ordering::Relaxed);
-                }
+                // A full lane: the member asks again.
+                Err(error) => tracing::debug!(peer = *id, %error, "a frame was not queued"),
             }
         }
     }

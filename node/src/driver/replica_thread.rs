@@ -16,7 +16,7 @@ use types::time::Duration;
 
 use super::Place;
 use super::inbox::{Inbox, InboxReceivers};
-use super::outbox::{Outbox, Traffic, frame, wire_lane};
+use super::outbox::{Outbox, frame, wire_lane};
 use super::restart::output;
 use crate::clock::Clock;
 use crate::verify_pool::{BodyJob, VerifyLane, VerifyPool};
@@ -118,11 +118,7 @@ impl Turns {
         } else {
             Box::new(Inline)
         };
-        let outbox = Outbox::new(
-            parts.place.clone(),
-            parts.mesh.clone(),
-            Arc::new(Traffic::default()),
-        );
+        let outbox = Outbox::new(parts.place.clone(), parts.mesh.clone());
         Self {
             replica: parts.replica,
             inbox: parts.inbox,
