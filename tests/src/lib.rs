@@ -21,6 +21,7 @@ pub mod invariants;
 pub mod network;
 pub mod node;
 mod queue;
+pub mod record;
 pub mod report;
 pub mod rng;
 pub mod rogue;
