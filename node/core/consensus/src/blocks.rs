@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use types::block::Block;
-use types::limits::PROPOSALS_HELD_MAX;
+use types::limits::BLOCKS_HELD_MAX;
 use types::{Hash, Height};
 
 /// How far a block's content was looked at.
@@ -28,7 +28,8 @@ pub(crate) struct Held {
 
 /// Blocks above the committed one.
 ///
-/// Bounded: beyond `4 * PROPOSALS_HELD_MAX` blocks the highest are dropped; they can be fetched again.
+/// Bounded: beyond `BLOCKS_HELD_MAX` blocks the highest are dropped; they come back from the proposals or are fetched
+/// again.
 #[derive(Debug)]
 pub(crate) struct BlockTree {
     committed: (Height, Hash),
@@ -74,7 +75,7 @@ impl BlockTree {
                 content: Content::Unknown,
             },
         );
-        if self.held.len() > 4 * PROPOSALS_HELD_MAX {
+        if self.held.len() > BLOCKS_HELD_MAX {
             let highest = self
                 .held
                 .iter()
@@ -89,15 +90,21 @@ impl BlockTree {
     pub(crate) fn chain_to(&self, hash: Hash) -> Result<Vec<Hash>, Missing> {
         let mut chain = Vec::new();
         let mut at = hash;
+        let mut height = None;
         while at != self.committed.1 {
-            let held = self.held.get(&at).ok_or(Missing::Block(at))?;
-            if held.block.header.height <= self.committed.0.next()
-                && held.block.header.prev != self.committed.1
-            {
+            let Some(held) = self.held.get(&at) else {
+                return Err(Missing::Block {
+                    hash: at,
+                    height: height.unwrap_or_default(),
+                });
+            };
+            let header = &held.block.header;
+            if header.height <= self.committed.0.next() && header.prev != self.committed.1 {
                 return Err(Missing::Fork);
             }
+            height = Some(Height(header.height.0 - 1));
             chain.push(at);
-            at = held.block.header.prev;
+            at = header.prev;
         }
         chain.reverse();
         Ok(chain)
@@ -130,8 +137,13 @@ impl BlockTree {
 /// Why a chain cannot be walked down to the committed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// This block is not held.
-    Block(Hash),
+    /// This block is not held; its child says that it has this height (zero when no child is held).
+    Block {
+        /// Its hash.
+        hash: Hash,
+        /// Its height.
+        height: Height,
+    },
     /// The chain passes beside the committed block.
     Fork,
 }

@@ -1,6 +1,6 @@
 //! The machine: its state, its inputs and its outputs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crypto::keys::{Scheme, SecretKey};
 use types::block::{Block, CommitProof, FinalHeader};
@@ -146,8 +146,8 @@ pub struct Pbft {
     pub(crate) votes: BTreeMap<Subject, BTreeMap<MemberIndex, Signature>>,
     /// Latest view change of each voter.
     pub(crate) view_changes: BTreeMap<MemberIndex, ViewChange>,
-    /// Blocks asked for by hash.
-    pub(crate) fetching: BTreeSet<Hash>,
+    /// Blocks asked for by hash, with the height that each must have: a chain of made-up ancestors ends soon.
+    pub(crate) fetching: BTreeMap<Hash, Height>,
     /// Questions for final blocks so far; the next one goes to another voter.
     pub(crate) asked: usize,
     /// Highest height that this leader proposed in the current view.
@@ -208,7 +208,7 @@ impl Pbft {
             prepare_certificates: BTreeMap::new(),
             votes: BTreeMap::new(),
             view_changes: BTreeMap::new(),
-            fetching: BTreeSet::new(),
+            fetching: BTreeMap::new(),
             asked: 0,
             proposed: Height(0),
             timer: Timer {
@@ -271,6 +271,17 @@ impl Pbft {
     #[must_use]
     pub const fn committee(&self) -> &Committee {
         &self.config.committee
+    }
+
+    /// The uncommitted blocks that the current view builds on, as far as they are held, from its base downwards.
+    pub fn base_chain(&self) -> impl Iterator<Item = &Block> {
+        let (_, base) = self.base;
+        let mut at = self.blocks.get(&base);
+        std::iter::from_fn(move || {
+            let held = at?;
+            at = self.blocks.get(&held.block.header.prev);
+            Some(&held.block)
+        })
     }
 
     /// A block that is held above the committed height.
@@ -392,7 +403,7 @@ impl Pbft {
                 message: PeerMessage::Certified(certified.clone()),
             });
         }
-        let missing: Vec<_> = self.fetching.iter().copied().collect();
+        let missing: Vec<_> = self.fetching.keys().copied().collect();
         for hash in missing {
             then.push(Outgoing {
                 to: Target::Others,

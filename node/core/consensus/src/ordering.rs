@@ -170,9 +170,13 @@ impl Pbft {
     /// A block that was asked for by hash.
     pub fn handle_block(&mut self, now: Time, block: Block) {
         let hash = final_header_hash(&block.header);
-        if !self.fetching.remove(&hash) || !self.is_well_formed(&block.header, self.view) {
+        let Some(height) = self.fetching.get(&hash).copied() else {
             return;
+        };
+        if block.header.height != height || !self.is_well_formed(&block.header, self.view) {
+            return self.refuse();
         }
+        self.fetching.remove(&hash);
         if self.blocks.insert(hash, block.clone()) {
             self.persist(vec![LogRecord::Block(Box::new(block))], Vec::new());
         }
@@ -196,6 +200,7 @@ impl Pbft {
             let Some(hash) = self.proposal_hash(view, height) else {
                 continue;
             };
+            self.hold_proposed(view, height, hash);
             if height <= self.committed().0 || !self.may_prepare(height, hash) {
                 continue;
             }
@@ -205,6 +210,16 @@ impl Pbft {
             if !self.prepared.contains_key(&(view, height)) {
                 self.vote_prepare(height, hash);
             }
+        }
+    }
+
+    /// A proposed block that had to make room comes back.
+    fn hold_proposed(&mut self, view: View, height: Height, hash: Hash) {
+        if height > self.committed().0
+            && self.blocks.get(&hash).is_none()
+            && let Some(propose) = self.proposals.get(&(view, height))
+        {
+            self.blocks.insert(hash, propose.block.clone());
         }
     }
 
@@ -268,8 +283,8 @@ impl Pbft {
     fn is_checked(&mut self, hash: Hash) -> bool {
         let chain = match self.blocks.chain_to(hash) {
             Ok(chain) => chain,
-            Err(Missing::Block(missing)) => {
-                self.fetch(missing);
+            Err(Missing::Block { hash, height }) => {
+                self.fetch(hash, height);
                 return false;
             }
             Err(Missing::Fork) => return false,
@@ -298,8 +313,12 @@ impl Pbft {
         true
     }
 
-    pub(crate) fn fetch(&mut self, hash: Hash) {
-        if self.fetching.len() < PROPOSALS_HELD_MAX && self.fetching.insert(hash) {
+    /// Asks for the block of a height by its hash.
+    pub(crate) fn fetch(&mut self, hash: Hash, height: Height) {
+        let (committed, _) = self.committed();
+        let near = height > committed && height.0 <= committed.0 + 4 * self.config.policy.window;
+        let room = self.fetching.len() < PROPOSALS_HELD_MAX;
+        if near && room && self.fetching.insert(hash, height).is_none() {
             self.send(Target::Others, PeerMessage::Fetch(Fetch::Block { hash }));
         }
     }

@@ -267,7 +267,7 @@ impl Pbft {
             return;
         }
         let Some(held) = self.blocks.get(&hash) else {
-            return self.fetch(hash);
+            return self.fetch(hash, height);
         };
         let block = held.block.clone();
         if self.is_planted(PlantedBug::RevoteEveryHeight) {

@@ -170,7 +170,7 @@ impl Pbft {
         }
         let chain = match self.blocks.chain_to(pending.subject.hash) {
             Ok(chain) => chain,
-            Err(Missing::Block(_)) => {
+            Err(Missing::Block { .. }) => {
                 let ask = self.ask_for_blocks();
                 self.send(ask.to, ask.message);
                 return;
@@ -239,7 +239,7 @@ impl Pbft {
         let blocks = &self.blocks;
         let (base, hash) = self.base;
         let base_missing = base > committed && blocks.get(&hash).is_none();
-        self.fetching.retain(|wanted| base_missing && *wanted == hash);
+        self.fetching.retain(|wanted, _| base_missing && *wanted == hash);
     }
 
     /// Final blocks from a peer, in order; each carries its own proof.

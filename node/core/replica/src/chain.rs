@@ -95,6 +95,12 @@ impl Chain {
         &self.cursors
     }
 
+    /// Blocks above the final one that were executed, and final ones that were not.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = &Block> {
+        let executed = self.executed.iter().map(|executed| &executed.block);
+        executed.chain(self.waiting.iter().map(|waiting| &waiting.block))
+    }
+
     pub(crate) fn is_executed(&self, hash: &Hash) -> bool {
         *hash == self.final_hash || self.executed.iter().any(|executed| executed.hash == *hash)
     }

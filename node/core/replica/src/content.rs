@@ -26,8 +26,8 @@ pub(crate) struct Rules<'a> {
 pub(crate) enum Walk {
     /// All right; cursors after the block.
     Complete(Vec<Cursor>),
-    /// Bodies that are not ready here.
-    Missing(Vec<Hash>),
+    /// References whose bodies are not ready here.
+    Missing(Vec<BlockRef>),
     /// A rule is broken.
     Broken(&'static str),
 }
@@ -126,9 +126,9 @@ impl Rules<'_> {
                             return Walk::Broken("an author block outside the lag");
                         }
                     }
-                    Content::Checking => missing.push(reference.hash),
+                    Content::Checking => missing.push(reference.clone()),
                 },
-                None => missing.push(reference.hash),
+                None => missing.push(reference.clone()),
             }
             *cursor = Cursor {
                 next: cursor.next.next(),

@@ -13,7 +13,7 @@ use crate::replica::{Replica, Wanted};
 
 /// Final blocks that wait for bodies beyond which no more are taken from a peer.
 const WAITING_MAX: usize = 64;
-/// Bodies asked for at one time.
+/// Bodies asked for at one time; twice as many while final blocks wait for some.
 const WANTED_MAX: usize = 256;
 /// Of these, bodies that no proposal refers to: predecessors and what a `Nack` names. The rest stays free for
 /// proposals, whatever headers a faulty author signs.
@@ -42,7 +42,7 @@ impl Replica {
                 let hash = hash::author_header_hash(&header.header);
                 let room = self.wanted.len() < WANTED_UNREFERENCED_MAX;
                 if room && self.is_authentic(&header) && self.pool.get(&hash).is_none() {
-                    self.want(now, hash, from);
+                    self.want(now, hash, from, None);
                 }
             }
         }
@@ -105,7 +105,10 @@ impl Replica {
     pub(crate) fn handle_author_block(&mut self, now: Time, block: AuthorBlock) {
         let header = &block.header.header;
         let hash = hash::author_header_hash(header);
-        let wanted = self.wanted.contains_key(&hash);
+        let wanted = self.wanted.get(&hash).copied();
+        let referred = wanted
+            .and_then(|wanted| wanted.place)
+            .is_some_and(|place| place == (header.group, header.seq));
         let Some(author) = author_of(header.group, self.committee.size()) else {
             self.counters.refused += 1;
             return;
@@ -116,8 +119,8 @@ impl Replica {
             .get(usize::from(author.0))
             .map_or(header.seq, |cursor| cursor.next);
         if self.pool.get(&hash).is_some()
-            || (header.seq < final_next && !wanted)
-            || author == self.config.me && !wanted
+            || (header.seq < final_next && !referred)
+            || author == self.config.me && wanted.is_none()
         {
             return;
         }
@@ -128,8 +131,11 @@ impl Replica {
         let bytes = block.body.clone();
         let boxed = Box::new(header.clone());
         self.want_predecessor(now, author, &boxed);
-        if self.pool.insert(author, hash, block.header, bytes.len(), wanted) {
-            self.wanted.remove(&hash);
+        self.wanted.remove(&hash);
+        if self
+            .pool
+            .insert(author, hash, block.header, bytes.len(), referred)
+        {
             self.effect(Effect::CheckBody {
                 hash,
                 header: boxed,
@@ -174,7 +180,7 @@ impl Replica {
         };
         let gap = header.seq > cursor.next && header.seq.number() > 0 && header.prev != cursor.last;
         if gap && self.pool.get(&header.prev).is_none() && self.wanted.len() < WANTED_UNREFERENCED_MAX {
-            self.want(now, header.prev, author);
+            self.want(now, header.prev, author, None);
         }
     }
 
@@ -231,8 +237,25 @@ impl Replica {
         }
     }
 
-    pub(crate) fn want(&mut self, now: Time, hash: Hash, from: MemberIndex) {
-        if self.wanted.len() >= WANTED_MAX || self.wanted.contains_key(&hash) {
+    /// Asks for a body until it comes or too many asked; `place` is where a block refers to it.
+    pub(crate) fn want(
+        &mut self,
+        now: Time,
+        hash: Hash,
+        from: MemberIndex,
+        place: Option<(u16, types::block::BlockSeq)>,
+    ) {
+        if let Some(wanted) = self.wanted.get_mut(&hash) {
+            wanted.place = wanted.place.or(place);
+            return;
+        }
+        // What final blocks need comes before what a proposal only claims to need.
+        let room = if self.chain.waiting.is_empty() {
+            WANTED_MAX
+        } else {
+            2 * WANTED_MAX
+        };
+        if self.wanted.len() >= room {
             return;
         }
         let to = if from == self.config.me {
@@ -243,6 +266,7 @@ impl Replica {
         self.wanted.insert(
             hash,
             Wanted {
+                place,
                 next: to,
                 at: now,
                 asked: 0,
@@ -253,7 +277,13 @@ impl Replica {
 
     fn ask_for(&mut self, now: Time, hash: Hash) {
         let at = now + fetch_pause(&self.config.epoch.policy);
-        let Some(Wanted { next: to, asked, .. }) = self.wanted.get(&hash).copied() else {
+        let Some(Wanted {
+            place,
+            next: to,
+            asked,
+            ..
+        }) = self.wanted.get(&hash).copied()
+        else {
             return;
         };
         if asked == QUESTIONS_MAX {
@@ -264,6 +294,7 @@ impl Replica {
         self.wanted.insert(
             hash,
             Wanted {
+                place,
                 next: self.after(to),
                 at,
                 asked: asked + 1,

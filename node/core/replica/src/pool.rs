@@ -1,6 +1,6 @@
 //! Author blocks of all members: received, being checked, ready; and how far each chain is included.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use types::block::{BlockSeq, Body, SignedAuthorHeader};
 use types::limits::{AUTHOR_BLOCKS_HELD_MAX, AUTHOR_BYTES_HELD_MAX};
@@ -49,7 +49,8 @@ impl HeldBlock {
 /// Author blocks above the final cursors.
 ///
 /// Bounds: `AUTHOR_BLOCKS_HELD_MAX` blocks and `AUTHOR_BYTES_HELD_MAX` bytes for each author; more are dropped and
-/// fetched when a proposal refers to them.
+/// fetched when a proposal refers to them. What proposals of one view refer to comes on top and is bounded by the
+/// window; `trim` drops it when the view ends.
 #[derive(Debug)]
 pub(crate) struct Pool {
     held: BTreeMap<Hash, HeldBlock>,
@@ -81,14 +82,15 @@ impl Pool {
         Some((hash, self.held.get(hash)?))
     }
 
-    /// Keeps a block whose header was verified; false when it is held already or its author has too many.
+    /// Keeps a block whose header was verified; false when it is held already, or when its author has too many or
+    /// another block at this position and no proposal refers to this one.
     pub(crate) fn insert(
         &mut self,
         author: MemberIndex,
         hash: Hash,
         header: SignedAuthorHeader,
         bytes: usize,
-        wanted: bool,
+        referred: bool,
     ) -> bool {
         let member = usize::from(author.0);
         let (Some(positions), Some(total)) = (self.positions.get_mut(member), self.bytes.get_mut(member))
@@ -97,8 +99,7 @@ impl Pool {
         };
         let full = positions.len() >= AUTHOR_BLOCKS_HELD_MAX || *total + bytes > AUTHOR_BYTES_HELD_MAX;
         let taken = positions.contains_key(&header.header.seq);
-        // A block that a proposal refers to is taken in any case: it is bounded by the window.
-        if self.held.contains_key(&hash) || ((full || taken) && !wanted) {
+        if self.held.contains_key(&hash) || ((full || taken) && !referred) {
             return false;
         }
         *total += bytes;
@@ -150,6 +151,41 @@ impl Pool {
         }
     }
 
+    /// Drops what only proposals of a view that ended referred to: second blocks at a position, and blocks beyond
+    /// the bounds of their author, the highest first. `keep` names what the chain still refers to.
+    pub(crate) fn trim(&mut self, keep: &BTreeSet<Hash>) {
+        for member in 0..self.positions.len() {
+            let author = MemberIndex(member as u16);
+            let group = types::block::GROUP_ONE_LEAGUE + author.0;
+            let placed = &self.positions[member];
+            let second: Vec<Hash> = self
+                .held
+                .iter()
+                .filter(|(_, block)| block.header.header.group == group)
+                .filter(|(hash, block)| placed.get(&block.header.header.seq) != Some(*hash))
+                .map(|(hash, _)| *hash)
+                .collect();
+            let highest_first: Vec<Hash> = placed.values().rev().copied().collect();
+            for hash in second.iter().filter(|hash| !keep.contains(*hash)) {
+                self.forget(author, hash);
+            }
+            for hash in highest_first.iter().filter(|hash| !keep.contains(*hash)) {
+                if self.positions[member].len() <= AUTHOR_BLOCKS_HELD_MAX
+                    && self.bytes[member] <= AUTHOR_BYTES_HELD_MAX
+                {
+                    break;
+                }
+                self.forget(author, hash);
+            }
+        }
+    }
+
+    /// Bytes of bodies held for an author.
+    #[cfg(test)]
+    pub(crate) fn bytes_of(&self, author: MemberIndex) -> usize {
+        self.bytes[usize::from(author.0)]
+    }
+
     /// Forgets what lies below an author's final cursor, and what a reset made void.
     pub(crate) fn forget_below(&mut self, author: MemberIndex, next: BlockSeq) {
         let member = usize::from(author.0);
@@ -170,5 +206,71 @@ impl Pool {
             !drop
         });
         self.bytes[member] = self.bytes[member].saturating_sub(freed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use types::block::{BlockSeq, GROUP_ONE_LEAGUE, SignedAuthorHeader};
+    use types::codec::Decode as _;
+    use types::limits::{AUTHOR_BLOCKS_HELD_MAX, AUTHOR_BYTES_HELD_MAX};
+    use types::{Hash, MemberIndex};
+
+    use super::Pool;
+
+    const AUTHOR: MemberIndex = MemberIndex(1);
+
+    fn hash(number: u64) -> Hash {
+        let mut hash = Hash::default();
+        hash.0[..8].copy_from_slice(&number.to_le_bytes());
+        hash
+    }
+
+    fn header(seq: u64, bytes: u32) -> SignedAuthorHeader {
+        let mut signed = SignedAuthorHeader::from_bytes(&[0; 183]).expect("183 bytes");
+        signed.header.group = GROUP_ONE_LEAGUE + AUTHOR.0;
+        signed.header.seq = BlockSeq(seq);
+        signed.header.body_bytes = bytes;
+        signed
+    }
+
+    #[test]
+    fn a_second_block_of_a_position_is_held_only_while_a_proposal_refers_to_it() {
+        let mut pool = Pool::new(4);
+        assert!(pool.insert(AUTHOR, hash(1), header(0, 10), 10, false));
+        assert!(
+            !pool.insert(AUTHOR, hash(2), header(0, 10), 10, false),
+            "nobody refers to it"
+        );
+        assert!(pool.insert(AUTHOR, hash(2), header(0, 10), 10, true));
+        assert!(pool.insert(AUTHOR, hash(3), header(0, 10), 10, true));
+        pool.trim(&BTreeSet::from([hash(3)]));
+        assert!(pool.get(&hash(1)).is_some(), "the first stays");
+        assert!(pool.get(&hash(2)).is_none(), "the view that referred to it ended");
+        assert!(pool.get(&hash(3)).is_some(), "the chain still refers to this one");
+        assert_eq!(pool.bytes_of(AUTHOR), 20);
+    }
+
+    #[test]
+    fn what_proposals_held_beyond_the_bounds_of_an_author_is_dropped_from_the_top() {
+        let mut pool = Pool::new(4);
+        let large = (AUTHOR_BYTES_HELD_MAX / 16) as u32;
+        for seq in 0..20 {
+            pool.insert(AUTHOR, hash(seq), header(seq, large), large as usize, true);
+        }
+        assert!(pool.bytes_of(AUTHOR) > AUTHOR_BYTES_HELD_MAX);
+        pool.trim(&BTreeSet::from([hash(19)]));
+        assert_eq!(pool.bytes_of(AUTHOR), AUTHOR_BYTES_HELD_MAX);
+        assert!(pool.get(&hash(19)).is_some() && pool.get(&hash(18)).is_none());
+        assert!(pool.at(AUTHOR, BlockSeq(0)).is_some());
+
+        let mut pool = Pool::new(4);
+        for seq in 0..AUTHOR_BLOCKS_HELD_MAX as u64 + 3 {
+            pool.insert(AUTHOR, hash(seq), header(seq, 1), 1, true);
+        }
+        pool.trim(&BTreeSet::new());
+        assert_eq!(pool.bytes_of(AUTHOR), AUTHOR_BLOCKS_HELD_MAX);
     }
 }

@@ -192,12 +192,12 @@ impl Replica {
             Walk::Broken(rule) => return Err(rule),
             Walk::Missing(missing) => {
                 let leader = self.committee.leader(self.pbft.view());
-                missing
-                    .into_iter()
-                    .filter(|hash| self.pool.get(hash).is_none())
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|hash| self.want(now, hash, leader));
+                for reference in missing {
+                    if self.pool.get(&reference.hash).is_none() {
+                        let place = Some((reference.group, reference.seq));
+                        self.want(now, reference.hash, leader, place);
+                    }
+                }
                 return Ok(false);
             }
         };

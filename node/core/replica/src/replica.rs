@@ -48,6 +48,8 @@ pub struct ReplicaConfig {
 /// A body that others are asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
+    /// Where a block refers to it; none when only an author or a `Nack` named it.
+    pub(crate) place: Option<(u16, types::block::BlockSeq)>,
     /// Who is asked next.
     pub(crate) next: MemberIndex,
     /// When.
@@ -332,6 +334,7 @@ impl Replica {
             Output::ViewEntered(_) => {
                 self.checks.clear();
                 self.last_proposal = now;
+                self.trim_pool();
             }
             Output::Conflict(certified) => self.halt(HaltReason::Conflict(certified.subject.height)),
         }
@@ -444,6 +447,19 @@ impl Replica {
                 self.refuse(child.connection, child.tag, Reject::ParentExcluded);
             }
         }
+    }
+
+    /// Drops bodies that only proposals of the view that ended referred to.
+    fn trim_pool(&mut self) {
+        let keep = self
+            .chain
+            .unfinished()
+            .chain(self.pbft.base_chain())
+            .flat_map(|block| &block.refs)
+            .map(|reference| reference.hash)
+            .collect();
+        self.pool.trim(&keep);
+        self.wanted.retain(|_, wanted| wanted.place.is_none());
     }
 
     pub(crate) fn rules(&self) -> Rules<'_> {

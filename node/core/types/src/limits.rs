@@ -46,6 +46,8 @@ pub const SHARDS_MAX: usize = 256;
 pub const WINDOW_MAX: u64 = 16;
 /// Proposals of future heights or views that a voter keeps; the oldest height stays, others are dropped.
 pub const PROPOSALS_HELD_MAX: usize = 64;
+/// Blocks above the committed height that a voter holds, proposed or fetched; the highest are dropped.
+pub const BLOCKS_HELD_MAX: usize = 1024;
 /// Author blocks that a voter holds above the included ones, per author; more are dropped and fetched later.
 pub const AUTHOR_BLOCKS_HELD_MAX: usize = 4096;
 /// Bytes of bodies that a voter holds for one author and that no final block includes; more are dropped.
@@ -84,6 +86,10 @@ pub const PEER_LANE_FRAMES_MAX: usize = 4096;
 /// Answer frames that wait for one client; a client that does not read is disconnected.
 pub const CLIENT_ANSWERS_MAX: usize = 4096;
 
+const _: () = assert!(
+    BLOCKS_HELD_MAX >= LIST_VOTERS_MAX * WINDOW_MAX as usize * 4,
+    "every leader of a turn can fill its window four times"
+);
 const _: () = assert!(
     BATCH_BYTES_MAX + 183 + 4 <= PEER_FRAME_BYTES_MAX,
     "an author block travels in one frame"
