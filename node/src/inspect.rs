@@ -181,6 +181,7 @@ const fn kind_of(record: &LogRecord) -> &'static str {
         LogRecord::NewView(_) => "new view",
         LogRecord::Promise(_) => "promise",
         LogRecord::Block(_) => "fetched block",
+        LogRecord::Standing(_) => "standing",
     }
 }
 
@@ -220,6 +221,8 @@ fn describe(record: &LogRecord) -> String {
             )
         }
         LogRecord::NewView(opening) => format!("{kind} {}", opening.view),
+        LogRecord::Standing(types::record::Standing::Voter) => "entry as a voter".into(),
+        LogRecord::Standing(types::record::Standing::Barred) => "barred from signing in this epoch".into(),
         LogRecord::Promise(view) => format!("{kind} to vote in no view below {view}"),
         LogRecord::Block(block) => {
             format!(

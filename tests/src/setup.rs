@@ -102,6 +102,7 @@ impl Setup {
             me,
             scheme: self.scheme,
             boot_nonce,
+            disk_lost: false,
             planted: self.planted,
         }
     }

@@ -22,6 +22,8 @@ pub(crate) struct Inbox {
     bodies_out: Receiver<(Hash, Option<CheckedBody>)>,
     /// Highest durable record; a number, so that the store's thread never waits.
     durable: AtomicU64,
+    /// Whether the disk is nearly full; a state, so that no change can be lost.
+    low_space: AtomicBool,
     /// Verified transactions.
     ring: AdmissionRing<Admission>,
     control_in: mpsc::Sender<Event>,
@@ -50,6 +52,7 @@ impl Inbox {
             bodies_in,
             bodies_out,
             durable: AtomicU64::new(0),
+            low_space: AtomicBool::new(false),
             ring: AdmissionRing::new(ADMISSION_RING_BATCHES_MAX, INTAKE_TXS_MAX),
             control_in,
             bulk_in,
@@ -98,6 +101,17 @@ impl Inbox {
     pub(crate) fn durable(&self, seq: Sequence) {
         self.durable.fetch_max(seq.0, Ordering::Release);
         self.wake();
+    }
+
+    /// The disk is nearly full, or has room again.
+    pub(crate) fn space(&self, low: bool) {
+        self.low_space.store(low, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether the disk is nearly full.
+    pub(crate) fn is_space_low(&self) -> bool {
+        self.low_space.load(Ordering::Acquire)
     }
 
     /// A message of a peer on the control lane; waits while the queue is full.

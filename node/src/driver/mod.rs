@@ -249,15 +249,18 @@ fn others(
 
 fn start_store(opened: store::Opened, inbox: &Arc<Inbox>) -> anyhow::Result<Store> {
     let inbox = Arc::clone(inbox);
-    let on_event = move |event| {
-        match event {
+    let on_event = move |event| match event {
         StoreEvent::Written(_) => {}
         StoreEvent::Durable(seq) => inbox.durable(seq),
-        StoreEvent::LowSpace { free, reserve } => inbox.fail(format!(
-            "the disk is nearly full: {free} bytes are free, {reserve} must stay; free some space and start again"
-        )),
+        StoreEvent::LowSpace { free, reserve } => {
+            tracing::warn!(
+                free,
+                reserve,
+                "the disk is nearly full: nothing is admitted or voted until there is room"
+            );
+            inbox.space(true);
+        }
         StoreEvent::Failed(reason) => inbox.fail(reason),
-    }
     };
     Ok(opened.start(Box::new(on_event))?)
 }

@@ -106,6 +106,9 @@ struct Turns {
     executor: Box<dyn Executor + Send>,
     outbox: Outbox,
     durable: Sequence,
+    space_low: bool,
+    /// Whether it was said that this validator may sign nothing.
+    barred: bool,
     /// Body checks that wait for a credit, and credits in use.
     body_backlog: VecDeque<BodyJob>,
     bodies_under_way: usize,
@@ -134,6 +137,8 @@ impl Turns {
             executor,
             outbox,
             durable: Sequence(0),
+            space_low: false,
+            barred: false,
             body_backlog: VecDeque::new(),
             bodies_under_way: 0,
         }
@@ -167,6 +172,12 @@ impl Turns {
             self.durable = durable;
             self.outbox.on_durable(durable);
             self.handle(Event::Durable(durable));
+            taken += 1;
+        }
+        let low = self.inbox.is_space_low();
+        if low != self.space_low {
+            self.space_low = low;
+            self.handle(Event::Space { low });
             taken += 1;
         }
         while taken < EVENTS_PER_TURN_MAX {
@@ -277,7 +288,16 @@ impl Turns {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        if self.replica.is_barred() && !self.barred {
+            self.barred = true;
+            tracing::error!(
+                shard = self.place.shard.0,
+                member = self.place.member.0,
+                "this key signed things in this epoch that the data directory does not know: it was lost or \
+                 replaced. The validator follows the chain and signs nothing until the epoch ends"
+            );
+        }
         let counters = self.replica.counters();
         let set = |cell: &AtomicU64, value| cell.store(value, Ordering::Relaxed);
         set(&self.counters.height, self.replica.final_height().0);

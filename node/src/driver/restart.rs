@@ -45,6 +45,7 @@ pub(crate) fn restore(
         me: place.member,
         scheme: Scheme::Ed25519,
         boot_nonce: u64::from_le_bytes(random()?),
+        disk_lost: false,
         planted: None,
     };
     let key = || SecretKey::from_seed(config.seed);

@@ -284,7 +284,7 @@ impl Cluster {
                     .collect();
                 (!blocks.is_empty()).then_some(PeerMessage::Blocks(blocks))
             }
-            Fetch::Body { .. } => None,
+            Fetch::Body { .. } | Fetch::Trace => None,
         };
         if let Some(message) = message {
             self.route(me, to, message);

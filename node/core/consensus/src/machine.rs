@@ -7,7 +7,7 @@ use types::block::{Block, CommitProof, FinalHeader};
 use types::certificate::{Phase, Subject};
 use types::genesis::{Committee, SigningContext};
 use types::limits::FETCH_BLOCKS_MAX;
-use types::message::{Certified, Fetch, NewView, PeerMessage, Propose, Tip, ViewChange, Vote};
+use types::message::{Certified, Fetch, NewView, PeerMessage, Propose, Tip, Trace, ViewChange, Vote};
 use types::policy::Policy;
 use types::record::LogRecord;
 use types::time::Duration;
@@ -146,6 +146,10 @@ pub struct Pbft {
     pub(crate) votes: BTreeMap<Subject, BTreeMap<MemberIndex, Signature>>,
     /// Latest view change of each voter.
     pub(crate) view_changes: BTreeMap<MemberIndex, ViewChange>,
+    /// Signs nothing: no vote, proposal or promise. Everything else goes on.
+    pub(crate) silent: bool,
+    /// Latest signature seen of each voter, for one that lost its disk.
+    pub(crate) traces: BTreeMap<MemberIndex, Trace>,
     /// Blocks asked for by hash, with the height that each must have: a chain of made-up ancestors ends soon.
     pub(crate) fetching: BTreeMap<Hash, Height>,
     /// Questions for final blocks so far; the next one goes to another voter.
@@ -208,6 +212,8 @@ impl Pbft {
             prepare_certificates: BTreeMap::new(),
             votes: BTreeMap::new(),
             view_changes: BTreeMap::new(),
+            silent: false,
+            traces: BTreeMap::new(),
             fetching: BTreeMap::new(),
             asked: 0,
             proposed: Height(0),
@@ -290,8 +296,32 @@ impl Pbft {
         self.blocks.get(hash).map(|held| &held.block)
     }
 
+    /// Whether this voter signs nothing from now on.
+    pub const fn set_silent(&mut self, silent: bool) {
+        self.silent = silent;
+    }
+
+    /// Latest signature of a voter that was seen here, alone or in a certificate.
+    #[must_use]
+    pub fn trace_of(&self, member: MemberIndex) -> Option<&Trace> {
+        self.traces.get(&member)
+    }
+
+    /// Goes on after a time in which nothing was handled: timers start anew, and what may be lacking is asked for.
+    pub fn resume_after_pause(&mut self, now: Time) {
+        if self.timer.give_up.is_some() {
+            self.on_progress(now);
+        }
+        self.resend();
+        self.repropose_base();
+        self.progress(now);
+    }
+
     /// Gives up a view that shows no progress, and sends again what nobody answered.
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.silent && self.timer.give_up.is_some_and(|give_up| now >= give_up) {
+            self.timer.give_up = Some(now + self.timer.timeout);
+        }
         if self.timer.give_up.is_some_and(|give_up| now >= give_up) {
             self.timer.timeout = (self.timer.timeout * 2).min(self.timer.start * 2_u32.pow(DOUBLINGS_MAX));
             self.start_view_change(now, self.view.next());
@@ -364,12 +394,12 @@ impl Pbft {
                 message,
             })
         };
-        if !self.active {
+        if !self.active && !self.silent {
             let change = self.view_changes.get(&self.config.me).cloned();
             change
                 .into_iter()
                 .for_each(|change| others(PeerMessage::ViewChange(Box::new(change))));
-        } else if self.is_leader() {
+        } else if self.is_leader() && !self.silent {
             self.opening
                 .clone()
                 .into_iter()
@@ -436,7 +466,7 @@ impl Pbft {
 
     /// Subjects of the votes made in the current view above the committed height.
     fn own_votes(&self) -> Vec<Subject> {
-        if !self.active {
+        if !self.active || self.silent {
             return Vec::new();
         }
         let (committed, _) = self.committed();

@@ -16,7 +16,7 @@ impl Pbft {
     /// Where this voter may propose now: it leads the open view, the window has room and the parent was checked.
     #[must_use]
     pub fn slot(&self) -> Option<Slot> {
-        if !self.active || !self.is_leader() {
+        if !self.active || !self.is_leader() || self.silent {
             return None;
         }
         let (committed, committed_hash) = self.committed();
@@ -187,7 +187,7 @@ impl Pbft {
 
     /// Checks and votes for what the rules allow, lowest height first.
     pub(crate) fn progress(&mut self, _now: Time) {
-        if !self.active {
+        if !self.active || self.silent {
             return;
         }
         let view = self.view;

@@ -14,7 +14,7 @@ impl Pbft {
     /// Records of author blocks are the caller's; they are ignored here.
     pub fn replay(&mut self, record: &LogRecord) {
         match record {
-            LogRecord::AuthorBlock(_) => {}
+            LogRecord::AuthorBlock(_) | LogRecord::Standing(_) => {}
             LogRecord::Proposal(propose) => {
                 let header = &propose.block.header;
                 if header.height > self.committed().0 {
@@ -37,7 +37,10 @@ impl Pbft {
                 };
                 votes.insert(at, vote.subject.hash);
             }
-            LogRecord::Tip(tip) => self.raise_tip(tip),
+            LogRecord::Tip(tip) => {
+                self.note_signers(tip);
+                self.raise_tip(tip);
+            }
             LogRecord::Promise(view) => {
                 if *view > self.view {
                     self.view = *view;
@@ -56,8 +59,10 @@ impl Pbft {
                 if header.height > self.committed().0 {
                     let hash = final_header_hash(header);
                     self.blocks.set_committed(header.height, hash, header.timestamp);
+                    let certified = direct_certificate(&committed.proof);
+                    self.note_signers(&certified);
                     if committed.proof.hash == hash {
-                        self.commit_certificate = Some(direct_certificate(&committed.proof));
+                        self.commit_certificate = Some(certified);
                     }
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crypto::cosign;
 use types::certificate::Phase;
-use types::message::{Committed, NewView, PeerMessage, ViewChange};
+use types::message::{Committed, NewView, PeerMessage, Trace, ViewChange};
 use types::record::LogRecord;
 use types::{Hash, Height, MemberIndex, Signature, Time, View};
 
@@ -39,7 +39,7 @@ fn base_of(view_changes: &[ViewChange], genesis: Hash, filter_by_height: bool) -
 impl Pbft {
     /// Promises to vote in no view below `view` ever again, and says what is held.
     pub(crate) fn start_view_change(&mut self, now: Time, view: View) {
-        if view <= self.view {
+        if view <= self.view || self.silent {
             return;
         }
         self.view = view;
@@ -112,6 +112,8 @@ impl Pbft {
         if !self.is_view_change(&change) {
             return self.refuse();
         }
+        self.traces
+            .insert(from, Trace::ViewChange(Box::new(change.clone())));
         self.view_changes.insert(from, change);
         self.on_view_changes(now);
     }
@@ -153,7 +155,7 @@ impl Pbft {
         {
             return self.start_view_change(now, join);
         }
-        if self.active {
+        if self.active || self.silent {
             return;
         }
         let here = wanted.iter().filter(|view| **view >= self.view).count();
@@ -260,7 +262,8 @@ impl Pbft {
     /// A leader puts an uncommitted base to the vote again, alone, hash unchanged (`ios` 9.7).
     pub(crate) fn repropose_base(&mut self) {
         let (height, hash) = self.base;
-        if !self.active || !self.is_leader() || height <= self.committed().0 {
+        let leads = self.active && self.is_leader() && !self.silent;
+        if !leads || height <= self.committed().0 {
             return;
         }
         if self.proposals.contains_key(&(self.view, height)) {

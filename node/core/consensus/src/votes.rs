@@ -4,9 +4,9 @@ use crypto::cosign;
 use crypto::hash::final_header_hash;
 use types::block::{CommitProof, CommittedBlock, FinalHeader};
 use types::certificate::{Certificate, Phase, Subject};
-use types::message::{Certified, PeerMessage, Vote};
+use types::message::{Certified, PeerMessage, Trace, Vote};
 use types::record::LogRecord;
-use types::{Hash, Height, MemberIndex, Time};
+use types::{Hash, Height, MemberIndex, Time, View};
 
 use crate::blocks::Missing;
 use crate::machine::{Output, Pbft, Target};
@@ -16,7 +16,8 @@ impl Pbft {
     pub fn handle_vote(&mut self, now: Time, from: MemberIndex, vote: Vote) {
         let subject = vote.subject;
         let (committed, _) = self.committed();
-        if subject.view != self.view || !self.active || !self.is_leader() || subject.height <= committed {
+        let leads = self.active && self.is_leader() && !self.silent;
+        if subject.view != self.view || !leads || subject.height <= committed {
             return;
         }
         let is_phase = matches!(subject.phase, Phase::Prepare | Phase::Commit);
@@ -45,6 +46,7 @@ impl Pbft {
         if !authentic {
             return self.refuse();
         }
+        self.traces.insert(vote.member, Trace::Vote(vote.clone()));
         let votes = self.votes.entry(subject).or_default();
         votes.insert(vote.member, vote.signature);
         let signatures: Vec<_> = votes
@@ -102,10 +104,35 @@ impl Pbft {
         .is_ok()
     }
 
+    /// Remembers the latest signature of each signer.
+    pub(crate) fn note_signers(&mut self, certified: &Certified) {
+        let subject = certified.subject;
+        for (member, signature) in &certified.certificate.signatures {
+            let vote = Vote {
+                subject,
+                member: *member,
+                signature: *signature,
+            };
+            self.traces.insert(*member, Trace::Vote(vote));
+        }
+    }
+
     fn on_certified(&mut self, now: Time, certified: Certified) {
+        self.note_signers(&certified);
+        let view = certified.subject.view;
         match certified.subject.phase {
             Phase::Prepare => self.on_prepare_certificate(now, certified),
             _ => self.on_commit_certificate(now, certified),
+        }
+        self.join_certified_view(now, view);
+    }
+
+    /// A certificate of a higher view shows that a quorum is there: this voter missed the opening. It promises to
+    /// follow, and whoever is there answers with the opening. Without this a voter that missed it would see commits
+    /// for ever, never time out, and never vote again.
+    fn join_certified_view(&mut self, now: Time, view: View) {
+        if view > self.view {
+            self.start_view_change(now, view);
         }
     }
 
@@ -117,7 +144,7 @@ impl Pbft {
             return;
         }
         self.prepare_certificates.insert(at, certified.clone());
-        if subject.height > self.committed().0 && !self.committed_votes.contains_key(&at) {
+        if subject.height > self.committed().0 && !self.silent && !self.committed_votes.contains_key(&at) {
             self.committed_votes.insert(at, subject.hash);
             let records = vec![LogRecord::Tip(certified)];
             self.vote(
@@ -246,6 +273,7 @@ impl Pbft {
     pub fn handle_blocks(&mut self, now: Time, from: MemberIndex, blocks: Vec<CommittedBlock>) {
         let full = blocks.len() == usize::from(types::limits::FETCH_BLOCKS_MAX);
         let mut commits = 0;
+        let mut certified_view = View(0);
         for committed in blocks {
             let (height, hash) = self.committed();
             let header = &committed.block.header;
@@ -267,12 +295,14 @@ impl Pbft {
                 self.refuse();
                 break;
             }
+            certified_view = certified_view.max(committed.proof.certificate.view);
             self.adopt(committed);
             commits += 1;
         }
         if commits > 0 {
             self.after_commit(now, commits);
             self.try_commit(now);
+            self.join_certified_view(now, certified_view);
             if full {
                 let ask = self.ask_for_blocks();
                 self.send(Target::Member(from), ask.message);
@@ -284,8 +314,10 @@ impl Pbft {
         let hash = final_header_hash(&committed.block.header);
         let header = &committed.block.header;
         self.blocks.set_committed(header.height, hash, header.timestamp);
+        let certified = direct_certificate(&committed.proof);
+        self.note_signers(&certified);
         if committed.proof.hash == hash {
-            self.commit_certificate = Some(direct_certificate(&committed.proof));
+            self.commit_certificate = Some(certified);
         }
         self.emit_committed(hash, committed);
     }

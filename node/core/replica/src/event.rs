@@ -64,6 +64,12 @@ pub enum Event {
     },
     /// Everything persisted up to this number is on disk.
     Durable(Sequence),
+    /// The disk is nearly full, or has room again. While it is low nothing is voted, admitted or taken from peers;
+    /// what was persisted before still becomes durable, and questions are answered.
+    Space {
+        /// Whether it is nearly full.
+        low: bool,
+    },
 }
 
 /// What a replica wants done. Effects are carried out in order; completions may return in any order.

@@ -28,6 +28,7 @@ impl Replica {
         self.counters.applied += u64::from(executed.applied.applied);
         self.counters.excluded += excluded as u64;
         self.answer_own(&executed, proof);
+        self.look_for_own_content(&executed.block);
         for (member, cursor) in executed.cursors.iter().enumerate() {
             self.pool.forget_below(MemberIndex(member as u16), cursor.next);
         }

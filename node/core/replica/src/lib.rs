@@ -26,6 +26,8 @@ mod pool;
 mod proposing;
 mod recovery;
 mod replica;
+mod standing;
+mod suspension;
 
 pub use consensus::PlantedBug as OrderingBug;
 pub use event::{Admission, CheckedBody, Counters, Effect, Event, HaltReason};

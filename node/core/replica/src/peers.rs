@@ -38,6 +38,7 @@ impl Replica {
                 }
             }
             PeerMessage::Block(block) => self.pbft.handle_block(now, *block),
+            PeerMessage::Trace(trace) => self.handle_trace(from, trace.map(|trace| *trace)),
             PeerMessage::Nack(header) => {
                 let hash = hash::author_header_hash(&header.header);
                 let room = self.wanted.len() < WANTED_UNREFERENCED_MAX;
@@ -50,6 +51,7 @@ impl Replica {
 
     pub(crate) fn serve(&mut self, to: MemberIndex, fetch: Fetch) {
         match fetch {
+            Fetch::Trace => self.serve_trace(to),
             Fetch::Committed { from, count } => {
                 if from <= self.pbft.committed().0 {
                     self.effect(Effect::ServeBlocks { to, from, count });
@@ -215,7 +217,7 @@ impl Replica {
 
     /// Asks for a new run of this author's blocks where it needs one, again and again until it is final.
     pub(crate) fn request_reset(&mut self, now: Time) {
-        if self.first_boot.is_some() || self.next_reset_request.is_some_and(|at| now < at) {
+        if !self.is_voter() || self.next_reset_request.is_some_and(|at| now < at) {
             return;
         }
         let me = usize::from(self.config.me.0);

@@ -7,7 +7,7 @@ use crypto::keys::SecretKey;
 use ledger::{Executor, Ledger};
 use types::block::{AuthorHeader, CommittedBlock};
 use types::message::AuthorBlock;
-use types::record::LogRecord;
+use types::record::{LogRecord, Standing};
 use types::{Hash, Height, MemberIndex, Sequence, Time};
 
 use crate::chain::Waiting;
@@ -15,6 +15,7 @@ use crate::content::author_of;
 use crate::event::{CheckedBody, Effect, HaltReason};
 use crate::pool::Cursor;
 use crate::replica::{Replica, ReplicaConfig};
+use crate::standing::State;
 
 /// Why a replica cannot be brought back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +92,10 @@ impl Recovery {
                     .insert(hash::author_header_hash(&block.header.header), block);
             }
             LogRecord::Committed(committed) => self.replay_committed(now, *committed, check, executor)?,
+            LogRecord::Standing(standing) => self.replica.set_standing(match standing {
+                Standing::Voter => State::Voter,
+                Standing::Barred => State::Barred,
+            }),
             _ => {}
         }
         Ok(())

@@ -17,6 +17,7 @@ use crate::chain::{Chain, Waiting};
 use crate::content::Rules;
 use crate::event::{Admission, CheckedBody, Counters, Effect, Event, HaltReason};
 use crate::pool::{Cursor, Pool};
+use crate::standing::State;
 
 /// A rule to leave out; always `None` outside the simulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,9 @@ pub struct ReplicaConfig {
     pub scheme: Scheme,
     /// Fresh at each start of the process; names this life of the author in reset requests.
     pub boot_nonce: u64,
+    /// The key was used with a disk that is gone: this validator signs nothing in this epoch. Matters only when the
+    /// log is empty.
+    pub disk_lost: bool,
     /// A rule to leave out.
     pub planted: Option<Planted>,
 }
@@ -79,8 +83,10 @@ pub struct Replica {
     pub(crate) last_proposal: Time,
     next_seq: Sequence,
     /// Messages to oneself, held until their record is durable.
-    loopback: BTreeMap<Sequence, Vec<PeerMessage>>,
-    pub(crate) first_boot: Option<Sequence>,
+    pub(crate) loopback: BTreeMap<Sequence, Vec<PeerMessage>>,
+    pub(crate) standing: State,
+    /// Nothing is handled that would have to be written: the disk is nearly full.
+    pub(crate) suspended: bool,
     refused: BTreeMap<ConnectionId, Vec<Refused>>,
     effects: VecDeque<Effect>,
     pub(crate) counters: Counters,
@@ -88,16 +94,18 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// A replica at the state of its ledger, which is genesis or a snapshot; `recovery` continues from there.
+    /// A replica with an empty disk: a newcomer, which signs nothing until the others said that they do not know it.
     ///
     /// # Panics
     /// When the configuration names a shard or member that the epoch does not have: a mistake of the caller.
     #[must_use]
     pub fn new(config: ReplicaConfig, key: SecretKey, ledger: Ledger, now: Time) -> Self {
+        let disk_lost = config.disk_lost;
         let mut replica = Self::closed(config, key, ledger, now);
-        // Nothing was ever sent by this validator: once that is on record, its first run is fresh.
-        let seq = replica.persist(vec![LogRecord::Promise(types::View(0))], true);
-        replica.first_boot = Some(seq);
+        if disk_lost {
+            replica.bar();
+        }
+        replica.ask_for_traces(now);
         replica
     }
 
@@ -146,8 +154,10 @@ impl Replica {
             boot_nonce: config.boot_nonce,
         };
         let chain = Chain::new(ledger, context.genesis_hash, 0, vec![start; committee.size()]);
+        let mut pbft = Pbft::new(pbft, key.clone(), now);
+        pbft.set_silent(true);
         Self {
-            pbft: Pbft::new(pbft, key.clone(), now),
+            pbft,
             pool: Pool::new(committee.size()),
             chain,
             author: Author::new(author, start, false),
@@ -162,7 +172,8 @@ impl Replica {
             last_proposal: now,
             next_seq: Sequence(0),
             loopback: BTreeMap::new(),
-            first_boot: None,
+            standing: State::newcomer(now),
+            suspended: false,
             refused: BTreeMap::new(),
             effects: VecDeque::new(),
             counters: Counters::default(),
@@ -179,6 +190,10 @@ impl Replica {
     #[must_use]
     pub fn poll_timeout(&self) -> Time {
         let policy = &self.config.epoch.policy;
+        let parked = self.author.parking.next_expiry(policy.park_timeout);
+        if self.suspended {
+            return parked.unwrap_or(Time(u64::MAX));
+        }
         // Only when `propose` would go ahead: else the driver would come back at once, again and again.
         let can_execute = |slot: &Slot| self.chain.waiting.is_empty() && self.chain.is_executed(&slot.parent);
         let proposal = self.pbft.slot().filter(can_execute).map(|_| {
@@ -196,9 +211,13 @@ impl Replica {
                 .may_cut(Time(u64::MAX), self.chain.final_height())
                 .then(|| self.author.cut_due())
                 .flatten(),
-            self.author.parking.next_expiry(policy.park_timeout),
+            parked,
             self.next_reset_request,
             wanted,
+            match &self.standing {
+                State::Newcomer { ask_at, .. } => Some(*ask_at),
+                _ => None,
+            },
         ];
         others
             .into_iter()
@@ -246,24 +265,26 @@ impl Replica {
         if self.halted {
             return;
         }
+        if self.suspended {
+            return self.handle_suspended(now, event, executor);
+        }
         match event {
+            Event::Admitted(admissions) if self.is_barred() => admissions
+                .into_iter()
+                .for_each(|admission| self.refuse(admission.connection, admission.tag, Reject::Closed)),
             Event::Admitted(admissions) => admissions
                 .into_iter()
                 .for_each(|admission| self.admit(now, admission)),
             Event::ClientClosed(connection) => self.author.on_closed(connection),
-            Event::StatusAsked { connection, txids } => {
-                let statuses = txids
-                    .iter()
-                    .map(|txid| self.author.status(txid, &self.chain.ledger))
-                    .collect();
-                self.answer(connection, Answer::Status(statuses));
-            }
+            Event::StatusAsked { connection, txids } => self.answer_status(connection, &txids),
             Event::StateAsked(connection) => self.answer_state(connection),
             Event::Peer { from, message } => self.handle_peer(now, from, message),
             Event::PeerConnected(member) => {
                 self.pbft.handle_connected();
                 self.send_own_blocks(member);
+                self.ask_for_trace(member);
             }
+            Event::Space { low } => self.set_suspended(now, low),
             Event::BodyChecked { hash, checked } => self.handle_body_checked(now, hash, checked),
             Event::Durable(seq) => self.handle_durable(now, seq),
         }
@@ -275,20 +296,24 @@ impl Replica {
         if self.halted {
             return;
         }
-        if now >= self.pbft.poll_timeout() {
-            self.pbft.handle_timeout(now);
-        }
         let timeout = self.config.epoch.policy.park_timeout;
         for late in self.author.parking.expire(now, timeout) {
             self.refuse(late.connection, late.tag, Reject::InputMissing);
         }
+        if self.suspended {
+            return self.flush_refused();
+        }
+        if now >= self.pbft.poll_timeout() {
+            self.pbft.handle_timeout(now);
+        }
+        self.ask_for_traces(now);
         self.ask_again(now);
         self.request_reset(now);
         self.advance(now, executor);
     }
 
     /// Runs until nothing more follows from what is known now.
-    fn advance(&mut self, now: Time, executor: &dyn Executor) {
+    pub(crate) fn advance(&mut self, now: Time, executor: &dyn Executor) {
         loop {
             self.cut(now);
             self.propose(now, executor);
@@ -300,6 +325,11 @@ impl Replica {
             };
             self.carry_out(now, output);
         }
+        self.look_for_own_trace();
+        self.flush_refused();
+    }
+
+    pub(crate) fn flush_refused(&mut self) {
         for (connection, refused) in std::mem::take(&mut self.refused) {
             self.effects.push_back(Effect::Answer {
                 connection,
@@ -393,7 +423,15 @@ impl Replica {
             .push(Refused { tag, reason });
     }
 
-    fn answer_state(&mut self, connection: ConnectionId) {
+    pub(crate) fn answer_status(&mut self, connection: ConnectionId, txids: &[types::TxId]) {
+        let statuses = txids
+            .iter()
+            .map(|txid| self.author.status(txid, &self.chain.ledger))
+            .collect();
+        self.answer(connection, Answer::Status(statuses));
+    }
+
+    pub(crate) fn answer_state(&mut self, connection: ConnectionId) {
         let totals = self.chain.ledger.totals();
         let state = StateInfo {
             height: self.chain.final_height(),
@@ -406,10 +444,7 @@ impl Replica {
     }
 
     fn handle_durable(&mut self, now: Time, seq: Sequence) {
-        if self.first_boot.is_some_and(|first| first <= seq) {
-            self.first_boot = None;
-            self.author.open();
-        }
+        self.on_standing_durable(now, seq);
         let later = self.loopback.split_off(&Sequence(seq.0 + 1));
         let due = std::mem::replace(&mut self.loopback, later);
         let me = self.config.me;

@@ -1,5 +1,7 @@
 //! Four replicas on a perfect network: every rule once, by hand. Faults are the simulator's.
 
+mod survival;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -37,6 +39,25 @@ struct Net {
 
 impl Net {
     fn new() -> Self {
+        let mut net = Self::stopped();
+        (0..4).for_each(|member| net.start(member, false));
+        net.run();
+        net
+    }
+
+    /// Starts a member with an empty disk.
+    fn start(&mut self, member: u16, disk_lost: bool) {
+        let at = usize::from(member);
+        self.logs[at].clear();
+        let config = ReplicaConfig {
+            disk_lost,
+            ..self.config(member, 1)
+        };
+        self.replicas[at] = Some(Replica::new(config, self.key(member), self.ledger(), self.now));
+        self.drain(MemberIndex(member));
+    }
+
+    fn stopped() -> Self {
         let mut keys: Vec<_> = (0..4_u8).map(|id| SecretKey::simulated([id + 1; 32])).collect();
         keys.sort_by_key(SecretKey::public);
         let accounts: Vec<_> = (0..ACCOUNTS)
@@ -57,24 +78,17 @@ impl Net {
             allocations_hash: Hash::default(),
         };
         let epoch = placement::epoch_config(&genesis);
-        let mut net = Self {
+        Self {
             genesis,
             epoch,
             keys,
             accounts,
-            replicas: Vec::new(),
+            replicas: (0..4).map(|_| None).collect(),
             logs: vec![Vec::new(); 4],
             queue: VecDeque::new(),
             answers: Vec::new(),
             now: Time(1_000),
-        };
-        for member in 0..4 {
-            let replica = Replica::new(net.config(member, 1), net.key(member), net.ledger(), net.now);
-            net.replicas.push(Some(replica));
-            net.drain(MemberIndex(member));
         }
-        net.run();
-        net
     }
 
     fn config(&self, member: u16, boot_nonce: u64) -> ReplicaConfig {
@@ -85,6 +99,7 @@ impl Net {
             me,
             scheme: Scheme::Simulated,
             boot_nonce,
+            disk_lost: false,
             planted: None,
         }
     }

@@ -10,7 +10,7 @@ use crate::limits::{FETCH_BLOCKS_MAX, LIST_VOTERS_MAX};
 use crate::struct_codec;
 
 /// Version of the protocol between validators.
-pub const PEER_PROTOCOL_VERSION: u16 = 1;
+pub const PEER_PROTOCOL_VERSION: u16 = 2;
 
 /// An author block: header and body bytes, not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,6 +209,51 @@ pub enum Fetch {
         /// Header hash.
         hash: Hash,
     },
+    /// Anything that carries the asker's own signature: it starts with an empty disk.
+    Trace,
+}
+
+/// Something that a member signed in this epoch, as another member holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// A vote, also out of a certificate.
+    Vote(Vote),
+    /// A promise.
+    ViewChange(Box<ViewChange>),
+    /// The header of an author block.
+    AuthorBlock(SignedAuthorHeader),
+}
+
+impl Encode for Trace {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Vote(vote) => {
+                0_u8.encode(out);
+                vote.encode(out);
+            }
+            Self::ViewChange(change) => {
+                1_u8.encode(out);
+                change.encode(out);
+            }
+            Self::AuthorBlock(header) => {
+                2_u8.encode(out);
+                header.encode(out);
+            }
+        }
+    }
+}
+
+impl Decode for Trace {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u8()? {
+            0 => Vote::decode(reader).map(Self::Vote),
+            1 => ViewChange::decode(reader).map(|change| Self::ViewChange(Box::new(change))),
+            2 => SignedAuthorHeader::decode(reader).map(Self::AuthorBlock),
+            _ => Err(DecodeError::Value {
+                what: "kind of trace",
+            }),
+        }
+    }
 }
 
 impl Encode for Fetch {
@@ -227,6 +272,7 @@ impl Encode for Fetch {
                 2_u8.encode(out);
                 hash.encode(out);
             }
+            Self::Trace => 3_u8.encode(out),
         }
     }
 }
@@ -244,6 +290,7 @@ impl Decode for Fetch {
             2 => Ok(Self::Body {
                 hash: Hash::decode(reader)?,
             }),
+            3 => Ok(Self::Trace),
             _ => Err(DecodeError::Value {
                 what: "kind of fetch",
             }),
@@ -276,6 +323,8 @@ pub enum PeerMessage {
     Block(Box<Block>),
     /// 37: an aged author block that the proposal omitted (`ios` 9.8).
     Nack(SignedAuthorHeader),
+    /// 39: what is known here of the asker's signatures.
+    Trace(Option<Box<Trace>>),
 }
 
 /// How urgent a message is: votes never wait behind bodies.
@@ -303,6 +352,7 @@ impl PeerMessage {
             Self::Blocks(_) => 0x36,
             Self::Nack(_) => 0x37,
             Self::Block(_) => 0x38,
+            Self::Trace(_) => 0x39,
         }
     }
 
@@ -334,6 +384,7 @@ impl PeerMessage {
             Self::Blocks(blocks) => encode_items(blocks, &mut out),
             Self::Nack(header) => header.encode(&mut out),
             Self::Block(block) => block.encode(&mut out),
+            Self::Trace(trace) => trace.as_deref().cloned().encode(&mut out),
         }
         (out, None)
     }
@@ -368,6 +419,7 @@ impl PeerMessage {
             }
             0x37 => SignedAuthorHeader::from_bytes(payload).map(Self::Nack),
             0x38 => Block::from_bytes(payload).map(|block| Self::Block(Box::new(block))),
+            0x39 => Option::<Trace>::from_bytes(payload).map(|trace| Self::Trace(trace.map(Box::new))),
             _ => Err(DecodeError::Value {
                 what: "type of a peer message",
             }),
@@ -383,7 +435,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn arbitrary_payloads_decode_canonically_or_are_refused(kind in 0x20u8..0x3a, bytes in proptest::collection::vec(0u8..4, 0..900)) {
+        fn arbitrary_payloads_decode_canonically_or_are_refused(kind in 0x20u8..0x3b, bytes in proptest::collection::vec(0u8..4, 0..900)) {
             let payload = Bytes::from(bytes);
             if let Ok(message) = PeerMessage::decode_payload(kind, &payload) {
                 let (mut head, body) = message.encode_payload();

@@ -26,6 +26,17 @@ pub enum LogRecord {
     Promise(View),
     /// A block fetched by hash: an ancestor of what was voted.
     Block(Box<Block>),
+    /// Whether this validator may sign in the epoch; the last one counts, without one it may not.
+    Standing(Standing),
+}
+
+/// Whether a validator may sign in an epoch (`ios` 20.5: a lost disk).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody knew a signature of it when it entered with an empty disk.
+    Voter,
+    /// It signed something that its disk does not know.
+    Barred,
 }
 
 impl LogRecord {
@@ -41,6 +52,7 @@ impl LogRecord {
             Self::NewView(_) => 6,
             Self::Promise(_) => 7,
             Self::Block(_) => 8,
+            Self::Standing(_) => 9,
         }
     }
 
@@ -60,6 +72,10 @@ impl LogRecord {
             Self::NewView(new_view) => new_view.encode(&mut out),
             Self::Promise(view) => view.encode(&mut out),
             Self::Block(block) => block.encode(&mut out),
+            Self::Standing(standing) => out.push(match standing {
+                Standing::Voter => 1,
+                Standing::Barred => 2,
+            }),
         }
         (out, None)
     }
@@ -89,6 +105,13 @@ impl LogRecord {
                 Ok(Self::Promise(view))
             }
             8 => Block::from_bytes(payload).map(|block| Self::Block(Box::new(block))),
+            9 => match payload.as_ref() {
+                [1] => Ok(Self::Standing(Standing::Voter)),
+                [2] => Ok(Self::Standing(Standing::Barred)),
+                _ => Err(DecodeError::Value {
+                    what: "standing record",
+                }),
+            },
             _ => Err(DecodeError::Value {
                 what: "type of a log record",
             }),

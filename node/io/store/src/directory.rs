@@ -116,7 +116,7 @@ mod tests {
 
     use super::{check_format, create, hold, write_format};
     use crate::error::OpenError;
-    use crate::identity::{Identity, IdentityError};
+    use crate::identity::{FORMAT_VERSION, Identity, IdentityError};
 
     const IDENTITY: Identity = Identity {
         genesis: Hash([0xa1; 32]),
@@ -169,7 +169,7 @@ mod tests {
         let expected = OpenError::Identity(IdentityError::Version {
             path: file.clone(),
             found: 7,
-            accepted: 1,
+            accepted: FORMAT_VERSION,
         });
         assert_eq!(error.to_string(), expected.to_string());
         for text in [

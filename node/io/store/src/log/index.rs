@@ -38,6 +38,7 @@ pub(super) struct Index {
     promise: Option<Standing>,
     new_view: Option<Standing>,
     tip: Option<Standing>,
+    may_sign: Option<Standing>,
 }
 
 impl Index {
@@ -100,6 +101,10 @@ impl Index {
                 }
                 Height(0)
             }
+            LogRecord::Standing(_) => {
+                self.may_sign = standing();
+                Height(0)
+            }
         };
         raise(segments, position.offset, height);
     }
@@ -143,7 +148,7 @@ impl Index {
 
     /// Standing records that a cut below `offset` would lose.
     pub(super) fn standing_below(&self, offset: u64) -> Vec<LogRecord> {
-        [&self.promise, &self.new_view, &self.tip]
+        [&self.promise, &self.new_view, &self.tip, &self.may_sign]
             .into_iter()
             .flatten()
             .filter(|standing| standing.offset < offset)

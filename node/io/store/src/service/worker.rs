@@ -396,6 +396,10 @@ fn size_of_record(record: &LogRecord) -> usize {
         LogRecord::Proposal(propose) => propose.block.refs.len() * 46 + 512,
         LogRecord::Block(block) => block.refs.len() * 46 + 512,
         LogRecord::Committed(block) => size_of_committed(block),
-        LogRecord::Vote(_) | LogRecord::Tip(_) | LogRecord::NewView(_) | LogRecord::Promise(_) => 512,
+        LogRecord::Vote(_)
+        | LogRecord::Tip(_)
+        | LogRecord::NewView(_)
+        | LogRecord::Promise(_)
+        | LogRecord::Standing(_) => 512,
     }
 }
