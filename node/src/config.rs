@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) genesis: PathBuf,
     /// Secret key; of a validator of that genesis.
     pub(crate) key: KeySeed,
+    /// Its file.
+    pub(crate) key_file: PathBuf,
     /// Block log and state.
     pub(crate) data_dir: PathBuf,
     /// UDP address for validators.
@@ -198,6 +200,7 @@ impl RawConfig {
         Ok(Config {
             genesis: genesis_path,
             key,
+            key_file: key_path,
             data_dir: overrides
                 .data_dir
                 .clone()

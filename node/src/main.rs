@@ -8,6 +8,7 @@ mod driver;
 mod genesis_file;
 mod ingress;
 mod inspect;
+mod key_mark;
 mod keys;
 mod process;
 mod run;

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::driver::{Prepared, Shared, ValidatorConfig, random};
 use crate::genesis_file;
+use crate::key_mark::KeyMark;
 use crate::testnet::{first_failure, runtime, workers};
 use crate::verify_pool::VerifyPool;
 
@@ -31,6 +32,7 @@ async fn serve(network: Arc<genesis_file::Network>, config: Config, id: Validato
     let validator = ValidatorConfig {
         id,
         seed: *config.key.expose(),
+        key_mark: Some(KeyMark::beside(&config.key_file)),
         data_dir: config.data_dir.clone(),
         listen_peers: config.listen_peers,
         listen_clients: config.listen_clients,

@@ -166,6 +166,8 @@ fn prepare(
             let config = ValidatorConfig {
                 id,
                 seed: *seed.expose(),
+                // Keys and data lie in one folder and are lost together.
+                key_mark: None,
                 data_dir: options.dir.join("data").join(format!("{:03}", id.0)),
                 listen_peers: any,
                 listen_clients: any,

@@ -32,6 +32,7 @@ use types::{Epoch, MemberIndex, ShardId, ValidatorId};
 use crate::clock::Clock;
 use crate::genesis_file::Network;
 use crate::ingress::{self, Ingress};
+use crate::key_mark::KeyMark;
 use crate::verify_pool::{VerifyLane, VerifyPool};
 use inbox::Inbox;
 pub(crate) use replica_thread::SharedCounters;
@@ -46,6 +47,8 @@ pub(crate) struct ValidatorConfig {
     pub(crate) id: ValidatorId,
     /// Secret seed of its id key.
     pub(crate) seed: [u8; 32],
+    /// The mark beside its key file, where it outlives the data.
+    pub(crate) key_mark: Option<KeyMark>,
     /// Where its data lies.
     pub(crate) data_dir: PathBuf,
     /// UDP address for validators.
@@ -219,6 +222,7 @@ impl Prepared {
             clients: clients.clone(),
             counters,
             apply_threads: config.apply_threads,
+            key_mark: config.key_mark.map(|mark| (mark, network.hash)),
         })?;
         Ok(Validator {
             id: config.id,

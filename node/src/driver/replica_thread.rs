@@ -9,16 +9,18 @@ use replica::{Effect, Event, Executor, Inline, Replica, StateChanges};
 use rpc::ServerHandle;
 use store::{CommittedRead, StoreHandle};
 use transport::MeshSender;
-use types::Sequence;
 use types::limits::{EVENTS_PER_TURN_MAX, VERIFY_JOBS_MAX};
 use types::message::PeerMessage;
+use types::record::{LogRecord, Standing};
 use types::time::Duration;
+use types::{Hash, Sequence};
 
 use super::Place;
 use super::inbox::{Inbox, InboxReceivers};
 use super::outbox::{Outbox, frame, wire_lane};
 use super::restart::output;
 use crate::clock::Clock;
+use crate::key_mark::KeyMark;
 use crate::verify_pool::{BodyJob, VerifyLane, VerifyPool};
 
 /// Bytes of final blocks that one answer to a fetch carries.
@@ -53,6 +55,8 @@ pub(crate) struct Parts {
     pub(crate) clients: ServerHandle,
     pub(crate) counters: Arc<SharedCounters>,
     pub(crate) apply_threads: usize,
+    /// The mark of the key and the network that is put on it.
+    pub(crate) key_mark: Option<(KeyMark, Hash)>,
 }
 
 /// Starts the thread.
@@ -107,6 +111,9 @@ struct Turns {
     outbox: Outbox,
     durable: Sequence,
     space_low: bool,
+    key_mark: Option<(KeyMark, Hash)>,
+    /// Record of this validator's entry as a voter, until it is durable and the key is marked.
+    entry: Option<Sequence>,
     /// Whether it was said that this validator may sign nothing.
     barred: bool,
     /// Body checks that wait for a credit, and credits in use.
@@ -138,6 +145,8 @@ impl Turns {
             outbox,
             durable: Sequence(0),
             space_low: false,
+            key_mark: parts.key_mark,
+            entry: None,
             barred: false,
             body_backlog: VecDeque::new(),
             bodies_under_way: 0,
@@ -147,7 +156,7 @@ impl Turns {
     fn run(mut self) -> Result<(), String> {
         self.flush()?;
         while !self.inbox.is_stopped() {
-            let taken = self.turn();
+            let taken = self.turn()?;
             if self.clock.now() >= self.replica.poll_timeout() {
                 self.replica.handle_timeout(self.clock.now(), &*self.executor);
             }
@@ -165,11 +174,12 @@ impl Turns {
     }
 
     /// Takes at most `EVENTS_PER_TURN_MAX` events: consensus first, then completions, then clients.
-    fn turn(&mut self) -> usize {
+    fn turn(&mut self) -> Result<usize, String> {
         let mut taken = 0;
         let durable = self.inbox.durable_seq();
         if durable > self.durable {
             self.durable = durable;
+            self.mark_key(durable)?;
             self.outbox.on_durable(durable);
             self.handle(Event::Durable(durable));
             taken += 1;
@@ -185,7 +195,18 @@ impl Turns {
             self.handle(event);
             taken += 1;
         }
-        taken
+        Ok(taken)
+    }
+
+    /// Marks the key before the replica learns that it may sign.
+    fn mark_key(&mut self, durable: Sequence) -> Result<(), String> {
+        if self.entry.is_some_and(|entry| entry <= durable) {
+            self.entry = None;
+            if let Some((mark, genesis)) = &self.key_mark {
+                mark.set(genesis).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     fn next_event(&mut self) -> Option<Event> {
@@ -220,6 +241,9 @@ impl Turns {
                     self.body_backlog.push_back(BodyJob { hash, header, bytes })
                 }
                 Effect::Persist { seq, records, sync } => {
+                    if records.contains(&LogRecord::Standing(Standing::Voter)) {
+                        self.entry = Some(seq);
+                    }
                     self.store
                         .persist(seq, records, sync)
                         .map_err(|error| error.to_string())?;

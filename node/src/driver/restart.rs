@@ -9,7 +9,7 @@ use replica::{
     Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot, Utxo,
 };
 use types::block::AuthorHeader;
-use types::{OutPoint, Owner, Sequence};
+use types::{Hash, OutPoint, Owner, Sequence};
 
 use super::{Place, ValidatorConfig};
 use crate::clock::Clock;
@@ -39,13 +39,14 @@ pub(crate) fn restore(
     mut opened: store::Opened,
     clock: Clock,
 ) -> anyhow::Result<Restarted> {
+    let fresh = opened.log().last_sequence().is_none() && opened.state().head().is_none();
     let replica_config = ReplicaConfig {
         epoch: network.epoch.clone(),
         shard: place.shard,
         me: place.member,
         scheme: Scheme::Ed25519,
         boot_nonce: u64::from_le_bytes(random()?),
-        disk_lost: false,
+        disk_lost: is_disk_lost(config, &network.hash, fresh)?,
         planted: None,
     };
     let key = || SecretKey::from_seed(config.seed);
@@ -53,7 +54,7 @@ pub(crate) fn restore(
     // Keys the coefficients of the batch equation.
     let seed: [u8; 32] = random()?;
     let genesis = || genesis_ledger(network, place, ledger_config.clone());
-    if opened.log().last_sequence().is_none() && opened.state().head().is_none() {
+    if fresh {
         let ledger = genesis()?;
         begin_state(&mut opened, &ledger)?;
         return Ok(Restarted {
@@ -91,7 +92,28 @@ pub(crate) fn restore(
         }
         Err(error) => return Err(error.into()),
     };
+    // It may have ended after its entry became durable and before the key was marked.
+    if let (true, Some(mark)) = (replica.is_voter(), &config.key_mark) {
+        mark.set(&network.hash)?;
+    }
     Ok(Restarted { replica, opened })
+}
+
+/// Whether the key has signed in this network with a data directory that is gone.
+fn is_disk_lost(config: &ValidatorConfig, genesis: &Hash, fresh: bool) -> anyhow::Result<bool> {
+    let Some(mark) = &config.key_mark else {
+        return Ok(false);
+    };
+    let lost = fresh && mark.names(genesis)?;
+    if lost {
+        tracing::error!(
+            mark = %mark.path().display(),
+            data = %config.data_dir.display(),
+            "this key was used in this network and its data directory is empty: the validator follows the chain and \
+             signs nothing. Only where the whole network starts anew, remove the mark and start again"
+        );
+    }
+    Ok(lost)
 }
 
 /// Writes the outputs of genesis to an empty state: later writes are changes to it.
