@@ -323,13 +323,26 @@ impl Pbft {
             self.timer.give_up = Some(now + self.timer.timeout);
         }
         if self.timer.give_up.is_some_and(|give_up| now >= give_up) {
-            self.timer.timeout = (self.timer.timeout * 2).min(self.timer.start * 2_u32.pow(DOUBLINGS_MAX));
-            self.start_view_change(now, self.view.next());
+            self.give_up(now);
         }
         if now >= self.timer.resend {
             self.timer.resend = now + self.timer.start;
             self.resend();
         }
+    }
+
+    /// Leaves the current view for the next one, which gets twice the time.
+    pub fn give_up(&mut self, now: Time) {
+        self.timer.timeout = (self.timer.timeout * 2).min(self.timer.start * 2_u32.pow(DOUBLINGS_MAX));
+        self.start_view_change(now, self.view.next());
+    }
+
+    /// Whether it is another voter's turn to propose: the view is open, led by somebody else, and its window has room.
+    #[must_use]
+    pub fn waits_for_leader(&self) -> bool {
+        let (committed, _) = self.committed();
+        let last = (self.view, Height(committed.0 + self.config.policy.window));
+        self.active && !self.silent && !self.is_leader() && !self.proposals.contains_key(&last)
     }
 
     /// Leaves the current view for the next one because of the leader's conduct (`ios` 9.8).

@@ -77,6 +77,15 @@ impl Chain {
             .map_or(self.final_hash, |executed| executed.hash)
     }
 
+    pub(crate) fn tip_height(&self) -> Height {
+        Height(self.final_height().0 + self.executed.len() as u64)
+    }
+
+    /// Highest executed block above the final one.
+    pub(crate) fn tip_block(&self) -> Option<&Block> {
+        self.executed.back().map(|executed| &executed.block)
+    }
+
     pub(crate) fn tip_timestamp(&self) -> u64 {
         self.executed
             .back()

@@ -51,7 +51,7 @@ impl Rules<'_> {
     }
 
     /// Whether an author block with this base may be included at a height (`LAG`, `ios` 0.10).
-    fn is_includable(&self, base: Height, height: Height) -> bool {
+    pub(crate) fn is_includable(&self, base: Height, height: Height) -> bool {
         base < height && base.0.saturating_add(self.policy.lag) >= height.0
     }
 

@@ -20,6 +20,7 @@ mod content;
 mod event;
 mod finality;
 mod notes;
+mod pace;
 mod parking;
 mod peers;
 mod pool;

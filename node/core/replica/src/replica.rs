@@ -80,7 +80,9 @@ pub struct Replica {
     /// Reset requests of members, by group.
     pub(crate) resets: BTreeMap<u16, ResetRequest>,
     pub(crate) next_reset_request: Option<Time>,
+    /// Of a leader, when it last proposed; of everyone, not before the view was entered.
     pub(crate) last_proposal: Time,
+    pub(crate) next_pace_check: Time,
     next_seq: Sequence,
     /// Messages to oneself, held until their record is durable.
     pub(crate) loopback: BTreeMap<Sequence, Vec<PeerMessage>>,
@@ -170,6 +172,7 @@ impl Replica {
             resets: BTreeMap::new(),
             next_reset_request: None,
             last_proposal: now,
+            next_pace_check: now,
             next_seq: Sequence(0),
             loopback: BTreeMap::new(),
             standing: State::newcomer(now),
@@ -212,6 +215,7 @@ impl Replica {
                 .then(|| self.author.cut_due())
                 .flatten(),
             parked,
+            self.pbft.waits_for_leader().then_some(self.next_pace_check),
             self.next_reset_request,
             wanted,
             match &self.standing {
@@ -314,6 +318,7 @@ impl Replica {
 
     /// Runs until nothing more follows from what is known now.
     pub(crate) fn advance(&mut self, now: Time, executor: &dyn Executor) {
+        self.watch_pace(now);
         loop {
             self.cut(now);
             self.propose(now, executor);

@@ -35,6 +35,10 @@ struct Net {
     queue: VecDeque<(MemberIndex, Event)>,
     answers: Vec<(MemberIndex, ConnectionId, Answer)>,
     now: Time,
+    /// This member sees no author block and is told of none.
+    deaf_to_work: Option<MemberIndex>,
+    /// This member loses the next author block.
+    first_body_lost: Option<MemberIndex>,
 }
 
 impl Net {
@@ -88,6 +92,8 @@ impl Net {
             queue: VecDeque::new(),
             answers: Vec::new(),
             now: Time(1_000),
+            deaf_to_work: None,
+            first_body_lost: None,
         }
     }
 
@@ -215,11 +221,27 @@ impl Net {
 
     fn run(&mut self) {
         while let Some((to, event)) = self.queue.pop_front() {
+            if self.is_lost(to, &event) {
+                continue;
+            }
             if let Some(replica) = &mut self.replicas[usize::from(to.0)] {
                 replica.handle_event(self.now, event, &Inline);
                 self.drain(to);
             }
         }
+    }
+
+    fn is_lost(&mut self, to: MemberIndex, event: &Event) -> bool {
+        use types::message::PeerMessage;
+        let Event::Peer { message, .. } = event else {
+            return false;
+        };
+        let body = matches!(message, PeerMessage::AuthorBlock(_));
+        if body && self.first_body_lost == Some(to) {
+            self.first_body_lost = None;
+            return true;
+        }
+        self.deaf_to_work == Some(to) && (body || matches!(message, PeerMessage::Nack(_)))
     }
 
     fn pass(&mut self, time: Duration) {

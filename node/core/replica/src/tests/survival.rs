@@ -1,4 +1,4 @@
-//! Lost disks and full disks.
+//! Lost disks, full disks, and leaders that leave work alone.
 
 use types::message::{PeerMessage, Trace, Vote};
 use types::record::{LogRecord, Standing};
@@ -194,4 +194,33 @@ fn with_a_full_disk_nothing_is_begun_and_once_there_is_room_it_goes_on() {
         assert_eq!(net.finals(), [2, 3]);
         assert!(net.votes(full).len() > votes, "it votes again");
     }
+}
+
+#[test]
+fn a_leader_that_proposes_and_leaves_ready_work_out_is_replaced_in_time() {
+    // It proposes empty blocks in time, so the view's timer never fires; by heights the rule takes `lag` of them.
+    let mut net = Net::new();
+    let leader = net.epoch.committees[0].leaders[0];
+    let author = net.voter_beside_the_leader();
+    net.deaf_to_work = Some(leader);
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(author, 1, payment);
+    let patience = net.replica(author).patience();
+    net.pass(patience * 3);
+    assert_eq!(net.finals(), [1], "{:?}", net.heights());
+    assert!(net.replica(author).view().0.0 > 0);
+}
+
+#[test]
+fn a_leader_that_never_got_the_work_is_told_and_stays() {
+    let mut net = Net::new();
+    let leader = net.epoch.committees[0].leaders[0];
+    let author = net.voter_beside_the_leader();
+    net.first_body_lost = Some(leader);
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(author, 1, payment);
+    let patience = net.replica(author).patience();
+    net.pass(patience * 3);
+    assert_eq!(net.finals(), [1], "{:?}", net.heights());
+    assert_eq!(net.replica(author).view().0.0, 0);
 }
