@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use replica::{Effect, Event, Executor, Inline, Replica, StateChanges};
+use replica::{Effect, Event, Executor, Inline, Replica};
 use rpc::ServerHandle;
 use store::{CommittedRead, StoreHandle};
 use transport::MeshSender;
@@ -18,7 +18,7 @@ use types::{Hash, Sequence};
 use super::Place;
 use super::inbox::{Inbox, InboxReceivers};
 use super::outbox::{Outbox, frame, wire_lane};
-use super::restart::output;
+use super::restart::convert_changes;
 use crate::clock::Clock;
 use crate::key_mark::KeyMark;
 use crate::verify_pool::{BodyJob, VerifyLane, VerifyPool};
@@ -250,7 +250,7 @@ impl Turns {
                 }
                 Effect::WriteState(changes) => {
                     self.store
-                        .write_state(convert(*changes))
+                        .write_state(convert_changes(*changes))
                         .map_err(|error| error.to_string())?;
                 }
                 Effect::Answer { connection, answer } => {
@@ -346,19 +346,5 @@ impl Turns {
             );
         }
         set(&self.counters.refused, counters.refused);
-    }
-}
-
-fn convert(changes: StateChanges) -> store::StateChanges {
-    store::StateChanges {
-        height: changes.height,
-        digest: changes.digest,
-        fees_total: changes.fees_total,
-        created: changes
-            .created
-            .into_iter()
-            .map(|(outpoint, utxo)| output(outpoint, utxo))
-            .collect(),
-        spent: changes.spent,
     }
 }

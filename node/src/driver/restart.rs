@@ -6,7 +6,8 @@ use crypto::keys::{Scheme, SecretKey};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use replica::{
-    Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot, Utxo,
+    Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot, StateChanges,
+    Utxo,
 };
 use types::block::AuthorHeader;
 use types::{Hash, OutPoint, Owner, Sequence};
@@ -74,7 +75,7 @@ pub(crate) fn restore(
         replica_config.clone(),
         key(),
         ledger,
-        &opened,
+        &mut opened,
         network,
         clock,
         seed,
@@ -88,7 +89,7 @@ pub(crate) fn restore(
             opened = opened.reset_state()?;
             let ledger = genesis()?;
             begin_state(&mut opened, &ledger)?;
-            replay(replica_config, key(), ledger, &opened, network, clock, seed)?
+            replay(replica_config, key(), ledger, &mut opened, network, clock, seed)?
         }
         Err(error) => return Err(error.into()),
     };
@@ -131,7 +132,7 @@ fn begin_state(opened: &mut store::Opened, ledger: &Ledger) -> anyhow::Result<()
 }
 
 /// An output as the store holds it.
-pub(crate) const fn output(outpoint: OutPoint, utxo: Utxo) -> store::Output {
+const fn output(outpoint: OutPoint, utxo: Utxo) -> store::Output {
     store::Output {
         outpoint,
         owner: utxo.owner,
@@ -146,13 +147,15 @@ enum ReplayError {
     Recovery(#[from] RecoveryError),
     #[error(transparent)]
     Read(#[from] store::ReadError),
+    #[error(transparent)]
+    State(#[from] store::StateError),
 }
 
 fn replay(
     config: ReplicaConfig,
     key: SecretKey,
     ledger: Ledger,
-    opened: &store::Opened,
+    opened: &mut store::Opened,
     network: &Network,
     clock: Clock,
     seed: [u8; 32],
@@ -163,10 +166,14 @@ fn replay(
         |header: &AuthorHeader, bytes: &Bytes| check_body(&mut verifier, &genesis, header, bytes.clone()).0;
     let mut recovery = Recovery::new(config, key, ledger, clock.now());
     let mut last = Sequence(0);
-    for record in opened.log().replay() {
+    let (log, state) = opened.log_and_state();
+    for record in log.replay() {
         let (seq, record) = record?;
         last = last.max(seq);
         recovery.replay(clock.now(), record, &mut check, &Inline)?;
+        for changes in recovery.take_state_changes() {
+            state.write(&convert_changes(changes))?;
+        }
     }
     Ok(recovery.finish(clock.now(), last, &mut check, &Inline)?)
 }
@@ -197,6 +204,21 @@ fn genesis_ledger(network: &Network, place: &Place, config: LedgerConfig) -> any
             )
         });
     Ok(Ledger::new(config, outputs)?)
+}
+
+/// Net changes as the store takes them.
+pub(crate) fn convert_changes(changes: StateChanges) -> store::StateChanges {
+    store::StateChanges {
+        height: changes.height,
+        digest: changes.digest,
+        fees_total: changes.fees_total,
+        created: changes
+            .created
+            .into_iter()
+            .map(|(outpoint, utxo)| output(outpoint, utxo))
+            .collect(),
+        spent: changes.spent,
+    }
 }
 
 fn convert(snapshot: store::Snapshot) -> Snapshot {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crypto::hash;
 use crypto::keys::SecretKey;
-use ledger::{Executor, Ledger};
+use ledger::{Executor, Ledger, StateChanges};
 use types::block::{AuthorHeader, CommittedBlock};
 use types::message::AuthorBlock;
 use types::record::{LogRecord, Standing};
@@ -155,6 +155,12 @@ impl Recovery {
                 .start_at(hash, header.timestamp, self.cursors.clone());
         }
         Ok(())
+    }
+
+    /// Net changes of the final heights executed so far, in order: take them after each record, so that a long replay
+    /// does not keep all of them in memory.
+    pub fn take_state_changes(&mut self) -> Vec<StateChanges> {
+        self.replica.take_state_changes()
     }
 
     /// Executes final blocks above the state whose bodies are in the log.

@@ -404,6 +404,18 @@ impl Replica {
         self.effects.iter()
     }
 
+    /// Takes the state changes out of the effects.
+    pub(crate) fn take_state_changes(&mut self) -> Vec<ledger::StateChanges> {
+        let mut changes = Vec::new();
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::WriteState(change) => changes.push(*change),
+                other => self.effects.push_back(other),
+            }
+        }
+        changes
+    }
+
     pub(crate) fn effect(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }

@@ -137,6 +137,11 @@ impl Opened {
         self.state.begin(genesis)
     }
 
+    /// The log to replay and the state to write behind it.
+    pub const fn log_and_state(&mut self) -> (&BlockLog, &mut StateStore) {
+        (&self.log, &mut self.state)
+    }
+
     /// Throws the state away, which genesis and the block log give again; `begin_state` comes next.
     ///
     /// # Errors
