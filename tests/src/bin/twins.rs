@@ -17,6 +17,15 @@ struct Arguments {
     /// Every loss, every division into groups, and ten times the samples: over five million scenarios.
     #[arg(long)]
     long: bool,
+    /// This many samples alone, of the committee that the next two options say.
+    #[arg(long)]
+    samples: Option<u64>,
+    /// Identities of the samples.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(4..=16))]
+    voters: u16,
+    /// How many of them exist twice.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=4))]
+    twins: u16,
     /// First seed of the samples.
     #[arg(long, default_value_t = 0)]
     from: u64,
@@ -33,23 +42,21 @@ fn planted(name: &str) -> Result<PlantedBug, String> {
     known.ok_or_else(|| format!("accepted are {:?}", PlantedBug::ALL))
 }
 
-fn plans(long: bool, from: u64) -> Vec<(&'static str, Plan)> {
-    let sampled = |voters, twins, count| Plan::Sampled {
-        voters,
-        twins,
-        from,
-        count,
-    };
-    if long {
-        vec![
-            ("4 voters, 1 twice, every loss", Plan::every_loss()),
-            ("4 voters, 1 twice, every division", Plan::every_division()),
-            ("4 voters, 1 twice, sampled", sampled(4, 1, 2_000_000)),
-            ("7 voters, 2 twice, sampled", sampled(7, 2, 500_000)),
-            ("4 voters, 2 twice, sampled", sampled(4, 2, 200_000)),
-        ]
+fn plans(arguments: &Arguments) -> Vec<(&'static str, Plan)> {
+    let from = arguments.from;
+    if let Some(count) = arguments.samples {
+        let plan = Plan::Sampled {
+            voters: arguments.voters,
+            twins: arguments.twins,
+            from,
+            count,
+        };
+        return vec![("sampled", plan)];
+    }
+    if arguments.long {
+        Plan::every_long(from)
     } else {
-        Plan::every_test(from)
+        Plan::every_short(from)
     }
 }
 
@@ -67,7 +74,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    for (name, plan) in plans(arguments.long, arguments.from) {
+    for (name, plan) in plans(&arguments) {
         let mut campaign = Campaign::new(plan);
         campaign.planted = arguments.planted;
         campaign.first_only = arguments.planted.is_none();

@@ -82,21 +82,36 @@ impl Plan {
         }
     }
 
-    /// The plans of a default test run, with what each is.
+    /// The plans of a default test run, with what each is. `from` is the first seed of the samples.
     #[must_use]
-    pub fn every_test(from: u64) -> Vec<(&'static str, Self)> {
-        let sampled = |voters, twins, count| Self::Sampled {
+    pub fn every_short(from: u64) -> Vec<(&'static str, Self)> {
+        vec![
+            ("4 voters, 1 twice, exhaustive", Self::short()),
+            ("4 voters, 1 twice, sampled", Self::samples(4, 1, from, 40_000)),
+            ("7 voters, 2 twice, sampled", Self::samples(7, 2, from, 10_000)),
+            ("4 voters, 2 twice, sampled", Self::samples(4, 2, from, 10_000)),
+        ]
+    }
+
+    /// The plans of a long run: over five million scenarios.
+    #[must_use]
+    pub fn every_long(from: u64) -> Vec<(&'static str, Self)> {
+        vec![
+            ("4 voters, 1 twice, every loss", Self::every_loss()),
+            ("4 voters, 1 twice, every division", Self::every_division()),
+            ("4 voters, 1 twice, sampled", Self::samples(4, 1, from, 1_500_000)),
+            ("7 voters, 2 twice, sampled", Self::samples(7, 2, from, 500_000)),
+            ("4 voters, 2 twice, sampled", Self::samples(4, 2, from, 200_000)),
+        ]
+    }
+
+    const fn samples(voters: u16, twins: u16, from: u64, count: u64) -> Self {
+        Self::Sampled {
             voters,
             twins,
             from,
             count,
-        };
-        vec![
-            ("4 voters, 1 twice, exhaustive", Self::short()),
-            ("4 voters, 1 twice, sampled", sampled(4, 1, 60_000)),
-            ("7 voters, 2 twice, sampled", sampled(7, 2, 15_000)),
-            ("4 voters, 2 twice, sampled", sampled(4, 2, 10_000)),
-        ]
+        }
     }
 
     /// Numbers of scenarios are below this; not every number has one.
