@@ -6,6 +6,7 @@
 //!                               │      network: delay, loss, copies, partitions
 //!                               └────  clients: transfers, conflicts, copies; a rogue batch author
 //!  explore: consensus machines alone against one lying leader, random and scripted schedules
+//!  twins: consensus machines alone, some identities running twice, all short scripts and many long ones
 //! ```
 //!
 //! A run is safety phase (faults), then heal, then liveness phase (everything admitted must be decided).
@@ -26,4 +27,5 @@ pub mod report;
 pub mod rng;
 pub mod rogue;
 pub mod setup;
+pub mod twins;
 pub mod world;

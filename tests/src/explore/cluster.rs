@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use consensus::{CheckVerdict, Outgoing, Output, Pbft, PbftConfig, PlantedBug, Target};
-use crypto::hash::{committee_hash, final_header_hash};
-use crypto::keys::{Scheme, SecretKey};
-use crypto::{cosign, merkle};
-use types::block::{BLOCK_VERSION, Block, CommittedBlock, FinalHeader, MODE_ONE_LEAGUE};
+use consensus::{Outgoing, PlantedBug, Target};
+use crypto::cosign;
+use crypto::hash::final_header_hash;
+use types::block::Block;
 use types::certificate::{Certificate, Subject};
-use types::genesis::{Committee, SigningContext};
-use types::message::{Certified, Committed, Fetch, NewView, PeerMessage, Propose, Tip, ViewChange, Vote};
-use types::policy::Policy;
-use types::record::LogRecord;
-use types::{Epoch, Hash, Height, MemberIndex, ShardId, Signature, Time, ValidatorId, View};
+use types::message::{Certified, Committed, NewView, PeerMessage, Propose, Tip, ViewChange, Vote};
+use types::{Hash, Height, MemberIndex, Signature, Time, View};
 
+use super::voter::{Act, Shard, Voter};
 use crate::invariants::agreement::Agreement;
 use crate::invariants::{Checked, Violation};
 
@@ -33,12 +30,8 @@ pub(crate) struct Envelope {
 /// Three honest machines and a liar.
 #[derive(Debug)]
 pub struct Cluster {
-    context: SigningContext,
-    committee: Committee,
-    keys: Vec<SecretKey>,
-    planted: Option<PlantedBug>,
-    pub(crate) machines: Vec<Pbft>,
-    logs: Vec<Vec<LogRecord>>,
+    shard: Shard,
+    pub(crate) voters: Vec<Voter>,
     pub(crate) now: Time,
     /// Messages between honest machines.
     pub(crate) bag: Vec<Envelope>,
@@ -54,104 +47,44 @@ impl Cluster {
     /// Machines at genesis; `leaders` lead the views in turn.
     #[must_use]
     pub fn new(leaders: &[MemberIndex], planted: Option<PlantedBug>) -> Self {
-        let keys: Vec<_> = (0..VOTERS)
-            .map(|id| SecretKey::of_scheme(Scheme::Simulated, [id as u8 + 1; 32]))
-            .collect();
-        let members: Vec<_> = (0..VOTERS)
-            .map(ValidatorId)
-            .zip(keys.iter().map(SecretKey::public))
-            .collect();
-        let committee = Committee {
-            shard: ShardId(0),
-            hash: committee_hash(Epoch(0), ShardId(0), &members),
-            members,
-            leaders: leaders.to_vec(),
-        };
-        let context = SigningContext {
-            genesis_hash: Hash([9; 32]),
-            epoch: Epoch(0),
-            shard: ShardId(0),
-            committee_hash: committee.hash,
-        };
-        let mut cluster = Self {
-            context,
-            committee,
-            keys,
-            planted,
-            machines: Vec::new(),
-            logs: vec![Vec::new(); usize::from(LIAR.0)],
-            now: Time(1),
+        let shard = Shard::new(VOTERS, leaders, planted);
+        let now = Time(1);
+        Self {
+            voters: (0..LIAR.0)
+                .map(|me| Voter::new(&shard, MemberIndex(me), now))
+                .collect(),
+            shard,
+            now,
             bag: Vec::new(),
             blocks: BTreeMap::new(),
             votes: BTreeMap::new(),
             view_changes: BTreeMap::new(),
             certificates: Vec::new(),
             agreement: Agreement::default(),
-        };
-        cluster.machines = (0..LIAR.0).map(|me| cluster.machine(MemberIndex(me))).collect();
-        cluster
-    }
-
-    fn machine(&self, me: MemberIndex) -> Pbft {
-        let config = PbftConfig {
-            context: self.context,
-            committee: self.committee.clone(),
-            me,
-            scheme: Scheme::Simulated,
-            policy: Policy::simulated(),
-            planted: self.planted,
-        };
-        Pbft::new(config, self.keys[usize::from(me.0)].clone(), self.now)
+        }
     }
 
     /// Leader of a view.
     #[must_use]
     pub fn leader(&self, view: View) -> MemberIndex {
-        self.committee.leader(view)
+        self.shard.committee.leader(view)
     }
 
     /// Hash of the empty chain.
     #[must_use]
     pub const fn genesis(&self) -> Hash {
-        self.context.genesis_hash
+        self.shard.context.genesis_hash
     }
 
     /// Highest committed block of an honest voter.
     #[must_use]
     pub fn committed(&self, member: u16) -> (Height, Hash) {
-        self.machines[usize::from(member)].committed()
+        self.voters[usize::from(member)].machine.committed()
     }
 
     /// A block; `salt` makes it differ from others at its place.
     pub fn block(&mut self, height: u64, view: u32, prev: Hash, salt: u64) -> (Hash, Block) {
-        let header = FinalHeader {
-            version: BLOCK_VERSION,
-            mode: MODE_ONE_LEAGUE,
-            shard: ShardId(0),
-            epoch: Epoch(0),
-            term: 0,
-            height: Height(height),
-            view: View(view),
-            prev,
-            refs_root: merkle::EMPTY,
-            excluded_root: merkle::EMPTY,
-            slow_root: merkle::EMPTY,
-            inbox_root: merkle::EMPTY,
-            outbox_root: merkle::EMPTY,
-            evidence_root: merkle::EMPTY,
-            tx_count: 0,
-            state_digest: Hash::default(),
-            committee_hash: self.committee.hash,
-            beacon_height: Height(0),
-            beacon_hash: Hash::default(),
-            timestamp: salt,
-        };
-        let block = Block {
-            header,
-            refs: Vec::new(),
-            records: Vec::new(),
-        };
-        let hash = final_header_hash(&block.header);
+        let (hash, block) = self.shard.block(height, view, prev, salt);
         self.blocks.insert(hash, block.clone());
         (hash, block)
     }
@@ -159,10 +92,10 @@ impl Cluster {
     /// A proposal signed by the liar, who leads that view.
     #[must_use]
     pub fn proposal(&self, view: u32, block: &Block) -> PeerMessage {
-        let key = &self.keys[usize::from(LIAR.0)];
+        let key = self.shard.key(LIAR);
         PeerMessage::Propose(Propose {
             view: View(view),
-            signature: cosign::sign_propose(key, &self.context, View(view), &block.header),
+            signature: cosign::sign_propose(key, &self.shard.context, View(view), &block.header),
             block: block.clone(),
         })
     }
@@ -173,7 +106,7 @@ impl Cluster {
         Vote {
             subject,
             member: LIAR,
-            signature: cosign::sign_subject(&self.keys[usize::from(LIAR.0)], &self.context, &subject),
+            signature: cosign::sign_subject(self.shard.key(LIAR), &self.shard.context, &subject),
         }
     }
 
@@ -182,12 +115,15 @@ impl Cluster {
     pub fn certificate(&self, subject: Subject) -> Option<Certified> {
         let mut signatures = self.votes.get(&subject).cloned().unwrap_or_default();
         signatures.insert(LIAR, self.vote(subject).signature);
-        (signatures.len() >= self.committee.quorum()).then(|| Certified {
+        (signatures.len() >= self.shard.committee.quorum()).then(|| Certified {
             subject,
             certificate: Certificate {
                 view: subject.view,
                 committee: VOTERS,
-                signatures: signatures.into_iter().take(self.committee.quorum()).collect(),
+                signatures: signatures
+                    .into_iter()
+                    .take(self.shard.committee.quorum())
+                    .collect(),
             },
         })
     }
@@ -208,7 +144,7 @@ impl Cluster {
             },
             None => Committed {
                 height: Height(0),
-                hash: self.context.genesis_hash,
+                hash: self.shard.context.genesis_hash,
                 proof: None,
             },
         };
@@ -219,7 +155,7 @@ impl Cluster {
             member: LIAR,
             signature: Signature::default(),
         };
-        change.signature = cosign::sign_view_change(&self.keys[usize::from(LIAR.0)], &self.context, &change);
+        change.signature = cosign::sign_view_change(self.shard.key(LIAR), &self.shard.context, &change);
         change
     }
 
@@ -237,7 +173,7 @@ impl Cluster {
             view_changes,
             signature: Signature::default(),
         };
-        opening.signature = cosign::sign_new_view(&self.keys[usize::from(LIAR.0)], &self.context, &opening);
+        opening.signature = cosign::sign_new_view(self.shard.key(LIAR), &self.shard.context, &opening);
         Some(PeerMessage::NewView(Box::new(opening)))
     }
 
@@ -246,71 +182,24 @@ impl Cluster {
     /// # Errors
     /// When it makes the voter hold another block for final than others do.
     pub fn deliver(&mut self, from: MemberIndex, to: u16, message: PeerMessage) -> Checked {
-        let now = self.now;
-        let me = MemberIndex(to);
-        let Some(machine) = self.machines.get_mut(usize::from(to)) else {
+        let Some(voter) = self.voters.get_mut(usize::from(to)) else {
             return Ok(());
         };
-        match message {
-            PeerMessage::Propose(propose) => machine.handle_propose(now, from, propose),
-            PeerMessage::Vote(vote) => machine.handle_vote(now, from, vote),
-            PeerMessage::Certified(certified) => machine.handle_certified(now, certified),
-            PeerMessage::ViewChange(change) => machine.handle_view_change(now, from, *change),
-            PeerMessage::NewView(opening) => machine.handle_new_view(now, *opening),
-            PeerMessage::Blocks(blocks) => machine.handle_blocks(now, from, blocks),
-            PeerMessage::Block(block) => machine.handle_block(now, *block),
-            PeerMessage::Fetch(fetch) => self.serve(me, from, &fetch),
-            _ => {}
+        let answer = voter.handle(self.now, from, message);
+        if let Some(answer) = answer {
+            self.route(MemberIndex(to), from, answer);
         }
-        self.drain(me)
+        self.drain(MemberIndex(to))
     }
 
-    fn serve(&mut self, me: MemberIndex, to: MemberIndex, fetch: &Fetch) {
-        let at = usize::from(me.0);
-        let message = match fetch {
-            Fetch::Block { hash } => self.machines[at]
-                .block(hash)
-                .map(|block| PeerMessage::Block(Box::new(block.clone()))),
-            Fetch::Committed { from, count } => {
-                let blocks: Vec<CommittedBlock> = self.logs[at]
-                    .iter()
-                    .filter_map(|record| match record {
-                        LogRecord::Committed(block) if block.block.header.height >= *from => {
-                            Some((**block).clone())
-                        }
-                        _ => None,
-                    })
-                    .take(usize::from(*count))
-                    .collect();
-                (!blocks.is_empty()).then_some(PeerMessage::Blocks(blocks))
-            }
-            Fetch::Body { .. } | Fetch::Trace => None,
-        };
-        if let Some(message) = message {
-            self.route(me, to, message);
-        }
-    }
-
-    /// Carries out what a machine wants done. Its disk is durable at once.
+    /// Carries out what a machine wants done.
     pub(crate) fn drain(&mut self, me: MemberIndex) -> Checked {
         let at = usize::from(me.0);
-        while let Some(output) = self.machines[at].poll_output() {
-            match output {
-                Output::Persist { records, then } => {
-                    self.logs[at].extend(records);
-                    for outgoing in then {
-                        self.leave(me, outgoing)?;
-                    }
-                }
-                Output::Send(outgoing) => self.leave(me, outgoing)?,
-                Output::Check { hash, .. } => {
-                    self.machines[at].handle_checked(self.now, hash, CheckVerdict::Valid)
-                }
-                Output::Committed { hash, block, .. } => {
-                    self.agreement.on_final(me, block.header.height, hash)?
-                }
-                Output::ViewEntered(_) => {}
-                Output::Conflict(certified) => {
+        while let Some(act) = self.voters[at].poll_act(self.now) {
+            match act {
+                Act::Send(outgoing) => self.leave(me, outgoing),
+                Act::Final { height, hash, .. } => self.agreement.on_final(me, height, hash)?,
+                Act::Conflict(certified) => {
                     let detail = format!("member {me} is shown {:?} against its chain", certified.subject);
                     return Err(Violation::new("agreement", detail));
                 }
@@ -319,14 +208,12 @@ impl Cluster {
         Ok(())
     }
 
-    fn leave(&mut self, me: MemberIndex, outgoing: Outgoing) -> Checked {
+    fn leave(&mut self, me: MemberIndex, outgoing: Outgoing) {
         let Outgoing { to, message } = outgoing;
         match to {
             Target::Member(to) if to == me => {
                 // Only votes go to oneself, and they make no more of them.
-                if let PeerMessage::Vote(vote) = message {
-                    self.machines[usize::from(me.0)].handle_vote(self.now, me, vote);
-                }
+                self.voters[usize::from(me.0)].handle(self.now, me, message);
             }
             Target::Member(to) => self.route(me, to, message),
             Target::Others => {
@@ -335,7 +222,6 @@ impl Cluster {
                 }
             }
         }
-        Ok(())
     }
 
     fn route(&mut self, from: MemberIndex, to: MemberIndex, message: PeerMessage) {
@@ -390,15 +276,15 @@ impl Cluster {
     /// # Errors
     /// When what follows breaks agreement.
     pub fn give_up(&mut self, member: u16) -> Checked {
-        self.machines[usize::from(member)].complain(self.now);
+        self.voters[usize::from(member)].machine.complain(self.now);
         self.drain(MemberIndex(member))
     }
 
     /// The timer of an honest voter runs out.
     pub(crate) fn time_out(&mut self, member: u16) -> Checked {
         let at = usize::from(member);
-        self.now = self.now.max(self.machines[at].poll_timeout());
-        self.machines[at].handle_timeout(self.now);
+        self.now = self.now.max(self.voters[at].machine.poll_timeout());
+        self.voters[at].machine.handle_timeout(self.now);
         self.drain(MemberIndex(member))
     }
 
@@ -410,14 +296,15 @@ impl Cluster {
         salt: u64,
     ) -> Result<bool, Violation> {
         let at = usize::from(member);
-        let Some(slot) = self.machines[at]
+        let Some(slot) = self.voters[at]
+            .machine
             .slot()
             .filter(|slot| slot.height.0 <= height_max)
         else {
             return Ok(false);
         };
         let (_, block) = self.block(slot.height.0, slot.view.0, slot.parent, salt);
-        self.machines[at].propose(self.now, block);
+        self.voters[at].machine.propose(self.now, block);
         self.drain(MemberIndex(member))?;
         Ok(true)
     }
@@ -428,10 +315,7 @@ impl Cluster {
     /// When what follows breaks agreement.
     pub fn restart(&mut self, member: u16) -> Checked {
         let at = usize::from(member);
-        let mut machine = self.machine(MemberIndex(member));
-        self.logs[at].iter().for_each(|record| machine.replay(record));
-        machine.resume(self.now);
-        self.machines[at] = machine;
+        self.voters[at].restart(&self.shard, self.now);
         self.drain(MemberIndex(member))
     }
 }

@@ -4,6 +4,7 @@
 mod cluster;
 mod random;
 pub mod schedules;
+pub(crate) mod voter;
 
 pub use cluster::{Cluster, LIAR};
 pub use random::{Explored, explore};

@@ -38,9 +38,9 @@ pub fn explore(from: u64, count: u64, planted: Option<PlantedBug>) -> Result<Exp
         explored.schedules += 1;
         explored.committed += u64::from((0..LIAR.0).any(|member| cluster.committed(member).0.0 > 0));
         let late = cluster
-            .machines
+            .voters
             .iter()
-            .any(|machine| machine.view() > View(0) && machine.is_active());
+            .any(|voter| voter.machine.view() > View(0) && voter.machine.is_active());
         explored.view_changed += u64::from(late);
     }
     Ok(explored)
@@ -75,8 +75,8 @@ fn step(rng: &mut SimRng, cluster: &mut Cluster) -> Checked {
             }
             Ok(())
         }
-        40..45 if cluster.machines[usize::from(member)].view().0 < VIEWS => cluster.give_up(member),
-        45..48 if cluster.machines[usize::from(member)].view().0 < VIEWS => cluster.time_out(member),
+        40..45 if cluster.voters[usize::from(member)].machine.view().0 < VIEWS => cluster.give_up(member),
+        45..48 if cluster.voters[usize::from(member)].machine.view().0 < VIEWS => cluster.time_out(member),
         48..50 => cluster.restart(member),
         50..60 => {
             let salt = rng.between(1, 1_000_000);
@@ -117,7 +117,7 @@ fn to_some(rng: &mut SimRng, cluster: &mut Cluster, message: &PeerMessage) -> Ch
 /// View of a random honest voter: where lies have an effect.
 fn view(rng: &mut SimRng, cluster: &Cluster) -> View {
     let at = rng.below(LIAR.0.into()) as usize;
-    cluster.machines[at].view()
+    cluster.voters[at].machine.view()
 }
 
 /// A new block on any block, or any block again.

@@ -281,8 +281,7 @@ impl Pbft {
                 continue;
             }
             let config = &self.config;
-            let links = header.height == height.next() && header.prev == hash;
-            let proven = links
+            let proven = header.height == height.next()
                 && cosign::verify_commit_proof(
                     config.scheme,
                     &config.context,
@@ -293,6 +292,12 @@ impl Pbft {
                 .is_ok();
             if !proven {
                 self.refuse();
+                break;
+            }
+            // Final, on another parent than the one that is final here.
+            if header.prev != hash {
+                let certified = direct_certificate(&committed.proof);
+                self.outputs.push_back(Output::Conflict(Box::new(certified)));
                 break;
             }
             certified_view = certified_view.max(committed.proof.certificate.view);
