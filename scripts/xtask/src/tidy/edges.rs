@@ -32,6 +32,7 @@ const fn edge(
 
 const CORE: &[&str] = &["consensus", "crypto", "ledger", "mempool", "replica", "types"];
 const CORE_AND_EDGES: &[&str] = &[
+    "blocklog",
     "consensus",
     "crypto",
     "ledger",
@@ -55,7 +56,8 @@ const EDGES: &[Edge] = &[
         &["consensus", "crypto", "ledger", "mempool", "types"],
         &[],
     ),
-    edge("store", "node/io/store", &["crypto", "types"], &[]),
+    edge("blocklog", "node/io/blocklog", &["crypto", "types"], &[]),
+    edge("store", "node/io/store", &["blocklog", "types"], &[]),
     edge("transport", "node/io/transport", &["crypto", "types"], &[]),
     edge("rpc", "node/io/rpc", &["crypto", "transport", "types"], &[]),
     edge(
@@ -78,7 +80,7 @@ const EDGES: &[Edge] = &[
         &["crypto", "rpc", "transport", "types"],
         &[],
     ),
-    edge("simulator", "tests", CORE, &[]),
+    edge("simulator", "tests", CORE, &["blocklog"]),
     edge("bench", "bench", &["loadgen", "simulator"], CORE_AND_EDGES),
     edge("xtask", "scripts/xtask", &[], &[]),
 ];

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use blocklog::{AppendError, BlockLog, Durability};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use types::limits::PERSIST_QUEUE_MAX;
 use types::record::LogRecord;
 use types::{Height, Sequence};
 
 use super::{Command, CommittedAnswer, CommittedRead, Opened, StoreEvent, StoreOptions};
-use crate::Durability;
 use crate::changes::{Pending, StateChanges};
-use crate::error::AppendError;
-use crate::log::BlockLog;
 use crate::mounts::free_bytes;
 use crate::state::StateStore;
 use crate::stats::{Counters, add};
