@@ -34,6 +34,7 @@ const CORE: &[&str] = &["consensus", "crypto", "ledger", "mempool", "replica", "
 const CORE_AND_EDGES: &[&str] = &[
     "consensus",
     "crypto",
+    "files",
     "ledger",
     "mempool",
     "replica",
@@ -55,6 +56,7 @@ const EDGES: &[Edge] = &[
         &["consensus", "crypto", "ledger", "mempool", "types"],
         &[],
     ),
+    edge("files", "node/io/files", &["crypto", "types"], &[]),
     edge("store", "node/io/store", &["crypto", "types"], &[]),
     edge("transport", "node/io/transport", &["crypto", "types"], &[]),
     edge("rpc", "node/io/rpc", &["crypto", "transport", "types"], &[]),
@@ -63,6 +65,7 @@ const EDGES: &[Edge] = &[
         "node",
         &[
             "crypto",
+            "files",
             "mempool",
             "replica",
             "rpc",
@@ -75,7 +78,7 @@ const EDGES: &[Edge] = &[
     edge(
         "loadgen",
         "loadgen",
-        &["crypto", "rpc", "transport", "types"],
+        &["crypto", "files", "rpc", "transport", "types"],
         &[],
     ),
     edge("simulator", "tests", CORE, &[]),
