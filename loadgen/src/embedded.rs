@@ -11,11 +11,12 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use files::genesis::write_allocations;
+use files::{GenesisFileError, NetworkGenesis};
 use serde::Deserialize;
 use types::genesis::Allocation;
 
 use crate::config::{ACCOUNT_AMOUNT, LocalNetwork};
-use crate::genesis_file::{GenesisFileError, NetworkGenesis, write_allocations};
 use crate::units::show_duration;
 
 /// Name of the node program.
@@ -242,7 +243,7 @@ pub fn make_genesis(
             message: shown(&String::from_utf8_lossy(&output.stderr)),
         });
     }
-    Ok(NetworkGenesis::read(&folder.join("genesis.toml"))?)
+    Ok(NetworkGenesis::load(&folder.join("genesis.toml"))?)
 }
 
 /// A local network that runs.

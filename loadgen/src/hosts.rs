@@ -1,26 +1,19 @@
 //! Where the nodes of a running network are: `--nodes ADDR,..` or a hosts file.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
+
+use files::hosts::{lookup, parse_entries, read};
+use files::{Host, HostsError};
 
 use crate::usage::UsageError;
 
 const ACCEPTED: &str = "ADDRESS:PORT separated by commas, or @FILE with one `ADDRESS:PORT KEY` a line";
 
-/// One node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// Address for clients.
-    pub address: SocketAddr,
-    /// Its validator key, where it is known.
-    pub key: Option<[u8; 32]>,
-}
-
 /// Nodes of a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeList {
     /// In the order given.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Host>,
     /// File that they came from.
     pub file: Option<PathBuf>,
 }
@@ -30,63 +23,28 @@ pub struct NodeList {
 /// # Errors
 /// Names the entry or the line that is no node.
 pub fn parse_nodes(text: &str) -> Result<NodeList, UsageError> {
-    let (entries, file) = match text.strip_prefix('@') {
-        Some(file) => {
-            let path = Path::new(file);
-            let content = std::fs::read_to_string(path).map_err(|error| {
-                UsageError::new("--nodes", text, &format!("cannot be read ({error})"), ACCEPTED)
-            })?;
-            (
-                content.lines().map(str::to_owned).collect(),
-                Some(path.to_owned()),
-            )
-        }
-        None => (text.split(',').map(str::to_owned).collect::<Vec<_>>(), None),
+    let file = text.strip_prefix('@').map(Path::new);
+    let nodes = match file {
+        Some(path) => read(path),
+        None => parse_entries(text.split(','), lookup),
     };
-    let mut nodes: Vec<Node> = Vec::new();
-    for entry in &entries {
-        let entry = entry.split('#').next().unwrap_or_default().trim();
-        if entry.is_empty() && file.is_some() {
-            continue;
+    let nodes = nodes.map_err(|error| match error {
+        HostsError::Read { source, .. } => {
+            UsageError::new("--nodes", text, &format!("cannot be read ({source})"), ACCEPTED)
         }
-        let node = parse_node(entry)?;
-        if nodes.iter().any(|other| other.address == node.address) {
-            return Err(UsageError::new(
-                "--nodes",
-                entry,
-                "this address stands there twice",
-                "each node once",
-            ));
+        HostsError::Entry {
+            entry,
+            problem,
+            accepted,
+        } => UsageError::new("--nodes", &entry, problem, accepted.unwrap_or(ACCEPTED)),
+        HostsError::List { problem, accepted } => {
+            UsageError::new("--nodes", text, problem, accepted.unwrap_or(ACCEPTED))
         }
-        nodes.push(node);
-    }
-    if nodes.is_empty() {
-        return Err(UsageError::new("--nodes", text, "no node", ACCEPTED));
-    }
-    Ok(NodeList { nodes, file })
-}
-
-fn parse_node(entry: &str) -> Result<Node, UsageError> {
-    let fail = |problem: &str| UsageError::new("--nodes", entry, problem, ACCEPTED);
-    let mut words = entry.split_whitespace();
-    let (address, key) = (words.next().unwrap_or_default(), words.next());
-    if words.next().is_some() {
-        return Err(fail("more than an address and a key"));
-    }
-    let key = match key {
-        None => None,
-        Some(text) => {
-            let mut key = [0; 32];
-            hex::decode_to_slice(text, &mut key).map_err(|_| fail("the key is not 64 hexadecimal digits"))?;
-            Some(key)
-        }
-    };
-    let address = address
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut addresses| addresses.next())
-        .ok_or_else(|| fail("not an address"))?;
-    Ok(Node { address, key })
+    })?;
+    Ok(NodeList {
+        nodes,
+        file: file.map(Path::to_path_buf),
+    })
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ pub mod commands;
 pub mod config;
 pub mod doctor;
 pub mod embedded;
-pub mod genesis_file;
 pub mod host;
 pub mod hosts;
 pub mod import;

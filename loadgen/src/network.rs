@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use files::Host;
 use rpc::{AnswerReceiver, ConnectError, Connection, RequestSender};
 use tokio::time::timeout;
 use transport::ClientEndpoint;
@@ -12,7 +13,7 @@ use types::genesis::{EpochConfig, Genesis};
 use types::limits::TAGS_IN_FLIGHT_MAX;
 use types::{MemberIndex, ShardId, ValidatorId};
 
-use crate::hosts::{Node, NodeList};
+use crate::hosts::NodeList;
 
 /// Design number of `pbft` in greetings.
 const DESIGN_PBFT: u8 = 1;
@@ -240,7 +241,7 @@ pub async fn find_targets(
 ) -> Result<Vec<Target>, NetworkError> {
     let mut addresses: BTreeMap<[u8; 32], SocketAddr> = BTreeMap::new();
     let mut bare: Vec<SocketAddr> = Vec::new();
-    for Node { address, key } in &list.nodes {
+    for Host { address, key } in &list.nodes {
         match key {
             Some(key) if !genesis.validators.contains(key) => {
                 return Err(NetworkError::ForeignKey {

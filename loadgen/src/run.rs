@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use files::GenesisFileError;
+
 use crate::arena::ArenaError;
 use crate::audit::AuditError;
 use crate::cli::RunArgs;
 use crate::config::{Config, Format, Validity, merge_file};
 use crate::doctor::{Finding, Level};
 use crate::embedded::EmbeddedError;
-use crate::genesis_file::GenesisFileError;
 use crate::import::TraceError;
 use crate::interrupt::Interrupt;
 use crate::network::NetworkError;

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use files::config::{parse_durability, parse_rtt};
+use files::limits::THREADS_MAX;
 use store::Durability;
 
-use crate::config::{Overrides, THREADS_MAX, parse_durability, parse_rtt};
+use crate::config::{self, Overrides};
 use crate::genesis_file::CreateOptions;
 use crate::inspect::InspectOptions;
 use crate::testnet::TestnetOptions;
@@ -110,7 +112,7 @@ fn accepted(accepted: String) -> String {
 }
 
 fn durability(text: &str) -> Result<Durability, String> {
-    parse_durability(text).map_err(accepted)
+    parse_durability(text).map(config::durability).map_err(accepted)
 }
 
 fn rtt(text: &str) -> Result<Duration, String> {

@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use crypto::keys::SecretKey;
+use files::NetworkGenesis;
 use types::ValidatorId;
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::driver::{Prepared, Shared, ValidatorConfig, random};
-use crate::genesis_file;
 use crate::key_mark::KeyMark;
 use crate::testnet::{first_failure, runtime, workers};
 use crate::verify_pool::VerifyPool;
 
 /// Runs until SIGINT or SIGTERM, or until the validator cannot go on.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
-    let network = Arc::new(genesis_file::load(&config.genesis)?);
+    let network = Arc::new(NetworkGenesis::load(&config.genesis)?);
     let public = SecretKey::from_seed(*config.key.expose()).public();
     let position =
         network.genesis.validators.binary_search(&public).ok().context(
@@ -28,7 +28,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     runtime()?.block_on(serve(network, config, ValidatorId(position as u16)))
 }
 
-async fn serve(network: Arc<genesis_file::Network>, config: Config, id: ValidatorId) -> anyhow::Result<()> {
+async fn serve(network: Arc<NetworkGenesis>, config: Config, id: ValidatorId) -> anyhow::Result<()> {
     let validator = ValidatorConfig {
         id,
         seed: *config.key.expose(),

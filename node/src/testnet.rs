@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use crypto::keys::SecretKey;
+use files::NetworkGenesis;
 use serde::Serialize;
 use store::Durability;
 use types::ValidatorId;
@@ -15,7 +16,6 @@ use types::time::Duration;
 
 use crate::clock::Clock;
 use crate::driver::{Prepared, Shared, Validator, ValidatorConfig};
-use crate::genesis_file::{self, Network};
 use crate::keys::{self, KeySeed};
 use crate::verify_pool::VerifyPool;
 
@@ -54,7 +54,7 @@ struct ReadyNode {
 
 /// Runs the network until standard input ends or a validator fails.
 pub(crate) fn testnet(options: TestnetOptions) -> anyhow::Result<()> {
-    let network = Arc::new(genesis_file::load(&options.dir.join("genesis.toml"))?);
+    let network = Arc::new(NetworkGenesis::load(&options.dir.join("genesis.toml"))?);
     let runtime = runtime()?;
     runtime.block_on(serve(network, options))
 }
@@ -77,7 +77,7 @@ pub(crate) fn workers(asked: usize) -> usize {
     if asked == 0 { cores() } else { asked }
 }
 
-async fn serve(network: Arc<Network>, options: TestnetOptions) -> anyhow::Result<()> {
+async fn serve(network: Arc<NetworkGenesis>, options: TestnetOptions) -> anyhow::Result<()> {
     let keys = read_keys(&network, &options.dir.join("keys"))?;
     let prepared = prepare(&network, &options, keys)?;
     let peers: BTreeMap<u16, SocketAddr> = prepared
@@ -129,7 +129,7 @@ async fn serve(network: Arc<Network>, options: TestnetOptions) -> anyhow::Result
 }
 
 /// Keys of all validators, matched by public key.
-fn read_keys(network: &Network, dir: &Path) -> anyhow::Result<BTreeMap<ValidatorId, KeySeed>> {
+fn read_keys(network: &NetworkGenesis, dir: &Path) -> anyhow::Result<BTreeMap<ValidatorId, KeySeed>> {
     let mut keys = BTreeMap::new();
     let files = std::fs::read_dir(dir)
         .with_context(|| format!("the folder of keys {} cannot be read", dir.display()))?;
@@ -156,7 +156,7 @@ fn read_keys(network: &Network, dir: &Path) -> anyhow::Result<BTreeMap<Validator
 }
 
 fn prepare(
-    network: &Network,
+    network: &NetworkGenesis,
     options: &TestnetOptions,
     keys: BTreeMap<ValidatorId, KeySeed>,
 ) -> anyhow::Result<BTreeMap<ValidatorId, Prepared>> {
@@ -180,7 +180,7 @@ fn prepare(
         .collect()
 }
 
-fn ready<'a>(network: &Network, prepared: &BTreeMap<ValidatorId, Prepared>) -> Ready<'a> {
+fn ready<'a>(network: &NetworkGenesis, prepared: &BTreeMap<ValidatorId, Prepared>) -> Ready<'a> {
     let nodes = prepared.iter().map(|(id, node)| ReadyNode {
         validator: id.0,
         key: network

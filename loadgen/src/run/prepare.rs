@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use files::NetworkGenesis;
 use types::{Amount, Height, ShardId};
 
 use super::plan::{Plan, nanoseconds, plan};
@@ -15,7 +16,6 @@ use crate::audit::{Audit, AuditOptions, Receipts};
 use crate::config::{Config, LocalNetwork, Network, RemoteNetwork, WorkloadChoice};
 use crate::doctor::{Needs, Readings, examine};
 use crate::embedded::{DataDir, Embedded, EmbeddedError, Funding, find_node, make_genesis};
-use crate::genesis_file::NetworkGenesis;
 use crate::host::Machine;
 use crate::import::Trace;
 use crate::network::{Control, Target, connect_all, find_targets, greeting, targets_of};
@@ -208,7 +208,7 @@ fn prepare_remote(
 ) -> Result<Prepared, RunError> {
     let readings = Readings::take(None);
     let estimate = estimate(workload, plan.times.len(), &readings.machine)?;
-    let network = NetworkGenesis::read(&remote.genesis)?;
+    let network = NetworkGenesis::load(&remote.genesis)?;
     let connections = u64::from(setting.config.client.connections) * network.genesis.validators.len() as u64;
     let needs = Needs {
         files: 64 + 2 * connections,

@@ -48,7 +48,7 @@ fn what_genesis_writes_is_read_with_paths_beside_the_file() {
     let config = read(&folder.path().join("validator-002.toml")).expect("read");
     assert_eq!(config.genesis, folder.path().join("genesis.toml"));
     assert_eq!(config.data_dir, folder.path().join("data/002"));
-    let genesis = genesis_file::read_genesis(&config.genesis).expect("genesis");
+    let genesis = files::genesis::read_genesis(&config.genesis).expect("genesis");
     assert_eq!(config.key.public(), genesis.validators[2]);
     assert_eq!(config.listen_peers.to_string(), "127.0.0.1:21004");
     assert_eq!(config.listen_clients.to_string(), "127.0.0.1:21005");
@@ -174,7 +174,10 @@ fn every_bad_value_is_named_with_what_is_accepted() {
         ),
     ] {
         let error = replaced(folder.path(), from, to);
-        assert!(matches!(error, ConfigError::Value { .. }), "{to}: {error}");
+        assert!(
+            matches!(error, ConfigError::File(files::ConfigError::Value { .. })),
+            "{to}: {error}"
+        );
         let words = error.to_string();
         for part in [key, accepted, "changed.toml"] {
             assert!(words.contains(part), "{part} in {words}");
@@ -195,7 +198,10 @@ fn a_file_of_another_shape_is_refused_with_its_line() {
         ("[peers]", "# ", "unknown field `0`"),
     ] {
         let error = replaced(folder.path(), from, to);
-        assert!(matches!(error, ConfigError::Shape { .. }), "{to}: {error}");
+        assert!(
+            matches!(error, ConfigError::File(files::ConfigError::Shape { .. })),
+            "{to}: {error}"
+        );
         let found = error.to_string();
         assert!(
             found.contains(words) && found.contains("changed.toml") && !found.contains('\n'),
@@ -212,7 +218,8 @@ fn a_file_of_another_shape_is_refused_with_its_line() {
     }
     let error = read(&folder.path().join("none.toml")).expect_err("missing");
     assert!(
-        matches!(error, ConfigError::Read { .. }) && error.to_string().contains("none.toml"),
+        matches!(error, ConfigError::File(files::ConfigError::Read { .. }))
+            && error.to_string().contains("none.toml"),
         "{error}"
     );
 }
@@ -222,9 +229,9 @@ fn a_member_of_the_committee_without_address_is_named() {
     let folder = tempfile::tempdir().expect("folder");
     network(folder.path());
     let error = replaced(folder.path(), "\n2 = \"127.0.0.1:21004\"", "");
-    let ConfigError::Peer {
+    let ConfigError::File(files::ConfigError::Peer {
         missing: 2, shard: 0, ..
-    } = error
+    }) = error
     else {
         panic!("{error}")
     };

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::Context;
+use files::NetworkGenesis;
 use rpc::{Limits, Server, ServerHandle};
 use store::{Durability, Store, StoreEvent, StoreOptions};
 use transport::{ClientConfig, ClientListener, Identity, PeerConfig, PeerEndpoint, PeerMesh};
@@ -30,7 +31,6 @@ use types::time::Duration;
 use types::{Epoch, MemberIndex, ShardId, ValidatorId};
 
 use crate::clock::Clock;
-use crate::genesis_file::Network;
 use crate::ingress::{self, Ingress};
 use crate::key_mark::KeyMark;
 use crate::verify_pool::{VerifyLane, VerifyPool};
@@ -84,7 +84,7 @@ pub(crate) struct Place {
 }
 
 /// Finds the committee of a validator.
-pub(crate) fn place_of(network: &Network, id: ValidatorId) -> Option<Place> {
+pub(crate) fn place_of(network: &NetworkGenesis, id: ValidatorId) -> Option<Place> {
     network.epoch.committees.iter().find_map(|committee| {
         let member = committee.members.iter().position(|(other, _)| *other == id)?;
         Some(Place {
@@ -97,7 +97,7 @@ pub(crate) fn place_of(network: &Network, id: ValidatorId) -> Option<Place> {
 
 impl Prepared {
     /// Opens ports and data directory. Nothing runs yet; an error leaves nothing behind.
-    pub(crate) fn new(network: &Network, config: ValidatorConfig) -> anyhow::Result<Self> {
+    pub(crate) fn new(network: &NetworkGenesis, config: ValidatorConfig) -> anyhow::Result<Self> {
         let place = place_of(network, config.id)
             .with_context(|| format!("validator {} is in no committee", config.id))?;
         let identity = Identity::from_seed(&config.seed)?;
@@ -272,7 +272,7 @@ fn start_store(opened: store::Opened, inbox: &Arc<Inbox>) -> anyhow::Result<Stor
 /// What validators of one process share: inputs, never results.
 pub(crate) struct Shared {
     /// Genesis and epoch.
-    pub(crate) network: Arc<Network>,
+    pub(crate) network: Arc<NetworkGenesis>,
     /// Clock.
     pub(crate) clock: Clock,
     /// Verification threads.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crypto::keys::{Scheme, SecretKey};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
+use files::NetworkGenesis;
 use replica::{
     Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot, StateChanges,
     Utxo,
@@ -14,7 +15,6 @@ use types::{Hash, OutPoint, Owner, Sequence};
 
 use super::{Place, ValidatorConfig};
 use crate::clock::Clock;
-use crate::genesis_file::Network;
 use crate::verify_pool::check_body;
 
 /// A replica and the data directory that it continues.
@@ -34,7 +34,7 @@ pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
 
 /// Loads the state, replays the log; a directory that was never used gives a new replica.
 pub(crate) fn restore(
-    network: &Network,
+    network: &NetworkGenesis,
     place: &Place,
     config: &ValidatorConfig,
     mut opened: store::Opened,
@@ -156,7 +156,7 @@ fn replay(
     key: SecretKey,
     ledger: Ledger,
     opened: &mut store::Opened,
-    network: &Network,
+    network: &NetworkGenesis,
     clock: Clock,
     seed: [u8; 32],
 ) -> Result<Replica, ReplayError> {
@@ -178,7 +178,7 @@ fn replay(
     Ok(recovery.finish(clock.now(), last, &mut check, &Inline)?)
 }
 
-fn ledger_config(network: &Network, place: &Place) -> anyhow::Result<LedgerConfig> {
+fn ledger_config(network: &NetworkGenesis, place: &Place) -> anyhow::Result<LedgerConfig> {
     let policy = &network.genesis.policy;
     Ok(LedgerConfig {
         shard: place.shard,
@@ -191,7 +191,7 @@ fn ledger_config(network: &Network, place: &Place) -> anyhow::Result<LedgerConfi
     })
 }
 
-fn genesis_ledger(network: &Network, place: &Place, config: LedgerConfig) -> anyhow::Result<Ledger> {
+fn genesis_ledger(network: &NetworkGenesis, place: &Place, config: LedgerConfig) -> anyhow::Result<Ledger> {
     let here = |owner: &Owner| placement::shard_of(owner, network.genesis.shards) == place.shard;
     let outputs = (0_u64..)
         .zip(&network.allocations)

@@ -1,7 +1,6 @@
 //! Making a network: keys, genesis, allocations, and a configuration for each validator.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -9,23 +8,22 @@ use std::path::{Path, PathBuf};
 
 use crypto::hash;
 use crypto::keys::{SecretKey, account_seed};
-use types::codec::encode_items;
+use files::genesis::{
+    ALLOCATIONS_FILE, GENESIS_FILE, check_amounts, encode_allocations, genesis_text, read_allocations,
+};
+use files::hosts::{self, HOSTS_FILE};
+use files::limits::ALLOCATIONS_MAX;
+use files::policy::read_policy;
+use files::{ConfigText, GenesisFileError};
 use types::genesis::{Allocation, FundingRule, Genesis};
 use types::{Amount, Hash, Owner};
 
-use super::policy_file::read_policy;
-use super::text::genesis_text;
-use super::{
-    ALLOCATIONS_FILE, ALLOCATIONS_MAX, GENESIS_FILE, GenesisFileError, check_amounts, read_allocations,
-};
-use crate::config::ConfigText;
+use super::CreateError;
 use crate::keys::{self, KeyFileError, KeySeed};
 use crate::testnet::cores;
 
 /// Folder of the keys inside the network's.
 const KEYS_DIR: &str = "keys";
-/// Addresses for clients, as load generators read them.
-const HOSTS_FILE: &str = "hosts";
 
 /// What a new network is made of.
 #[derive(Clone, Debug, clap::Args)]
@@ -89,7 +87,7 @@ struct Member {
 ///
 /// # Errors
 /// Names the flag or the file and what is accepted. No file is left behind then.
-pub(crate) fn create(options: &CreateOptions) -> Result<Hash, GenesisFileError> {
+pub(crate) fn create(options: &CreateOptions) -> Result<Hash, CreateError> {
     let count = check_flags(options)?;
     let policy = read_policy(&options.policy)?;
     let members = match &options.keys {
@@ -123,9 +121,9 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, GenesisFileError> 
 }
 
 /// Refuses flags before anything costly is done; returns the number of validators.
-fn check_flags(options: &CreateOptions) -> Result<usize, GenesisFileError> {
+fn check_flags(options: &CreateOptions) -> Result<usize, CreateError> {
     let flag = |flag, value: String, accepted: String| {
-        Err(GenesisFileError::Flag {
+        Err(CreateError::Flag {
             flag,
             value,
             accepted,
@@ -203,7 +201,7 @@ fn secret(options: &CreateOptions, number: u64) -> Result<KeySeed, KeyFileError>
     KeySeed::generate()
 }
 
-fn new_keys(options: &CreateOptions, count: usize) -> Result<Vec<Member>, GenesisFileError> {
+fn new_keys(options: &CreateOptions, count: usize) -> Result<Vec<Member>, CreateError> {
     let member = |number: usize| {
         let seed = secret(options, number as u64 + 1)?;
         Ok(Member {
@@ -217,12 +215,15 @@ fn new_keys(options: &CreateOptions, count: usize) -> Result<Vec<Member>, Genesi
     Ok(members)
 }
 
-fn given_keys(dir: &Path, out: &Path, count: usize) -> Result<Vec<Member>, GenesisFileError> {
+fn given_keys(dir: &Path, out: &Path, count: usize) -> Result<Vec<Member>, CreateError> {
     let canonical = |path: &Path| path.canonicalize().ok();
     let in_place = canonical(dir).is_some_and(|dir| canonical(&out.join(KEYS_DIR)) == Some(dir));
-    let paths = key_files(dir).map_err(GenesisFileError::read(dir))?;
+    let paths = key_files(dir).map_err(|source| CreateError::Read {
+        path: dir.into(),
+        source,
+    })?;
     if paths.len() != count {
-        return Err(GenesisFileError::KeyCount {
+        return Err(CreateError::KeyCount {
             path: dir.into(),
             found: paths.len(),
             expected: count,
@@ -232,7 +233,7 @@ fn given_keys(dir: &Path, out: &Path, count: usize) -> Result<Vec<Member>, Genes
     for path in paths {
         let seed = keys::read_key(&path)?;
         if let Some((_, other)) = files.insert(seed.public(), (seed, path.clone())) {
-            return Err(GenesisFileError::KeyTwice { path, other });
+            return Err(CreateError::KeyTwice { path, other });
         }
     }
     let member = |(public, (seed, path)): ([u8; 32], (KeySeed, PathBuf))| Member {
@@ -257,7 +258,7 @@ fn config_name(id: usize) -> String {
 }
 
 /// Refuses a directory that holds a file of the network, or a key that is not one of its own.
-fn check_free(options: &CreateOptions, members: &[Member]) -> Result<(), GenesisFileError> {
+fn check_free(options: &CreateOptions, members: &[Member]) -> Result<(), CreateError> {
     let names = [GENESIS_FILE, ALLOCATIONS_FILE, HOSTS_FILE]
         .map(str::to_owned)
         .into_iter();
@@ -270,20 +271,17 @@ fn check_free(options: &CreateOptions, members: &[Member]) -> Result<(), Genesis
         paths.extend(key_files(&options.out.join(KEYS_DIR)).unwrap_or_default());
     }
     match paths.into_iter().find(|path| path.symlink_metadata().is_ok()) {
-        Some(path) => Err(GenesisFileError::Exists { path }),
+        Some(path) => Err(CreateError::Exists { path }),
         None => Ok(()),
     }
 }
 
 /// The accounts of the rule, derived on all cores, and the listed allocations behind them.
-fn allocations(
-    options: &CreateOptions,
-    listed: Vec<Allocation>,
-) -> Result<Vec<Allocation>, GenesisFileError> {
+fn allocations(options: &CreateOptions, listed: Vec<Allocation>) -> Result<Vec<Allocation>, CreateError> {
     let total = options.accounts as usize + listed.len();
     if total == 0 || total > ALLOCATIONS_MAX as usize {
         let (value, accepted) = (total.to_string(), format!("1 to {ALLOCATIONS_MAX}"));
-        return Err(GenesisFileError::Flag {
+        return Err(CreateError::Flag {
             flag: "the number of allocations",
             value,
             accepted,
@@ -291,7 +289,7 @@ fn allocations(
     }
     let flags = Path::new("--accounts and --amount");
     if options.amount.checked_mul(options.accounts.into()).is_none() {
-        return Err(GenesisFileError::Supply { path: flags.into() });
+        return Err(GenesisFileError::Supply { path: flags.into() }.into());
     }
     if let Some(path) = &options.allocations {
         check_amounts(path, &listed)?;
@@ -320,7 +318,7 @@ fn allocations(
             .collect();
         threads.into_iter().try_for_each(|thread| thread.map(drop))
     })
-    .map_err(|source| GenesisFileError::System {
+    .map_err(|source| CreateError::System {
         what: "thread",
         source,
     })?;
@@ -330,10 +328,7 @@ fn allocations(
 }
 
 /// Addresses for validators and for clients, by id.
-fn addresses(
-    options: &CreateOptions,
-    count: usize,
-) -> Result<Vec<(SocketAddr, SocketAddr)>, GenesisFileError> {
+fn addresses(options: &CreateOptions, count: usize) -> Result<Vec<(SocketAddr, SocketAddr)>, CreateError> {
     let ips = options.addresses.iter().copied().cycle().take(count);
     if options.base_port > 0 {
         let ports = (options.base_port..).step_by(2);
@@ -355,7 +350,7 @@ fn addresses(
     };
     ips.map(|ip| Ok((free(ip)?, free(ip)?)))
         .collect::<io::Result<_>>()
-        .map_err(|source| GenesisFileError::System {
+        .map_err(|source| CreateError::System {
             what: "free port at --addresses; name one with --base-port",
             source,
         })
@@ -368,24 +363,24 @@ struct Written {
 }
 
 impl Written {
-    fn file(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), GenesisFileError> {
+    fn file(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), CreateError> {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(&path)
             .map_err(|source| match source.kind() {
-                io::ErrorKind::AlreadyExists => GenesisFileError::Exists { path: path.clone() },
-                _ => GenesisFileError::Write {
+                io::ErrorKind::AlreadyExists => CreateError::Exists { path: path.clone() },
+                _ => CreateError::Write {
                     path: path.clone(),
                     source,
                 },
             })?;
         self.files.push(path.clone());
         file.write_all(bytes)
-            .map_err(|source| GenesisFileError::Write { path, source })
+            .map_err(|source| CreateError::Write { path, source })
     }
 
-    fn key(&mut self, path: PathBuf, seed: &KeySeed) -> Result<(), GenesisFileError> {
+    fn key(&mut self, path: PathBuf, seed: &KeySeed) -> Result<(), CreateError> {
         let written = keys::write_key(&path, seed);
         if !matches!(written, Err(KeyFileError::Exists { .. })) {
             self.files.push(path);
@@ -411,9 +406,9 @@ fn write(
     allocations: &[Allocation],
     members: &[Member],
     addresses: &[(SocketAddr, SocketAddr)],
-) -> Result<(), GenesisFileError> {
+) -> Result<(), CreateError> {
     let (out, keys_dir) = (&options.out, options.out.join(KEYS_DIR));
-    std::fs::create_dir_all(&keys_dir).map_err(|source| GenesisFileError::Write {
+    std::fs::create_dir_all(&keys_dir).map_err(|source| CreateError::Write {
         path: keys_dir.clone(),
         source,
     })?;
@@ -421,11 +416,9 @@ fn write(
         files: Vec::new(),
         complete: false,
     };
-    let mut bytes = Vec::with_capacity(4 + 40 * allocations.len());
-    encode_items(allocations, &mut bytes);
-    written.file(out.join(ALLOCATIONS_FILE), &bytes)?;
+    written.file(out.join(ALLOCATIONS_FILE), &encode_allocations(allocations))?;
     let peers: BTreeMap<u16, SocketAddr> = (0..).zip(addresses.iter().map(|(peers, _)| *peers)).collect();
-    let mut hosts = String::new();
+    let mut hosts_text = String::new();
     for (id, (member, (listen_peers, listen_clients))) in members.iter().zip(addresses).enumerate() {
         let name = match &member.in_place {
             Some(path) => path
@@ -447,10 +440,9 @@ fn write(
             peers: &peers,
         };
         written.file(out.join(config_name(id)), text.render().as_bytes())?;
-        // Writing to a string cannot fail.
-        let _ = writeln!(hosts, "{listen_clients} {}", hex::encode(member.public));
+        hosts_text.push_str(&hosts::line(*listen_clients, &member.public));
     }
-    written.file(out.join(HOSTS_FILE), hosts.as_bytes())?;
+    written.file(out.join(HOSTS_FILE), hosts_text.as_bytes())?;
     // Last: where it is, everything is.
     written.file(out.join(GENESIS_FILE), genesis_text(genesis).as_bytes())?;
     written.complete = true;
@@ -462,7 +454,7 @@ mod tests {
     use std::fs;
 
     use super::Written;
-    use crate::genesis_file::GenesisFileError;
+    use crate::genesis_file::CreateError;
     use crate::keys::KeySeed;
 
     #[test]
@@ -481,15 +473,15 @@ mod tests {
         assert!(path("a").exists() && path("0.key").exists());
         assert!(matches!(
             written.file(path("there"), b"b"),
-            Err(GenesisFileError::Exists { .. })
+            Err(CreateError::Exists { .. })
         ));
         assert!(matches!(
             written.key(path("1.key"), &seed),
-            Err(GenesisFileError::Key(_))
+            Err(CreateError::Key(_))
         ));
         assert!(matches!(
             written.file(path("none/a"), b"b"),
-            Err(GenesisFileError::Write { .. })
+            Err(CreateError::Write { .. })
         ));
         drop(written);
         assert!(!path("a").exists() && !path("0.key").exists());

@@ -3,13 +3,14 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crypto::hash::{allocations_hash, genesis_hash};
+use crypto::hash::genesis_hash;
 use crypto::keys::{SecretKey, account_seed};
-use types::codec::{Encode, encode_items};
-use types::genesis::{Allocation, GenesisError};
+use files::{GenesisFileError, NetworkGenesis};
+use types::codec::encode_items;
+use types::genesis::Allocation;
 use types::{Amount, Owner};
 
-use super::{CreateOptions, GenesisFileError, Network, create, load};
+use super::{CreateError, CreateOptions, create};
 use crate::config::{Config, Overrides};
 use crate::keys;
 
@@ -43,8 +44,8 @@ fn listed(path: &Path, amounts: &[u64]) -> Vec<Allocation> {
     allocations
 }
 
-fn load_dir(dir: &Path) -> Result<Network, GenesisFileError> {
-    load(&dir.join("genesis.toml"))
+fn load_dir(dir: &Path) -> Result<NetworkGenesis, GenesisFileError> {
+    NetworkGenesis::load(&dir.join("genesis.toml"))
 }
 
 /// Everything in a folder and below, for "unchanged".
@@ -66,7 +67,7 @@ fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// Creation is refused and no file appears or changes.
-fn refused(options: &CreateOptions) -> GenesisFileError {
+fn refused(options: &CreateOptions) -> CreateError {
     let before = tree(&options.out);
     let error = create(options).expect_err("refused");
     assert_eq!(tree(&options.out), before, "{error}");
@@ -199,7 +200,7 @@ fn wrong_numbers_of_keys_and_equal_keys_are_refused() {
     assert!(
         matches!(
             error,
-            GenesisFileError::KeyCount {
+            CreateError::KeyCount {
                 found: 7,
                 expected: 8,
                 ..
@@ -209,18 +210,18 @@ fn wrong_numbers_of_keys_and_equal_keys_are_refused() {
     );
     fs::copy(mine.join("002.key"), mine.join("007.key")).expect("copied");
     let error = refused(&options);
-    assert!(matches!(error, GenesisFileError::KeyTwice { .. }), "{error}");
+    assert!(matches!(error, CreateError::KeyTwice { .. }), "{error}");
     assert!(
         error.to_string().contains("002.key") && error.to_string().contains("007.key"),
         "{error}"
     );
     fs::write(mine.join("007.key"), "short").expect("written");
-    assert!(matches!(refused(&options), GenesisFileError::Key(_)));
+    assert!(matches!(refused(&options), CreateError::Key(_)));
     let none = CreateOptions {
         keys: Some(folder.path().join("none")),
         ..options
     };
-    assert!(matches!(refused(&none), GenesisFileError::Read { .. }));
+    assert!(matches!(refused(&none), CreateError::Read { .. }));
 }
 
 #[test]
@@ -237,7 +238,7 @@ fn nothing_is_overwritten() {
         fs::write(folder.path().join(name), "precious").expect("written");
         let error = refused(&options(folder.path()));
         assert!(
-            matches!(error, GenesisFileError::Exists { .. }) && error.to_string().contains(name),
+            matches!(error, CreateError::Exists { .. }) && error.to_string().contains(name),
             "{error}"
         );
     }
@@ -245,7 +246,7 @@ fn nothing_is_overwritten() {
     create(&options(folder.path())).expect("created");
     assert!(matches!(
         refused(&options(folder.path())),
-        GenesisFileError::Exists { .. }
+        CreateError::Exists { .. }
     ));
     load_dir(folder.path()).expect("still whole");
 }
@@ -256,7 +257,7 @@ fn a_place_that_is_no_folder_is_refused() {
     let file = folder.path().join("file");
     fs::write(&file, "").expect("written");
     let error = create(&options(&file.join("net"))).expect_err("no folder");
-    assert!(matches!(error, GenesisFileError::Write { .. }), "{error}");
+    assert!(matches!(error, CreateError::Write { .. }), "{error}");
 }
 
 #[test]
@@ -280,7 +281,7 @@ fn every_bad_flag_is_refused_with_what_is_accepted() {
         (with(|options| options.name.clear()), "1 to 64"),
         (with(|options| options.name = "x".repeat(65)), "1 to 64"),
     ] {
-        assert!(matches!(error, GenesisFileError::Network(_)), "{error}");
+        assert!(matches!(error, CreateError::Network(_)), "{error}");
         assert!(error.to_string().contains(words), "{words}: {error}");
     }
     for (error, flag, words) in [
@@ -311,7 +312,7 @@ fn every_bad_flag_is_refused_with_what_is_accepted() {
             "0 to 65520",
         ),
     ] {
-        assert!(matches!(error, GenesisFileError::Flag { .. }), "{error}");
+        assert!(matches!(error, CreateError::Flag { .. }), "{error}");
         assert!(
             error.to_string().contains(flag) && error.to_string().contains(words),
             "{words}: {error}"
@@ -319,11 +320,11 @@ fn every_bad_flag_is_refused_with_what_is_accepted() {
     }
     assert!(matches!(
         with(|options| options.amount = u64::MAX / 4),
-        GenesisFileError::Supply { .. }
+        CreateError::File(GenesisFileError::Supply { .. })
     ));
     assert!(matches!(
         with(|options| options.policy = "fast".into()),
-        GenesisFileError::Policy(_)
+        CreateError::Policy(_)
     ));
     let mut last = base.clone();
     last.base_port = 65_520;
@@ -340,19 +341,25 @@ fn listed_allocations_are_checked() {
         allocations: Some(file.clone()),
         ..options(&folder.path().join("net"))
     };
-    assert!(matches!(refused(&options), GenesisFileError::Read { .. }));
+    assert!(matches!(
+        refused(&options),
+        CreateError::File(GenesisFileError::Read { .. })
+    ));
     listed(&file, &[3, 0]);
     let error = refused(&options);
     assert!(
-        matches!(error, GenesisFileError::Zero { index: 1, .. }),
+        matches!(error, CreateError::File(GenesisFileError::Zero { index: 1, .. })),
         "{error}"
     );
     listed(&file, &[u64::MAX, 1]);
-    assert!(matches!(refused(&options), GenesisFileError::Supply { .. }));
+    assert!(matches!(
+        refused(&options),
+        CreateError::File(GenesisFileError::Supply { .. })
+    ));
     listed(&file, &[u64::MAX]);
     let error = refused(&options);
     assert!(
-        matches!(error, GenesisFileError::Supply { .. }),
+        matches!(error, CreateError::File(GenesisFileError::Supply { .. })),
         "with the accounts it is too much: {error}"
     );
     listed(&file, &[3, 4]);
@@ -360,18 +367,24 @@ fn listed_allocations_are_checked() {
     for end in 0..bytes.len() {
         fs::write(&file, &bytes[..end]).expect("written");
         assert!(
-            matches!(refused(&options), GenesisFileError::Encoding { .. }),
+            matches!(
+                refused(&options),
+                CreateError::File(GenesisFileError::Encoding { .. })
+            ),
             "{end}"
         );
     }
     fs::write(&file, [bytes.as_slice(), &[0]].concat()).expect("written");
-    assert!(matches!(refused(&options), GenesisFileError::Encoding { .. }));
+    assert!(matches!(
+        refused(&options),
+        CreateError::File(GenesisFileError::Encoding { .. })
+    ));
     listed(&file, &[]);
     let error = refused(&CreateOptions {
         accounts: 0,
         ..options
     });
-    assert!(matches!(error, GenesisFileError::Flag { .. }), "{error}");
+    assert!(matches!(error, CreateError::Flag { .. }), "{error}");
 }
 
 #[test]
@@ -423,155 +436,10 @@ fn ports_by_rule_and_ports_that_are_free() {
             ..options(&folder.path().join("far"))
         });
         assert!(
-            matches!(error, GenesisFileError::System { .. }) && error.to_string().contains("--base-port"),
+            matches!(error, CreateError::System { .. }) && error.to_string().contains("--base-port"),
             "{error}"
         );
     }
-}
-
-#[test]
-fn every_damage_of_a_genesis_is_named() {
-    let folder = tempfile::tempdir().expect("folder");
-    create(&options(folder.path())).expect("created");
-    let toml = folder.path().join("genesis.toml");
-    let text = fs::read_to_string(&toml).expect("text");
-    let network = load_dir(folder.path()).expect("loaded");
-    let bytes = network.genesis.to_bytes();
-    let genesis_of = |bytes: &[u8]| format!("genesis = \"{}\"", hex::encode(bytes));
-    let mut three = network.genesis.clone();
-    three.shards = 3;
-    for (text, words) in [
-        (String::new(), "missing field `genesis`"),
-        ("genesis = ".to_owned(), "line 1"),
-        ("genesis = 5".to_owned(), "line 1"),
-        ("genesis = \"zz\"".to_owned(), "not hexadecimal"),
-        ("genesis = \"0\"".to_owned(), "cut short"),
-        (format!("shards = 4\n{text}"), "unknown field `shards`"),
-        (genesis_of(&[]), "cut short"),
-        (genesis_of(&[&bytes[..], &[0]].concat()), "trailing"),
-        (genesis_of(&three.to_bytes()), "3 shards"),
-        (
-            genesis_of(&[&[9], &bytes[1..]].concat()),
-            "version of the genesis",
-        ),
-    ] {
-        fs::write(&toml, &text).expect("written");
-        let error = load_dir(folder.path()).expect_err(&text).to_string();
-        assert!(
-            error.contains(words) && error.contains("genesis.toml") && !error.contains('\n'),
-            "{words} in {error}"
-        );
-    }
-    for end in 0..bytes.len() {
-        fs::write(&toml, genesis_of(&bytes[..end])).expect("written");
-        assert!(
-            matches!(load_dir(folder.path()), Err(GenesisFileError::Encoding { .. })),
-            "{end}"
-        );
-    }
-    fs::write(&toml, [0xff, 0xfe]).expect("written");
-    assert!(matches!(
-        load_dir(folder.path()),
-        Err(GenesisFileError::Shape { .. })
-    ));
-    fs::write(&toml, "#".repeat(1 << 20)).expect("written");
-    assert!(matches!(
-        load_dir(folder.path()),
-        Err(GenesisFileError::Size { .. })
-    ));
-    fs::remove_file(&toml).expect("removed");
-    assert!(matches!(
-        load_dir(folder.path()),
-        Err(GenesisFileError::Read { .. })
-    ));
-    fs::write(&toml, text).expect("written");
-    assert_eq!(load_dir(folder.path()).expect("whole again"), network);
-}
-
-#[test]
-fn allocations_of_another_network_and_damaged_ones_are_refused() {
-    let folder = tempfile::tempdir().expect("folder");
-    let out = folder.path().join("net");
-    create(&options(&out)).expect("created");
-    let bin = out.join("allocations.bin");
-    let bytes = fs::read(&bin).expect("bytes");
-    let mut flipped = bytes.clone();
-    flipped[20] ^= 1;
-    fs::write(&bin, &flipped).expect("written");
-    let error = load_dir(&out).expect_err("flipped");
-    assert!(
-        matches!(
-            error,
-            GenesisFileError::Allocations {
-                found: 5,
-                count: 5,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(error.to_string().contains("allocations.bin"), "{error}");
-    listed(&bin, &[9, 9, 9]);
-    assert!(matches!(
-        load_dir(&out),
-        Err(GenesisFileError::Allocations {
-            found: 3,
-            count: 5,
-            ..
-        })
-    ));
-    fs::write(&bin, &bytes[..100]).expect("written");
-    assert!(matches!(load_dir(&out), Err(GenesisFileError::Encoding { .. })));
-    fs::write(&bin, [0xff; 8]).expect("written");
-    assert!(
-        matches!(load_dir(&out), Err(GenesisFileError::Encoding { .. })),
-        "a count beyond the file"
-    );
-    fs::remove_file(&bin).expect("removed");
-    let error = load_dir(&out).expect_err("missing");
-    assert!(
-        matches!(error, GenesisFileError::Read { .. }) && error.to_string().contains("allocations.bin"),
-        "{error}"
-    );
-
-    // A genesis that agrees with an allocation of nothing.
-    fs::write(&bin, &bytes).expect("written");
-    let mut genesis = load_dir(&out).expect("whole again").genesis;
-    let zero = listed(&bin, &[1, 0]);
-    (genesis.allocations, genesis.allocations_hash) = (2, allocations_hash(&zero));
-    fs::write(
-        out.join("genesis.toml"),
-        format!("genesis = \"{}\"", hex::encode(genesis.to_bytes())),
-    )
-    .expect("written");
-    assert!(matches!(
-        load_dir(&out),
-        Err(GenesisFileError::Zero { index: 1, .. })
-    ));
-}
-
-#[test]
-fn the_words_for_people_say_what_is_encoded() {
-    let folder = tempfile::tempdir().expect("folder");
-    let hash = create(&CreateOptions {
-        policy: "wan".into(),
-        ..options(folder.path())
-    })
-    .expect("created");
-    let network = load_dir(folder.path()).expect("loaded");
-    let text = fs::read_to_string(folder.path().join("genesis.toml")).expect("text");
-    let committee = &network.epoch.committees[1];
-    let (id, key) = committee.members[2];
-    for words in [
-        format!("# genesis hash      {hash}"),
-        "# block_interval    250ms".to_owned(),
-        "# accounts          5 of 9 each, keys from seed 7".to_owned(),
-        format!("# {:03} 1 2 {}", id.0, hex::encode(key)),
-    ] {
-        assert!(text.contains(&words), "{words} in {text}");
-    }
-    assert_eq!(network.genesis.policy, types::policy::Policy::wan());
-    assert_eq!(network.genesis.validate(), Ok::<(), GenesisError>(()));
 }
 
 #[test]

@@ -35,6 +35,7 @@ const CORE_AND_EDGES: &[&str] = &[
     "blocklog",
     "consensus",
     "crypto",
+    "files",
     "ledger",
     "mempool",
     "replica",
@@ -58,6 +59,7 @@ const EDGES: &[Edge] = &[
     ),
     edge("blocklog", "node/io/blocklog", &["crypto", "types"], &[]),
     edge("store", "node/io/store", &["blocklog", "types"], &[]),
+    edge("files", "node/io/files", &["crypto", "types"], &[]),
     edge("transport", "node/io/transport", &["crypto", "types"], &[]),
     edge("rpc", "node/io/rpc", &["crypto", "transport", "types"], &[]),
     edge(
@@ -65,6 +67,7 @@ const EDGES: &[Edge] = &[
         "node",
         &[
             "crypto",
+            "files",
             "mempool",
             "replica",
             "rpc",
@@ -77,7 +80,7 @@ const EDGES: &[Edge] = &[
     edge(
         "loadgen",
         "loadgen",
-        &["crypto", "rpc", "transport", "types"],
+        &["crypto", "files", "rpc", "transport", "types"],
         &[],
     ),
     edge("simulator", "tests", CORE, &["blocklog"]),

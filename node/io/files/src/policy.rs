@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use types::policy::{Policy, PolicyError};
 
-/// Longest floor of the view timer: beyond, a network with one dead leader looks dead itself.
-const VIEW_TIMEOUT_MIN_MAX: Duration = Duration::from_secs(3600);
+use crate::bounded::{self, BoundedError};
+use crate::limits::{POLICY_FILE_BYTES_MAX, VIEW_TIMEOUT_MIN_MAX};
+use crate::problem::toml_problem;
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PolicyFileError {
+pub enum PolicyFileError {
     /// Neither a preset nor a file.
     #[error("--policy {name} cannot be read: {source}; accepted is lan, wan or a TOML file")]
     Read {
@@ -19,6 +20,14 @@ pub(crate) enum PolicyFileError {
         name: String,
         /// Cause.
         source: std::io::Error,
+    },
+    /// A file larger than any that is accepted.
+    #[error("the policy file {path} has more than {max} bytes, which no file of its kind has")]
+    Size {
+        /// File.
+        path: PathBuf,
+        /// Accepted, bytes.
+        max: u64,
     },
     /// Not a file of policy parameters.
     #[error("the policy file {path}: {problem}")]
@@ -78,27 +87,38 @@ struct RawPolicy {
 ///
 /// # Errors
 /// Names the file, the parameter and what is accepted.
-pub(super) fn read_policy(name: &str) -> Result<Policy, PolicyFileError> {
+pub fn read_policy(name: &str) -> Result<Policy, PolicyFileError> {
     match name {
         "lan" => Ok(Policy::lan()),
         "wan" => Ok(Policy::wan()),
         file => {
-            let read_error = |source| PolicyFileError::Read {
-                name: file.into(),
-                source,
+            let read_error = |error| match error {
+                BoundedError::Io(source) => PolicyFileError::Read {
+                    name: file.into(),
+                    source,
+                },
+                BoundedError::Size => PolicyFileError::Size {
+                    path: file.into(),
+                    max: POLICY_FILE_BYTES_MAX,
+                },
             };
+            let path = Path::new(file);
             parse(
-                Path::new(file),
-                &std::fs::read_to_string(file).map_err(read_error)?,
+                path,
+                &bounded::read_text(path, POLICY_FILE_BYTES_MAX).map_err(read_error)?,
             )
         }
     }
 }
 
-fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFileError> {
+/// The policy of a file's text; `path` is for errors alone.
+///
+/// # Errors
+/// Names the file, the parameter and what is accepted.
+pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFileError> {
     let raw: RawPolicy = toml::from_str(text).map_err(|error| PolicyFileError::Shape {
         path: path.into(),
-        problem: crate::config::toml_problem(text, &error),
+        problem: toml_problem(text, &error),
     })?;
     let duration = |key, value: Option<String>, preset| match value {
         None => Ok(preset),

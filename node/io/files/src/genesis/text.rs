@@ -5,7 +5,8 @@ use types::codec::Encode;
 use types::genesis::{EpochConfig, Genesis};
 
 /// `genesis.toml`: comments for people, one key for programs.
-pub(super) fn genesis_text(genesis: &Genesis) -> String {
+#[must_use]
+pub fn genesis_text(genesis: &Genesis) -> String {
     let epoch = placement::epoch_config(genesis);
     let (funding, policy) = (&genesis.funding, &genesis.policy);
     let mut text = format!(
