@@ -11,6 +11,7 @@ use store::Durability;
 use types::ValidatorId;
 use types::genesis::Committee;
 
+use crate::driver::QueueBounds;
 use crate::genesis_file::{self, GenesisFileError};
 use crate::keys::{self, KeyFileError, KeySeed};
 use crate::testnet::cores;
@@ -43,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) verify_threads: usize,
     /// Round trip that links are shaped to; zero for what the network gives.
     pub(crate) rtt: Duration,
+    /// Bounds of the queues between threads and sockets.
+    pub(crate) queues: QueueBounds,
 }
 
 /// Why a validator cannot be configured. Nothing was started.
@@ -130,6 +133,8 @@ struct RawConfig {
     apply_threads: Option<i64>,
     verify_threads: Option<i64>,
     rtt: Option<String>,
+    #[serde(default)]
+    queues: QueueBounds,
     peers: BTreeMap<String, String>,
 }
 
@@ -172,6 +177,10 @@ impl RawConfig {
         let apply_threads = check.threads("apply_threads", self.apply_threads.unwrap_or(1), 1)?;
         let verify_threads = check.threads("verify_threads", self.verify_threads.unwrap_or(0), 0)?;
         let peers = check.peers(&self.peers)?;
+        if let Some((key, value, most)) = self.queues.out_of_range() {
+            let key = format!("queues.{key}");
+            return Err(check.value(&key, &value.to_string(), &format!("1 to {most}")));
+        }
 
         let genesis_path = overrides.genesis.clone().unwrap_or_else(|| beside(&self.genesis));
         let key_path = beside(&self.key);
@@ -213,6 +222,7 @@ impl RawConfig {
                 verify_threads
             },
             rtt,
+            queues: self.queues,
         })
     }
 }

@@ -37,6 +37,7 @@ async fn serve(network: Arc<genesis_file::Network>, config: Config, id: Validato
         durability: config.durability,
         rtt: config.rtt,
         apply_threads: config.apply_threads,
+        queues: config.queues,
     };
     let prepared = Prepared::new(&network, validator)?;
     let client_address = prepared.client_address();

@@ -14,7 +14,7 @@ use types::ValidatorId;
 use types::time::Duration;
 
 use crate::clock::Clock;
-use crate::driver::{Prepared, Shared, Validator, ValidatorConfig};
+use crate::driver::{Prepared, QueueBounds, Shared, Validator, ValidatorConfig};
 use crate::genesis_file::{self, Network};
 use crate::keys::{self, KeySeed};
 use crate::verify_pool::VerifyPool;
@@ -172,6 +172,7 @@ fn prepare(
                 durability: options.durability,
                 rtt: options.rtt,
                 apply_threads: 1,
+                queues: QueueBounds::default(),
             };
             Ok((id, Prepared::new(network, config)?))
         })

@@ -47,8 +47,8 @@ pub use frame::{Frame, FrameError, FrameReader};
 pub use identity::{Identity, IdentityError, PublicKey};
 pub use lane::SendError;
 pub use limits::{
-    CLIENT_FRAME_BYTES_MAX, CLIENT_QUEUE_FRAMES, CLIENTS_MAX, ENVELOPE_BYTES, FRAME_BYTES_CEILING, PEER_EVENTS_MAX, PEER_FRAME_BYTES_MAX,
-    PEER_QUEUE_FRAMES,
+    CLIENT_FRAME_BYTES_MAX, CLIENT_QUEUE_FRAMES, CLIENTS_MAX, ENVELOPE_BYTES, FRAME_BYTES_CEILING,
+    PEER_EVENTS_MAX, PEER_FRAME_BYTES_MAX, PEER_QUEUE_FRAMES,
 };
 pub use mesh::{Arrival, HeldBytes, MeshError, MeshSender, PeerEvent, PeerEvents, PeerMesh};
 pub use peer::{Lane, LaneReader, PeerConfig, PeerConnection, PeerEndpoint, PeerLink, ValidatorId};

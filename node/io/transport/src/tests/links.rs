@@ -203,10 +203,7 @@ async fn either_side_may_restart() {
         let again = bind_again(&all[index], addresses[&restarted], keys(&all)).await;
         meshes.insert(index, PeerMesh::start(again, &addresses).expect("addresses"));
         assert_eq!(next(&mut meshes[index].1).await, up(stays));
-        assert_eq!(
-            next(&mut meshes[usize::from(stays)].1).await,
-            up(restarted)
-        );
+        assert_eq!(next(&mut meshes[usize::from(stays)].1).await, up(restarted));
         exchange(&mut meshes, 0, 1, numbered(10, 500)).await;
         exchange(&mut meshes, 1, 0, numbered(11, 500)).await;
         assert!(traffic.sent_bytes > 0);
@@ -405,7 +402,11 @@ async fn bytes_that_the_owner_still_holds_count_against_their_sender() {
         while let Ok(Some(arrival)) = tokio::time::timeout(Duration::from_millis(300), bulk.recv()).await {
             kept.push(arrival);
         }
-        assert!(kept.len() <= BULK_INBOX_BYTES / (1 << 20), "{} MiB are held", kept.len());
+        assert!(
+            kept.len() <= BULK_INBOX_BYTES / (1 << 20),
+            "{} MiB are held",
+            kept.len()
+        );
         let mut received = kept.len();
         drop(kept);
         while received < 40 {
