@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crypto::placement;
-use files::{GenesisFileError, Settings, genesis};
+use files::{GenesisFileError, QueueBounds, Settings, genesis};
 use store::Durability;
 use types::ValidatorId;
 
@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) verify_threads: usize,
     /// Round trip that links are shaped to; zero for what the network gives.
     pub(crate) rtt: Duration,
+    /// Bounds of the queues between threads and sockets.
+    pub(crate) queues: QueueBounds,
 }
 
 /// Why a validator cannot be configured. Nothing was started.
@@ -103,6 +105,7 @@ impl Config {
             apply_threads: settings.apply_threads,
             verify_threads: workers(settings.verify_threads),
             rtt: settings.rtt,
+            queues: settings.queues,
         })
     }
 }

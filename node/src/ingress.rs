@@ -23,8 +23,6 @@ use crate::driver::{Place, SharedCounters, checks_of};
 use crate::process;
 use crate::verify_pool::{BUSY_RETRY_MS, VerifyLane, VerifyPool};
 
-/// Events of clients that wait for the ingress task; their readers wait when it is full.
-pub(crate) const EVENTS_MAX: usize = 1024;
 /// Final blocks of one answer.
 const BLOCKS_MAX: u16 = 1024;
 /// Answers about blocks that are read at the same time; more wait.
@@ -55,7 +53,10 @@ impl Ingress {
         while let Some(event) = events.recv().await {
             match event {
                 ServerEvent::Opened(_) => {}
-                ServerEvent::Closed(connection) => self.inbox.query(Event::ClientClosed(connection)).await,
+                ServerEvent::Closed(connection) => {
+                    self.lane.forget(connection);
+                    self.inbox.query(Event::ClientClosed(connection)).await;
+                }
                 ServerEvent::Request { connection, request } => {
                     self.answer(connection, request, &reads).await
                 }

@@ -5,6 +5,7 @@ mod cli;
 mod clock;
 mod config;
 mod driver;
+mod fair_queue;
 mod genesis_file;
 mod ingress;
 mod inspect;

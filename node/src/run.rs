@@ -39,6 +39,7 @@ async fn serve(network: Arc<NetworkGenesis>, config: Config, id: ValidatorId) ->
         durability: config.durability,
         rtt: config.rtt,
         apply_threads: config.apply_threads,
+        queues: config.queues,
     };
     let prepared = Prepared::new(&network, validator)?;
     let client_address = prepared.client_address();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use crypto::keys::SecretKey;
-use files::NetworkGenesis;
+use files::{NetworkGenesis, QueueBounds};
 use serde::Serialize;
 use store::Durability;
 use types::ValidatorId;
@@ -174,6 +174,7 @@ fn prepare(
                 durability: options.durability,
                 rtt: options.rtt,
                 apply_threads: 1,
+                queues: QueueBounds::default(),
             };
             Ok((id, Prepared::new(network, config)?))
         })

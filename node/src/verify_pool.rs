@@ -1,9 +1,14 @@
 //! Signature verification: one worker per core for the process, queues per validator served round robin.
 //!
+//! A worker that panics fails the validators: a pool with fewer workers would only be slow, for no reason to be seen.
+//!
 //! Invariant: a batch holds one validator's jobs, and nothing is remembered of a transaction: validators that
 //! share this process verify for themselves.
 
-use std::collections::{BTreeSet, VecDeque};
+mod intake;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -11,63 +16,33 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crypto::keys::Scheme;
-use crypto::verify::{BatchVerifier, SignatureJob};
+use crypto::verify::{BatchVerifier, SignatureJob, verify_one};
 use crypto::{body, hash};
 use replica::{Admission, CheckedBody};
 use rpc::ServerHandle;
 use types::block::AuthorHeader;
 use types::client::{Answer, Refused};
-use types::limits::{INTAKE_TXS_MAX, VERIFY_BATCH_MAX};
+use types::limits::VERIFY_BATCH_MAX;
 use types::transaction::TxView;
 use types::{ConnectionId, Hash, Reject, Tag};
 
 use crate::driver::inbox::Inbox;
+pub(crate) use intake::BodyJob;
+use intake::{Intake, Submission, Work};
 
 /// Milliseconds after which a client may try again what found the queue full.
 pub(crate) const BUSY_RETRY_MS: u16 = 100;
-/// Connections remembered for a bad signature; beyond, the oldest are forgiven.
-const SUSPECTS_MAX: usize = 4096;
 
 /// One validator's part of the pool.
 pub(crate) struct VerifyLane {
     genesis: Hash,
     inbox: Arc<Inbox>,
     clients: Mutex<Option<ServerHandle>>,
-    /// Oldest submission may wait this long for a fuller batch.
-    patience: Duration,
-    queue: Mutex<Queue>,
+    queue: Mutex<Intake>,
     /// Signatures that entered an equation, repeated single checks of failed batches included.
     pub(crate) checks: AtomicU64,
     /// Transactions refused before they reached the replica.
     pub(crate) refused: AtomicU64,
-}
-
-#[derive(Default)]
-struct Queue {
-    bodies: VecDeque<BodyJob>,
-    submissions: VecDeque<Submission>,
-    /// Transactions in `submissions`.
-    txs: usize,
-    suspects: BTreeSet<ConnectionId>,
-}
-
-/// A body of a peer.
-pub(crate) struct BodyJob {
-    pub(crate) hash: Hash,
-    pub(crate) header: Box<AuthorHeader>,
-    pub(crate) bytes: Bytes,
-}
-
-struct Submission {
-    connection: ConnectionId,
-    first_tag: Tag,
-    txs: Vec<Bytes>,
-    since: Instant,
-}
-
-enum Work {
-    Body(BodyJob),
-    Submissions(Vec<Submission>),
 }
 
 /// The pool of a process.
@@ -98,20 +73,34 @@ impl VerifyPool {
             let mut own_seed = seed;
             own_seed[0] ^= worker as u8;
             let thread = std::thread::Builder::new().name(format!("verify-{worker}"));
-            lock(&pool.workers)
-                .push(thread.spawn(move || shared.run(BatchVerifier::new(own_seed, Scheme::Ed25519)))?);
+            let verifier = BatchVerifier::new(own_seed, Scheme::Ed25519);
+            lock(&pool.workers).push(thread.spawn(move || shared.guard(|| shared.run(verifier)))?);
         }
         Ok(pool)
     }
 
-    /// Adds a validator.
-    pub(crate) fn lane(&self, genesis: Hash, inbox: Arc<Inbox>, patience: Duration) -> Arc<VerifyLane> {
+    /// Runs a worker; its panic is our bug and stops every validator that relies on it.
+    fn guard(&self, worker: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(worker)).is_err() {
+            for lane in lock(&self.lanes).iter() {
+                lane.inbox.fail("a verification worker panicked".into());
+            }
+        }
+    }
+
+    /// Adds a validator: about `txs_max` transactions of clients wait, at most `patience` for a fuller batch.
+    pub(crate) fn lane(
+        &self,
+        genesis: Hash,
+        inbox: Arc<Inbox>,
+        txs_max: usize,
+        patience: Duration,
+    ) -> Arc<VerifyLane> {
         let lane = Arc::new(VerifyLane {
             genesis,
             inbox,
             clients: Mutex::new(None),
-            patience,
-            queue: Mutex::new(Queue::default()),
+            queue: Mutex::new(Intake::new(txs_max, patience)),
             checks: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         });
@@ -119,7 +108,7 @@ impl VerifyPool {
         lane
     }
 
-    /// Queues a client's transactions; false when the validator's queue is full.
+    /// Queues a client's transactions; false when its share of the validator's queue is full.
     pub(crate) fn submit(
         &self,
         lane: &VerifyLane,
@@ -127,26 +116,16 @@ impl VerifyPool {
         first_tag: Tag,
         txs: Vec<Bytes>,
     ) -> bool {
-        {
-            let mut queue = lock(&lane.queue);
-            if queue.txs + txs.len() > INTAKE_TXS_MAX {
-                return false;
-            }
-            queue.txs += txs.len();
-            queue.submissions.push_back(Submission {
-                connection,
-                first_tag,
-                txs,
-                since: Instant::now(),
-            });
+        let taken = lock(&lane.queue).push(connection, first_tag, txs, Instant::now());
+        if taken {
+            self.notify();
         }
-        self.notify();
-        true
+        taken
     }
 
     /// Queues a body; the caller bounds how many are under way.
     pub(crate) fn check_body(&self, lane: &VerifyLane, job: BodyJob) {
-        lock(&lane.queue).bodies.push_back(job);
+        lock(&lane.queue).push_body(job);
         self.notify();
     }
 
@@ -172,7 +151,13 @@ impl VerifyPool {
         while let Some((lane, work)) = self.next() {
             match work {
                 Work::Body(job) => lane.run_body(&mut verifier, job),
-                Work::Submissions(submissions) => lane.run_submissions(&mut verifier, submissions),
+                Work::Batch(submissions) => {
+                    let verify = |jobs: &[SignatureJob]| lane.verify_in_batches(&mut verifier, jobs);
+                    lane.run_submissions(submissions, verify);
+                }
+                Work::Suspect(submission) => {
+                    lane.run_submissions(vec![submission], |jobs| lane.verify_one_by_one(jobs));
+                }
             }
         }
     }
@@ -189,7 +174,7 @@ impl VerifyPool {
             for step in 0..lanes.len() {
                 let position = (*turn + step) % lanes.len();
                 let lane = &lanes[position];
-                match lane.take(Instant::now()) {
+                match lock(&lane.queue).take(Instant::now()) {
                     Ok(work) => {
                         *turn = position + 1;
                         return Some((Arc::clone(lane), work));
@@ -247,39 +232,9 @@ impl VerifyLane {
         *lock(&self.clients) = Some(clients);
     }
 
-    /// Work that is due, or when the oldest will be.
-    fn take(&self, now: Instant) -> Result<Work, Option<Instant>> {
-        let mut queue = lock(&self.queue);
-        if let Some(job) = queue.bodies.pop_front() {
-            return Ok(Work::Body(job));
-        }
-        let Some(oldest) = queue.submissions.front() else {
-            return Err(None);
-        };
-        let due = oldest.since + self.patience;
-        if queue.txs < VERIFY_BATCH_MAX && now < due {
-            return Err(Some(due));
-        }
-        let mut batch = Vec::new();
-        let mut txs = 0;
-        while let Some(next) = queue.submissions.front() {
-            // A sender of bad signatures is verified apart, so that it spoils nobody's batch.
-            let apart = queue.suspects.contains(&next.connection);
-            let fits = txs == 0 || (txs + next.txs.len() <= VERIFY_BATCH_MAX && !apart);
-            if !fits {
-                break;
-            }
-            let Some(next) = queue.submissions.pop_front() else {
-                break;
-            };
-            txs += next.txs.len();
-            batch.push(next);
-            if apart {
-                break;
-            }
-        }
-        queue.txs -= txs;
-        Ok(Work::Submissions(batch))
+    /// Forgets a client that has gone.
+    pub(crate) fn forget(&self, connection: ConnectionId) {
+        lock(&self.queue).forget(connection);
     }
 
     fn run_body(&self, verifier: &mut BatchVerifier, job: BodyJob) {
@@ -288,15 +243,13 @@ impl VerifyLane {
         self.inbox.body_checked(job.hash, checked);
     }
 
-    fn verify(&self, verifier: &mut BatchVerifier, jobs: &[SignatureJob]) -> Vec<u32> {
-        let verdict = verifier.verify(jobs);
-        self.checks
-            .fetch_add(verdict.checks + verdict.fallback_checks, Ordering::Relaxed);
-        verdict.bad
-    }
-
-    /// Decodes and verifies submissions, answers the bad ones and admits the good ones.
-    fn run_submissions(&self, verifier: &mut BatchVerifier, submissions: Vec<Submission>) {
+    /// Decodes and verifies submissions, answers the bad ones and admits the good ones. `verify` gives the positions
+    /// of bad jobs.
+    fn run_submissions(
+        &self,
+        submissions: Vec<Submission>,
+        verify: impl FnOnce(&[SignatureJob]) -> Vec<usize>,
+    ) {
         let mut admissions =
             Vec::with_capacity(submissions.iter().map(|submission| submission.txs.len()).sum());
         let mut refused: Vec<(ConnectionId, Refused)> = Vec::new();
@@ -323,51 +276,57 @@ impl VerifyLane {
                 }
             }
         }
-        for bad in self.verify_in_batches(verifier, &jobs) {
-            let place = owner_of_job.get(bad).and_then(|owner| admissions.get_mut(*owner));
-            if let Some(admission) = place.and_then(Option::take) {
-                self.suspect(admission.connection);
-                refused.push((
-                    admission.connection,
-                    Refused {
-                        tag: admission.tag,
-                        reason: Reject::BadSignature,
-                    },
-                ));
+        let mut bad = BTreeSet::new();
+        for job in verify(&jobs) {
+            let place = owner_of_job.get(job).and_then(|owner| admissions.get_mut(*owner));
+            if let Some(Admission { connection, tag, .. }) = place.and_then(Option::take) {
+                bad.insert(connection);
+                let reason = Reject::BadSignature;
+                refused.push((connection, Refused { tag, reason }));
             }
         }
         let good: Vec<Admission> = admissions.into_iter().flatten().collect();
-        if let Err(back) = self.inbox.admit(good) {
-            refused.extend(back.into_iter().map(|admission| {
-                (
-                    admission.connection,
-                    Refused {
-                        tag: admission.tag,
-                        reason: Reject::Busy,
-                    },
-                )
-            }));
-        }
+        self.judge(&good, bad);
+        refused.extend(self.inbox.admit(good).into_iter().map(|admission| {
+            let (tag, reason) = (admission.tag, Reject::Busy);
+            (admission.connection, Refused { tag, reason })
+        }));
         self.refuse(refused);
     }
 
+    /// Positions of the bad jobs.
     fn verify_in_batches(&self, verifier: &mut BatchVerifier, jobs: &[SignatureJob]) -> Vec<usize> {
         let mut bad = Vec::new();
         for (number, chunk) in jobs.chunks(VERIFY_BATCH_MAX).enumerate() {
-            bad.extend(
-                self.verify(verifier, chunk)
-                    .into_iter()
-                    .map(|job| number * VERIFY_BATCH_MAX + job as usize),
-            );
+            let verdict = verifier.verify(chunk);
+            let checks = verdict.checks + verdict.fallback_checks;
+            self.checks.fetch_add(checks, Ordering::Relaxed);
+            let first = number * VERIFY_BATCH_MAX;
+            bad.extend(verdict.bad.into_iter().map(|job| first + job as usize));
         }
         bad
     }
 
-    fn suspect(&self, connection: ConnectionId) {
+    /// The same without a batch, which a bad job would only make dearer. The rule is the same (`ios` 1.5).
+    fn verify_one_by_one(&self, jobs: &[SignatureJob]) -> Vec<usize> {
+        self.checks.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        let is_bad = |job: &SignatureJob| !verify_one(&job.key, &job.message, &job.signature);
+        let jobs = jobs.iter().enumerate();
+        jobs.filter_map(|(position, job)| is_bad(job).then_some(position))
+            .collect()
+    }
+
+    /// Remembers of each client whether its signatures were good.
+    fn judge(&self, good: &[Admission], bad: BTreeSet<ConnectionId>) {
         let mut queue = lock(&self.queue);
-        queue.suspects.insert(connection);
-        if queue.suspects.len() > SUSPECTS_MAX {
-            queue.suspects.pop_first();
+        for of_connection in good.chunk_by(|left, right| left.connection == right.connection) {
+            if let Some(first) = of_connection.first() {
+                queue.judge(first.connection, of_connection.len(), false);
+            }
+        }
+        // Last, so that the good ones beside a bad one count for nothing.
+        for connection in bad {
+            queue.judge(connection, 0, true);
         }
     }
 
@@ -391,3 +350,6 @@ impl VerifyLane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,16 +8,21 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use mempool::AdmissionRing;
 use replica::{Admission, CheckedBody, Event};
 use tokio::sync::mpsc;
-use types::limits::{ADMISSION_RING_BATCHES_MAX, INTAKE_TXS_MAX, PEER_EVENTS_MAX};
-use types::{Hash, Sequence};
+use transport::HeldBytes;
+use types::{Hash, MemberIndex, Sequence};
 
-/// Queries of clients that wait for the replica; their reader waits when it is full.
-const QUERIES_MAX: usize = 256;
+use files::QueueBounds;
 
-/// Sources of a replica's events. Consensus is served first, clients last.
+/// One event in so many goes to sources other than the control lanes if anything waits there.
+const OTHERS_EVERY: u64 = 3;
+
+/// A member's message, with its share of that member's bytes.
+type FromPeer = (Event, HeldBytes);
+
+/// Sources of a replica's events.
 pub(crate) struct Inbox {
-    /// Completed body checks. The replica's thread issues no more than `VERIFY_JOBS_MAX` at a time, so this
-    /// queue is bounded by that credit and a worker never waits here.
+    /// Completed body checks. The replica's thread issues a bounded number of them at a time, so this queue is
+    /// bounded by that credit and a worker never waits here.
     bodies_in: Sender<(Hash, Option<CheckedBody>)>,
     bodies_out: Receiver<(Hash, Option<CheckedBody>)>,
     /// Highest durable record; a number, so that the store's thread never waits.
@@ -26,49 +31,143 @@ pub(crate) struct Inbox {
     low_space: AtomicBool,
     /// Verified transactions.
     ring: AdmissionRing<Admission>,
-    control_in: mpsc::Sender<Event>,
-    bulk_in: mpsc::Sender<Event>,
+    /// Most transactions of one batch in `ring`.
+    batch_txs_max: usize,
+    /// By member, so that nobody waits for room that another one took.
+    peers_in: Vec<PeerQueues<mpsc::Sender<FromPeer>>>,
     queries_in: mpsc::Sender<Event>,
     failure: Mutex<Option<String>>,
     stopped: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
-/// The replica's thread's ends of the queues.
+/// Both lanes of a member.
+#[derive(Debug)]
+struct PeerQueues<T> {
+    control: T,
+    bulk: T,
+}
+
+/// The replica's thread's ends of the queues, and whose turn it is.
+///
+/// Order: control lanes, completed body checks, bulk lanes, transactions, questions. Members take turns within
+/// their lanes, and every third event comes from behind the control lanes, each of the four sources there being
+/// first in turn. So whatever a member floods, every other member and every other source is served once in a
+/// bounded number of events.
 pub(crate) struct InboxReceivers {
-    pub(crate) control: mpsc::Receiver<Event>,
-    pub(crate) bulk: mpsc::Receiver<Event>,
-    pub(crate) queries: mpsc::Receiver<Event>,
+    peers: Vec<PeerQueues<mpsc::Receiver<FromPeer>>>,
+    queries: mpsc::Receiver<Event>,
+    /// Members to be asked first.
+    control_turn: usize,
+    bulk_turn: usize,
+    /// Which of the other sources is to be asked first.
+    others_turn: usize,
+    served: u64,
+}
+
+/// Sources behind the control lanes, the most urgent first.
+const OTHERS: [Source; 4] = [Source::Bodies, Source::Bulk, Source::Admissions, Source::Queries];
+
+#[derive(Clone, Copy)]
+enum Source {
+    Bodies,
+    Bulk,
+    Admissions,
+    Queries,
+}
+
+impl InboxReceivers {
+    /// The next event, if any waits.
+    pub(crate) fn next(&mut self, inbox: &Inbox) -> Option<Event> {
+        self.served += 1;
+        if self.served.is_multiple_of(OTHERS_EVERY) {
+            let first = self.others_turn;
+            self.others_turn = (first + 1) % OTHERS.len();
+            let rotated = (0..OTHERS.len()).map(|step| OTHERS[(first + step) % OTHERS.len()]);
+            for source in rotated {
+                if let Some(event) = self.of(source, inbox) {
+                    return Some(event);
+                }
+            }
+        }
+        if let Some(event) = self.control() {
+            return Some(event);
+        }
+        OTHERS.into_iter().find_map(|source| self.of(source, inbox))
+    }
+
+    fn of(&mut self, source: Source, inbox: &Inbox) -> Option<Event> {
+        match source {
+            Source::Bodies => {
+                let (hash, checked) = inbox.bodies_out.try_recv().ok()?;
+                Some(Event::BodyChecked { hash, checked })
+            }
+            Source::Bulk => in_turn(&mut self.peers, &mut self.bulk_turn, |peer| &mut peer.bulk),
+            Source::Admissions => inbox.ring.pop().map(Event::Admitted),
+            Source::Queries => self.queries.try_recv().ok(),
+        }
+    }
+
+    fn control(&mut self) -> Option<Event> {
+        in_turn(&mut self.peers, &mut self.control_turn, |peer| &mut peer.control)
+    }
+}
+
+/// The next message of the member whose turn it is, or of the next one that has any.
+fn in_turn(
+    peers: &mut [PeerQueues<mpsc::Receiver<FromPeer>>],
+    turn: &mut usize,
+    lane: impl Fn(&mut PeerQueues<mpsc::Receiver<FromPeer>>) -> &mut mpsc::Receiver<FromPeer>,
+) -> Option<Event> {
+    let count = peers.len();
+    for step in 0..count {
+        let member = (*turn + step) % count;
+        // The bytes are free as soon as the replica has the event: what it keeps is bounded by its own limits.
+        if let Some((event, _held)) = peers.get_mut(member).and_then(|peer| lane(peer).try_recv().ok()) {
+            *turn = member + 1;
+            return Some(event);
+        }
+    }
+    None
 }
 
 impl Inbox {
-    /// Empty queues.
-    pub(crate) fn new() -> (Self, InboxReceivers) {
+    /// Empty queues for a committee of `members`.
+    pub(crate) fn new(members: usize, bounds: &QueueBounds) -> (Self, InboxReceivers) {
         let (bodies_in, bodies_out) = unbounded();
-        let (control_in, control) = mpsc::channel(PEER_EVENTS_MAX);
-        let (bulk_in, bulk) = mpsc::channel(PEER_EVENTS_MAX);
-        let (queries_in, queries) = mpsc::channel(QUERIES_MAX);
+        let (queries_in, queries) = mpsc::channel(bounds.queries);
+        let (mut peers_in, mut peers) = (Vec::with_capacity(members), Vec::with_capacity(members));
+        for _ in 0..members {
+            let (control_in, control) = mpsc::channel(bounds.peer_events);
+            let (bulk_in, bulk) = mpsc::channel(bounds.peer_events);
+            peers_in.push(PeerQueues {
+                control: control_in,
+                bulk: bulk_in,
+            });
+            peers.push(PeerQueues { control, bulk });
+        }
         let inbox = Self {
             bodies_in,
             bodies_out,
             durable: AtomicU64::new(0),
             low_space: AtomicBool::new(false),
-            ring: AdmissionRing::new(ADMISSION_RING_BATCHES_MAX, INTAKE_TXS_MAX),
-            control_in,
-            bulk_in,
+            ring: AdmissionRing::new(bounds.admission_batches, bounds.intake_txs),
+            batch_txs_max: bounds.intake_txs,
+            peers_in,
             queries_in,
             failure: Mutex::new(None),
             stopped: AtomicBool::new(false),
             thread: OnceLock::new(),
         };
-        (
-            inbox,
-            InboxReceivers {
-                control,
-                bulk,
-                queries,
-            },
-        )
+        let receivers = InboxReceivers {
+            peers,
+            queries,
+            control_turn: 0,
+            bulk_turn: 0,
+            others_turn: 0,
+            served: 0,
+        };
+        (inbox, receivers)
     }
 
     /// Names the thread to be woken.
@@ -90,11 +189,18 @@ impl Inbox {
         self.wake();
     }
 
-    /// Verified transactions, or all of them back when the ring is full.
-    pub(crate) fn admit(&self, admissions: Vec<Admission>) -> Result<(), Vec<Admission>> {
-        let outcome = self.ring.push(admissions);
+    /// Takes verified transactions, and gives those back that found no room.
+    pub(crate) fn admit(&self, mut admissions: Vec<Admission>) -> Vec<Admission> {
+        let mut refused = Vec::new();
+        while !admissions.is_empty() {
+            let rest = admissions.split_off(admissions.len().min(self.batch_txs_max));
+            if let Err(back) = self.ring.push(admissions) {
+                refused.extend(back);
+            }
+            admissions = rest;
+        }
         self.wake();
-        outcome
+        refused
     }
 
     /// Everything up to `seq` is durable.
@@ -114,16 +220,20 @@ impl Inbox {
         self.low_space.load(Ordering::Acquire)
     }
 
-    /// A message of a peer on the control lane; waits while the queue is full.
-    pub(crate) async fn control(&self, event: Event) {
-        drop(self.control_in.send(event).await);
-        self.wake();
+    /// A message of a member on its control lane; waits while that queue is full.
+    pub(crate) async fn control(&self, from: MemberIndex, event: Event, held: HeldBytes) {
+        if let Some(queues) = self.peers_in.get(usize::from(from.0)) {
+            drop(queues.control.send((event, held)).await);
+            self.wake();
+        }
     }
 
-    /// A message of a peer on the bulk lane; waits while the queue is full.
-    pub(crate) async fn bulk(&self, event: Event) {
-        drop(self.bulk_in.send(event).await);
-        self.wake();
+    /// A message of a member on its bulk lane; waits while that queue is full.
+    pub(crate) async fn bulk(&self, from: MemberIndex, event: Event, held: HeldBytes) {
+        if let Some(queues) = self.peers_in.get(usize::from(from.0)) {
+            drop(queues.bulk.send((event, held)).await);
+            self.wake();
+        }
     }
 
     /// A client's question; waits while the queue is full.
@@ -164,14 +274,7 @@ impl Inbox {
     pub(crate) fn durable_seq(&self) -> Sequence {
         Sequence(self.durable.load(Ordering::Acquire))
     }
-
-    /// Next completed body check.
-    pub(crate) fn next_body(&self) -> Option<(Hash, Option<CheckedBody>)> {
-        self.bodies_out.try_recv().ok()
-    }
-
-    /// Next batch of verified transactions.
-    pub(crate) fn next_admissions(&self) -> Option<Vec<Admission>> {
-        self.ring.pop()
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::Context;
-use files::NetworkGenesis;
+use files::{NetworkGenesis, QueueBounds};
 use rpc::{Limits, Server, ServerHandle};
 use store::{Durability, Store, StoreEvent, StoreOptions};
 use transport::{ClientConfig, ClientListener, Identity, PeerConfig, PeerEndpoint, PeerMesh};
@@ -31,10 +31,11 @@ use types::time::Duration;
 use types::{Epoch, MemberIndex, ShardId, ValidatorId};
 
 use crate::clock::Clock;
-use crate::ingress::{self, Ingress};
+use crate::ingress::Ingress;
 use crate::key_mark::KeyMark;
 use crate::verify_pool::{VerifyLane, VerifyPool};
 use inbox::Inbox;
+use peers::Peer;
 pub(crate) use replica_thread::SharedCounters;
 pub(crate) use restart::random;
 
@@ -61,6 +62,8 @@ pub(crate) struct ValidatorConfig {
     pub(crate) rtt: Duration,
     /// Threads that apply blocks; 1 applies on the replica's thread.
     pub(crate) apply_threads: usize,
+    /// Bounds of its queues.
+    pub(crate) queues: QueueBounds,
 }
 
 /// A validator whose ports are open and whose state is loaded, not yet linked.
@@ -81,6 +84,18 @@ pub(crate) struct Place {
     pub(crate) member: MemberIndex,
     /// The committee.
     pub(crate) committee: Committee,
+}
+
+impl Place {
+    /// The member with this number in the network.
+    fn member_of(&self, id: u16) -> Option<MemberIndex> {
+        let position = self
+            .committee
+            .members
+            .iter()
+            .position(|(other, _)| other.0 == id)?;
+        Some(MemberIndex(position as u16))
+    }
 }
 
 /// Finds the committee of a validator.
@@ -107,13 +122,20 @@ impl Prepared {
             .iter()
             .map(|(id, key)| (id.0, *key))
             .collect();
+        let queues = &config.queues;
         let peer_config = PeerConfig {
             one_way_delay: config.rtt / 2,
+            queue_frames: queues.peer_frames,
+            events_max: queues.peer_events,
             ..PeerConfig::new(config.listen_peers, keys)
         };
         let endpoint =
             PeerEndpoint::bind(&identity, peer_config).context("the port for validators cannot be opened")?;
-        let listener = ClientListener::bind(&identity, &ClientConfig::new(config.listen_clients))
+        let client_config = ClientConfig {
+            queue_frames: queues.client_frames,
+            ..ClientConfig::new(config.listen_clients)
+        };
+        let listener = ClientListener::bind(&identity, &client_config)
             .context("the port for clients cannot be opened")?;
         let owner = store::Identity {
             genesis: network.hash,
@@ -121,6 +143,7 @@ impl Prepared {
         };
         let options = StoreOptions {
             durability: config.durability,
+            commands_max: queues.persist,
             ..StoreOptions::default()
         };
         let opened = Store::open(&config.data_dir, owner, options)
@@ -163,10 +186,13 @@ impl Prepared {
             opened,
         } = self;
         let network = &shared.network;
-        let (inbox, receivers) = Inbox::new();
+        let queues = config.queues;
+        let (inbox, receivers) = Inbox::new(place.committee.size(), &queues);
         let inbox = Arc::new(inbox);
         let patience = network.genesis.policy.cut_interval / 8;
-        let lane = shared.pool.lane(network.hash, Arc::clone(&inbox), patience);
+        let lane = shared
+            .pool
+            .lane(network.hash, Arc::clone(&inbox), queues.intake_txs, patience);
         let restarted = restart::restore(network, &place, &config, opened, shared.clock)?;
         let store = start_store(restarted.opened, &inbox)?;
         let (mesh, mesh_events) = PeerMesh::start(endpoint, &others(&place, addresses, config.id))?;
@@ -183,14 +209,21 @@ impl Prepared {
             protocol_version: PEER_PROTOCOL_VERSION,
             ..hello.clone()
         };
-        tokio::spawn(peers::run(
-            place.clone(),
-            mesh_events,
-            mesh.sender(),
-            peer_hello,
-            Arc::clone(&inbox),
-        ));
-        let (client_events, client_requests) = tokio::sync::mpsc::channel(ingress::EVENTS_MAX);
+        for events in mesh_events {
+            let Some(member) = place.member_of(events.id) else {
+                continue;
+            };
+            let peer = Peer {
+                place: place.clone(),
+                member,
+                id: events.id,
+                mesh: mesh.sender(),
+                hello: peer_hello.clone(),
+                inbox: Arc::clone(&inbox),
+            };
+            watch(&inbox, "a task of a member", peer.run(events));
+        }
+        let (client_events, client_requests) = tokio::sync::mpsc::channel(queues.client_requests);
         let clients = Server::start(listener, hello, Limits::default(), client_events);
         lane.set_clients(clients.clone());
         let counters = Arc::new(SharedCounters::default());
@@ -208,7 +241,7 @@ impl Prepared {
             process: shared.process,
             filesystem: store::filesystem_name(&config.data_dir),
         };
-        tokio::spawn(ingress.run(client_requests));
+        watch(&inbox, "the ingress task", ingress.run(client_requests));
         let thread = replica_thread::spawn(replica_thread::Parts {
             replica: restarted.replica,
             inbox: Arc::clone(&inbox),
@@ -223,6 +256,7 @@ impl Prepared {
             counters,
             apply_threads: config.apply_threads,
             key_mark: config.key_mark.map(|mark| (mark, network.hash)),
+            verify_jobs: queues.verify_jobs,
         })?;
         Ok(Validator {
             id: config.id,
@@ -249,6 +283,19 @@ fn others(
     members
         .filter_map(|id| addresses.get(&id).map(|address| (id, *address)))
         .collect()
+}
+
+/// Runs a task whose panic stops the validator: without it the validator would only seem to serve.
+fn watch(inbox: &Arc<Inbox>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let inbox = Arc::clone(inbox);
+    tokio::spawn(async move {
+        // A task that is cancelled ends with the runtime.
+        if let Err(error) = tokio::spawn(task).await
+            && error.is_panic()
+        {
+            inbox.fail(format!("{name} panicked"));
+        }
+    });
 }
 
 fn start_store(opened: store::Opened, inbox: &Arc<Inbox>) -> anyhow::Result<Store> {

@@ -9,7 +9,7 @@ use replica::{Effect, Event, Executor, Inline, Replica};
 use rpc::ServerHandle;
 use store::{CommittedRead, StoreHandle};
 use transport::MeshSender;
-use types::limits::{EVENTS_PER_TURN_MAX, VERIFY_JOBS_MAX};
+use types::limits::EVENTS_PER_TURN_MAX;
 use types::message::PeerMessage;
 use types::record::{LogRecord, Standing};
 use types::time::Duration;
@@ -57,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) apply_threads: usize,
     /// The mark of the key and the network that is put on it.
     pub(crate) key_mark: Option<(KeyMark, Hash)>,
+    /// Bodies under verification at a time.
+    pub(crate) verify_jobs: usize,
 }
 
 /// Starts the thread.
@@ -119,6 +121,7 @@ struct Turns {
     /// Body checks that wait for a credit, and credits in use.
     body_backlog: VecDeque<BodyJob>,
     bodies_under_way: usize,
+    verify_jobs: usize,
 }
 
 impl Turns {
@@ -150,6 +153,7 @@ impl Turns {
             barred: false,
             body_backlog: VecDeque::new(),
             bodies_under_way: 0,
+            verify_jobs: parts.verify_jobs,
         }
     }
 
@@ -173,7 +177,7 @@ impl Turns {
         Ok(())
     }
 
-    /// Takes at most `EVENTS_PER_TURN_MAX` events: consensus first, then completions, then clients.
+    /// Takes at most `EVENTS_PER_TURN_MAX` events in the order of [`InboxReceivers`].
     fn turn(&mut self) -> Result<usize, String> {
         let mut taken = 0;
         let durable = self.inbox.durable_seq();
@@ -210,20 +214,11 @@ impl Turns {
     }
 
     fn next_event(&mut self) -> Option<Event> {
-        if let Ok(event) = self.receivers.control.try_recv() {
-            return Some(event);
-        }
-        if let Some((hash, checked)) = self.inbox.next_body() {
+        let event = self.receivers.next(&self.inbox)?;
+        if let Event::BodyChecked { .. } = event {
             self.bodies_under_way -= 1;
-            return Some(Event::BodyChecked { hash, checked });
         }
-        if let Ok(event) = self.receivers.bulk.try_recv() {
-            return Some(event);
-        }
-        if let Some(admissions) = self.inbox.next_admissions() {
-            return Some(Event::Admitted(admissions));
-        }
-        self.receivers.queries.try_recv().ok()
+        Some(event)
     }
 
     fn handle(&mut self, event: Event) {
@@ -292,7 +287,7 @@ impl Turns {
                 Effect::Halt(reason) => return Err(reason.to_string()),
             }
         }
-        while self.bodies_under_way < VERIFY_JOBS_MAX
+        while self.bodies_under_way < self.verify_jobs
             && let Some(job) = self.body_backlog.pop_front()
         {
             self.bodies_under_way += 1;

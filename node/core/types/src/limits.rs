@@ -84,7 +84,7 @@ pub const PERSIST_QUEUE_MAX: usize = 1024;
 /// lane closes the connection, which re-sends on reconnect.
 pub const PEER_LANE_FRAMES_MAX: usize = 4096;
 /// Answer frames that wait for one client; a client that does not read is disconnected.
-pub const CLIENT_ANSWERS_MAX: usize = 4096;
+pub const CLIENT_ANSWERS_MAX: usize = 1024;
 
 const _: () = assert!(
     BLOCKS_HELD_MAX >= LIST_VOTERS_MAX * WINDOW_MAX as usize * 4,

@@ -17,6 +17,7 @@ use types::genesis::{Committee, Genesis};
 use crate::bounded::{self, BoundedError};
 use crate::limits::{CONFIG_FILE_BYTES_MAX, RTT_MAX, THREADS_MAX};
 use crate::problem::toml_problem;
+use crate::queues::QueueBounds;
 
 pub use text::ConfigText;
 
@@ -66,6 +67,8 @@ pub struct Settings {
     pub verify_threads: usize,
     /// Round trip that links are shaped to, up to [`RTT_MAX`]; zero for what the network gives.
     pub rtt: Duration,
+    /// Bounds of queues, the `[queues]` section.
+    pub queues: QueueBounds,
 }
 
 /// Why a configuration cannot be used.
@@ -136,6 +139,8 @@ struct RawConfig {
     apply_threads: Option<i64>,
     verify_threads: Option<i64>,
     rtt: Option<String>,
+    #[serde(default)]
+    queues: QueueBounds,
     peers: BTreeMap<String, String>,
 }
 
@@ -181,6 +186,10 @@ impl Settings {
         let durability = raw.durability.as_deref().unwrap_or(Durability::Fsync.name());
         let durability = parse_durability(durability)
             .map_err(|accepted| check.value("durability", durability, &accepted))?;
+        if let Some((key, value, most)) = raw.queues.out_of_range() {
+            let key = format!("queues.{key}");
+            return Err(check.value(&key, &value.to_string(), &format!("1 to {most}")));
+        }
         let rtt = raw.rtt.as_deref().unwrap_or("0s");
         let rtt = parse_rtt(rtt).map_err(|accepted| check.value("rtt", rtt, &accepted))?;
         Ok(Self {
@@ -191,6 +200,7 @@ impl Settings {
             listen_clients,
             durability,
             rtt,
+            queues: raw.queues,
             apply_threads: check.threads("apply_threads", raw.apply_threads.unwrap_or(1), 1)?,
             verify_threads: check.threads("verify_threads", raw.verify_threads.unwrap_or(0), 0)?,
             peers: check.peers(&raw.peers)?,

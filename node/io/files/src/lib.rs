@@ -25,8 +25,10 @@ pub mod hosts;
 pub mod limits;
 pub mod policy;
 mod problem;
+mod queues;
 
 pub use config::{ConfigError, ConfigText, Durability, Settings};
 pub use genesis::{GenesisFileError, NetworkGenesis};
 pub use hosts::{Host, HostsError};
 pub use policy::PolicyFileError;
+pub use queues::QueueBounds;

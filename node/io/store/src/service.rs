@@ -31,6 +31,8 @@ pub struct StoreOptions {
     pub segment_bytes: u64,
     /// Bytes that stay free on the filesystem; below, records are refused.
     pub reserve_bytes: u64,
+    /// Commands that wait for the store's thread, at least 1; the caller waits then.
+    pub commands_max: usize,
     /// State.
     pub state: StateOptions,
 }
@@ -41,6 +43,7 @@ impl Default for StoreOptions {
             durability: Durability::Fsync,
             segment_bytes: LogOptions::default().segment_bytes,
             reserve_bytes: 64 << 20,
+            commands_max: PERSIST_QUEUE_MAX,
             state: StateOptions::default(),
         }
     }
@@ -155,7 +158,7 @@ impl Opened {
     /// # Errors
     /// `Io` when the system gives no thread.
     pub fn start(self, on_event: Box<dyn Fn(StoreEvent) + Send>) -> Result<Store, OpenError> {
-        let (sender, receiver) = bounded(PERSIST_QUEUE_MAX);
+        let (sender, receiver) = bounded(self.options.commands_max.max(1));
         let counters = Arc::new(Counters::default());
         let durability = self.options.durability;
         let directory = self.directory.clone();
@@ -251,7 +254,7 @@ impl Drop for Store {
     }
 }
 
-/// Sends commands to a store. Every call waits while the queue of `PERSIST_QUEUE_MAX` commands is full.
+/// Sends commands to a store. Every call waits while the queue of commands is full.
 #[derive(Clone, Debug)]
 pub struct StoreHandle {
     sender: Sender<Command>,

@@ -14,8 +14,8 @@ use crate::frame::{Frame, FrameReader};
 use crate::identity::{Identity, PublicKey, ResetKey};
 use crate::lane::{FrameSender, LaneSpec, SendError, spawn_lane};
 use crate::limits::{
-    CLIENT_FRAME_BYTES_MAX, CLIENT_QUEUE, CLIENT_READ_BYTES, CLIENTS_MAX, HANDSHAKE_DEADLINE,
-    SHUTDOWN_DEADLINE, WRITE_STALL, endpoint_config,
+    CLIENT_FRAME_BYTES_MAX, CLIENT_QUEUE, CLIENT_QUEUE_FRAMES, CLIENT_READ_BYTES, CLIENTS_MAX,
+    HANDSHAKE_DEADLINE, QueueBound, SHUTDOWN_DEADLINE, WRITE_STALL, endpoint_config,
 };
 use crate::peer::quic_endpoint;
 use crate::socket::{BindError, SocketBuffers, bind};
@@ -29,6 +29,8 @@ pub struct ClientConfig {
     pub listen: SocketAddr,
     /// Connections at the same time; more are closed with [`CloseCode::NoRoom`].
     pub connections_max: usize,
+    /// Answers that may wait for one client, at least 1; a full queue refuses more.
+    pub queue_frames: usize,
 }
 
 impl ClientConfig {
@@ -37,6 +39,7 @@ impl ClientConfig {
         Self {
             listen,
             connections_max: CLIENTS_MAX,
+            queue_frames: CLIENT_QUEUE_FRAMES,
         }
     }
 }
@@ -66,11 +69,12 @@ impl ClientListener {
         let meter = TrafficMeter::default();
         let refusals = Arc::new(Refusals::default());
         let room = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
+        let queue_frames = config.queue_frames.max(1);
         let setup = {
             let meter = meter.clone();
             move |connection| {
                 let (room, meter) = (Arc::clone(&room), meter.clone());
-                async move { take_in(connection, room, &meter).await }
+                async move { take_in(connection, room, &meter, queue_frames).await }
             }
         };
         let accepted = spawn_acceptor(endpoint.clone(), Arc::clone(&refusals), HANDSHAKE_DEADLINE, setup);
@@ -122,6 +126,7 @@ async fn take_in(
     connection: quinn::Connection,
     room: Arc<Semaphore>,
     meter: &TrafficMeter,
+    queue_frames: usize,
 ) -> Result<ClientConnection, Refusal> {
     let Ok(place) = room.try_acquire_owned() else {
         close(&connection, CloseCode::NoRoom, "too many connections");
@@ -136,6 +141,7 @@ async fn take_in(
         send,
         receive,
         meter,
+        queue_frames,
         Some(place),
     ))
 }
@@ -181,6 +187,7 @@ impl ClientEndpoint {
                 send,
                 receive,
                 &self.meter,
+                CLIENT_QUEUE_FRAMES,
                 None,
             ))
         };
@@ -226,10 +233,14 @@ impl ClientConnection {
         send: SendStream,
         receive: RecvStream,
         meter: &TrafficMeter,
+        queue_frames: usize,
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let spec = LaneSpec {
-            bound: CLIENT_QUEUE,
+            bound: QueueBound {
+                frames: queue_frames,
+                ..CLIENT_QUEUE
+            },
             payload_bytes_max: CLIENT_FRAME_BYTES_MAX,
             delay: Duration::ZERO,
             stall: WRITE_STALL,

@@ -47,9 +47,10 @@ pub use frame::{Frame, FrameError, FrameReader};
 pub use identity::{Identity, IdentityError, PublicKey};
 pub use lane::SendError;
 pub use limits::{
-    CLIENT_FRAME_BYTES_MAX, CLIENTS_MAX, ENVELOPE_BYTES, FRAME_BYTES_CEILING, PEER_FRAME_BYTES_MAX,
+    CLIENT_FRAME_BYTES_MAX, CLIENT_QUEUE_FRAMES, CLIENTS_MAX, ENVELOPE_BYTES, FRAME_BYTES_CEILING,
+    PEER_EVENTS_MAX, PEER_FRAME_BYTES_MAX, PEER_QUEUE_FRAMES,
 };
-pub use mesh::{MeshError, MeshEvents, MeshSender, PeerEvent, PeerMesh};
+pub use mesh::{Arrival, HeldBytes, MeshError, MeshSender, PeerEvent, PeerEvents, PeerMesh};
 pub use peer::{Lane, LaneReader, PeerConfig, PeerConnection, PeerEndpoint, PeerLink, ValidatorId};
 pub use socket::{BindError, SocketBuffers};
 pub use traffic::Traffic;

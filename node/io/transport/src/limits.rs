@@ -55,19 +55,25 @@ pub(crate) struct QueueBound {
     pub(crate) bytes: usize,
 }
 
-/// Control between validators: votes are small and few; with an added delay all of a round trip waits here.
+/// Default of the frames that may wait for one lane to a validator; with an added delay all of a round trip
+/// waits there. More are refused with [`SendError::Full`](crate::SendError::Full).
+pub const PEER_QUEUE_FRAMES: usize = types::limits::PEER_LANE_FRAMES_MAX;
+/// Default of the frames that may wait in either direction of a client connection.
+pub const CLIENT_QUEUE_FRAMES: usize = types::limits::CLIENT_ANSWERS_MAX;
+
+/// Control between validators: votes are small and few.
 pub(crate) const CONTROL_QUEUE: QueueBound = QueueBound {
-    frames: 4096,
+    frames: PEER_QUEUE_FRAMES,
     bytes: 8 << 20,
 };
 /// Bodies between validators: 100 ms at 300 MB/s when a delay is added.
 pub(crate) const BULK_QUEUE: QueueBound = QueueBound {
-    frames: 4096,
+    frames: PEER_QUEUE_FRAMES,
     bytes: 32 << 20,
 };
 /// Either direction of a client connection.
 pub(crate) const CLIENT_QUEUE: QueueBound = QueueBound {
-    frames: 1024,
+    frames: CLIENT_QUEUE_FRAMES,
     bytes: 4 << 20,
 };
 
@@ -75,8 +81,8 @@ pub(crate) const CLIENT_QUEUE: QueueBound = QueueBound {
 pub(crate) const CONTROL_INBOX_BYTES: usize = 8 << 20;
 /// See [`CONTROL_INBOX_BYTES`].
 pub(crate) const BULK_INBOX_BYTES: usize = 16 << 20;
-/// Events of all peers that wait for the owner of the mesh, per lane.
-pub(crate) const INBOX_EVENTS: usize = 4096;
+/// Default of the events of one validator that wait for their owner, per lane.
+pub const PEER_EVENTS_MAX: usize = 1024;
 
 /// Bytes a writer collects before it hands them to QUIC: amortises the connection lock over many frames.
 pub(crate) const WRITE_BATCH_BYTES: usize = 256 << 10;

@@ -1,4 +1,4 @@
-//! All links of a validator: one per pair, kept alive, with one stream of events.
+//! All links of a validator: one per pair, kept alive, each with event queues of its own.
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -15,12 +15,9 @@ use crate::accept::{RefusalCounts, Refusals};
 use crate::close::{CloseCode, ConnectError, DisconnectReason};
 use crate::frame::Frame;
 use crate::lane::SendError;
-use crate::limits::{BULK_INBOX_BYTES, CONTROL_INBOX_BYTES, INBOX_EVENTS, REDIAL_MAX, REDIAL_MIN};
+use crate::limits::{BULK_INBOX_BYTES, CONTROL_INBOX_BYTES, REDIAL_MAX, REDIAL_MIN};
 use crate::peer::{Dialer, Lane, LaneReader, PeerConnection, PeerEndpoint, PeerLink, PeerParts, ValidatorId};
 use crate::traffic::Traffic;
-
-/// Control events in a row before a waiting bulk event gets its turn.
-const CONTROL_RUN_MAX: u32 = 64;
 
 /// A mesh could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,28 +27,49 @@ pub enum MeshError {
     NoAddress(ValidatorId),
 }
 
-/// What happens on the links of a validator.
+/// What happens on the link to one validator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerEvent {
-    /// A link to this validator is up; frames can be sent.
-    Connected(ValidatorId),
+    /// The link is up; frames can be sent.
+    Connected,
     /// The link is down, and what was queued on it is lost; it is being restored.
-    Disconnected(ValidatorId, DisconnectReason),
+    Disconnected(DisconnectReason),
     /// A frame arrived.
-    Frame {
-        /// The validator whose key the link proved.
-        from: ValidatorId,
-        /// The lane it came on.
-        lane: Lane,
-        /// The frame.
-        frame: Frame,
-    },
+    Frame(Frame),
 }
 
-/// An event on its way to the owner, holding its share of the sender's byte budget.
-struct Delivery {
-    event: PeerEvent,
-    _bytes: Option<OwnedSemaphorePermit>,
+/// An event on its way to its owner.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The event.
+    pub event: PeerEvent,
+    /// Keeps the event's bytes in its sender's budget.
+    pub held: HeldBytes,
+}
+
+/// A share of what may wait of one validator's lane, in bytes; dropping it lets the next frames in.
+///
+/// An owner that queues an event further keeps this beside it, so that all its queues share the one bound.
+#[derive(Debug, Default)]
+pub struct HeldBytes {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What arrives from one validator, for one owner.
+///
+/// `control` brings [`PeerEvent::Connected`], [`PeerEvent::Disconnected`] and the frames of the control lane in
+/// order, `bulk` the frames of the bulk lane in order; between the two there is no order.
+/// Nothing of one validator ever waits behind another one's. A slow owner slows the sender down: at most
+/// 8 MiB of control and 16 MiB of bulk frames wait for it, those included whose [`HeldBytes`] it keeps.
+/// Both end when the mesh does.
+#[derive(Debug)]
+pub struct PeerEvents {
+    /// The validator whose key the link proved.
+    pub id: ValidatorId,
+    /// Control lane and the state of the link.
+    pub control: mpsc::Receiver<Arrival>,
+    /// Bulk lane.
+    pub bulk: mpsc::Receiver<Arrival>,
 }
 
 /// The links of a validator to all others; they end when it is dropped.
@@ -74,23 +92,23 @@ struct Shared {
 }
 
 impl PeerMesh {
-    /// Starts to link `endpoint` with every configured validator, at the address given for it.
+    /// Starts to link `endpoint` with every configured validator, at the address given for it; the events
+    /// are in the order of the validators.
     pub fn start(
         endpoint: PeerEndpoint,
         addresses: &BTreeMap<ValidatorId, SocketAddr>,
-    ) -> Result<(Self, MeshEvents), MeshError> {
+    ) -> Result<(Self, Vec<PeerEvents>), MeshError> {
         let PeerParts {
             dialer,
             accepted,
             refusals,
             own_key,
+            events_max,
         } = endpoint.into_parts();
         let mut targets = Vec::new();
         for (id, key) in dialer.targets() {
             targets.push((id, key, *addresses.get(&id).ok_or(MeshError::NoAddress(id))?));
         }
-        let (control_in, control) = mpsc::channel(INBOX_EVENTS);
-        let (bulk_in, bulk) = mpsc::channel(INBOX_EVENTS);
         let links = targets.iter().map(|(id, ..)| (*id, Mutex::new(None))).collect();
         let shared = Arc::new(Shared {
             dialer,
@@ -99,12 +117,16 @@ impl PeerMesh {
         });
         let mut tasks = JoinSet::new();
         let mut inbound = BTreeMap::new();
+        let mut events = Vec::with_capacity(targets.len());
         for (id, key, address) in targets {
+            let (control_in, control) = mpsc::channel(events_max);
+            let (bulk_in, bulk) = mpsc::channel(events_max);
+            events.push(PeerEvents { id, control, bulk });
             let peer = Peer {
                 id,
                 shared: Arc::clone(&shared),
-                control: Inbox::new(&control_in, CONTROL_INBOX_BYTES),
-                bulk: Inbox::new(&bulk_in, BULK_INBOX_BYTES),
+                control: Inbox::new(control_in, CONTROL_INBOX_BYTES),
+                bulk: Inbox::new(bulk_in, BULK_INBOX_BYTES),
             };
             if own_key < key {
                 tasks.spawn(peer.keep_dialling(address));
@@ -120,14 +142,7 @@ impl PeerMesh {
             sender: MeshSender(shared),
             tasks,
         };
-        Ok((
-            mesh,
-            MeshEvents {
-                control,
-                bulk,
-                control_run: 0,
-            },
-        ))
+        Ok((mesh, events))
     }
 
     /// Queues `frame` for validator `to`, or tells at once why not.
@@ -185,72 +200,23 @@ impl MeshSender {
     }
 }
 
-/// The events of a mesh, for one owner.
-///
-/// Events of one validator's control lane, its `Connected` and `Disconnected` among them, come in order, and
-/// so do the frames of its bulk lane; between the two lanes there is no order.
-/// A slow owner slows the senders down: at most 24 MiB of each validator's frames wait here.
-#[derive(Debug)]
-pub struct MeshEvents {
-    control: mpsc::Receiver<Delivery>,
-    bulk: mpsc::Receiver<Delivery>,
-    control_run: u32,
-}
-
-impl std::fmt::Debug for Delivery {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.event.fmt(f)
-    }
-}
-
-impl MeshEvents {
-    /// The next event, control first but never starving bulk; `None` after the mesh ended.
-    ///
-    /// Cancel safe.
-    pub async fn recv(&mut self) -> Option<PeerEvent> {
-        if let Some(event) = self.try_recv() {
-            return Some(event);
-        }
-        let delivery = tokio::select! {
-            biased;
-            Some(delivery) = self.control.recv() => delivery,
-            Some(delivery) = self.bulk.recv() => delivery,
-            else => return None,
-        };
-        Some(delivery.event)
-    }
-
-    /// The next event if one is waiting.
-    pub fn try_recv(&mut self) -> Option<PeerEvent> {
-        if self.control_run < CONTROL_RUN_MAX
-            && let Ok(delivery) = self.control.try_recv()
-        {
-            self.control_run += 1;
-            return Some(delivery.event);
-        }
-        self.control_run = 0;
-        let delivery = self.bulk.try_recv().or_else(|_| self.control.try_recv()).ok()?;
-        Some(delivery.event)
-    }
-}
-
 /// The way of one validator's frames of one lane to the owner.
 #[derive(Clone)]
 struct Inbox {
-    events: mpsc::Sender<Delivery>,
+    events: mpsc::Sender<Arrival>,
     free_bytes: Arc<Semaphore>,
 }
 
 impl Inbox {
-    fn new(events: &mpsc::Sender<Delivery>, bytes: usize) -> Self {
+    fn new(events: mpsc::Sender<Arrival>, bytes: usize) -> Self {
         Self {
-            events: events.clone(),
+            events,
             free_bytes: Arc::new(Semaphore::new(bytes)),
         }
     }
 
     /// Moves frames until the lane ends; while the owner is slow it stops reading.
-    async fn fill(&self, from: ValidatorId, lane: Lane, reader: &mut LaneReader) -> DisconnectReason {
+    async fn fill(&self, reader: &mut LaneReader) -> DisconnectReason {
         loop {
             let frame = match reader.recv().await {
                 Ok(frame) => frame,
@@ -260,11 +226,13 @@ impl Inbox {
             let Ok(permit) = Arc::clone(&self.free_bytes).acquire_many_owned(bytes).await else {
                 return DisconnectReason::Local;
             };
-            let delivery = Delivery {
-                event: PeerEvent::Frame { from, lane, frame },
-                _bytes: Some(permit),
+            let arrival = Arrival {
+                event: PeerEvent::Frame(frame),
+                held: HeldBytes {
+                    _permit: Some(permit),
+                },
             };
-            if self.events.send(delivery).await.is_err() {
+            if self.events.send(arrival).await.is_err() {
                 return DisconnectReason::Local;
             }
         }
@@ -272,7 +240,8 @@ impl Inbox {
 
     async fn announce(&self, event: PeerEvent) {
         // The owner is gone: there is nobody to tell.
-        let _ = self.events.send(Delivery { event, _bytes: None }).await;
+        let held = HeldBytes::default();
+        let _ = self.events.send(Arrival { event, held }).await;
     }
 }
 
@@ -329,14 +298,14 @@ impl Peer {
         newer: impl Future<Output = Option<PeerConnection>>,
     ) -> Option<PeerConnection> {
         let (link, mut control, mut bulk) = connection.split();
-        self.control.announce(PeerEvent::Connected(self.id)).await;
+        self.control.announce(PeerEvent::Connected).await;
         self.set_link(Some(link.clone()));
         tracing::debug!(validator = self.id, "linked");
         let mut replacement = None;
         let reason = tokio::select! {
             reason = link.closed() => reason,
-            reason = self.control.fill(self.id, Lane::Control, &mut control) => reason,
-            reason = self.bulk.fill(self.id, Lane::Bulk, &mut bulk) => reason,
+            reason = self.control.fill(&mut control) => reason,
+            reason = self.bulk.fill(&mut bulk) => reason,
             Some(connection) = newer => {
                 replacement = Some(connection);
                 DisconnectReason::Replaced
@@ -349,9 +318,7 @@ impl Peer {
             _ => link.close(CloseCode::Shutdown, "link ended"),
         }
         tracing::info!(validator = self.id, %reason, "link ended");
-        self.control
-            .announce(PeerEvent::Disconnected(self.id, reason))
-            .await;
+        self.control.announce(PeerEvent::Disconnected(reason)).await;
         replacement
     }
 
@@ -393,53 +360,6 @@ fn lock(link: &Mutex<Option<PeerLink>>) -> std::sync::MutexGuard<'_, Option<Peer
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn delivery(id: ValidatorId) -> Delivery {
-        Delivery {
-            event: PeerEvent::Connected(id),
-            _bytes: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn bulk_gets_its_turn_under_a_flood_of_control() {
-        let (control_in, control) = mpsc::channel(1000);
-        let (bulk_in, bulk) = mpsc::channel(10);
-        let mut events = MeshEvents {
-            control,
-            bulk,
-            control_run: 0,
-        };
-        for _ in 0..200 {
-            control_in.try_send(delivery(1)).expect("room");
-        }
-        bulk_in.try_send(delivery(2)).expect("room");
-        let mut order = Vec::new();
-        while let Some(PeerEvent::Connected(id)) = events.try_recv() {
-            order.push(id);
-        }
-        assert_eq!(order.len(), 201);
-        assert_eq!(
-            order.iter().position(|id| *id == 2),
-            Some(CONTROL_RUN_MAX as usize)
-        );
-    }
-
-    #[tokio::test]
-    async fn events_end_when_both_lanes_did() {
-        let (control_in, control) = mpsc::channel(1);
-        let (bulk_in, bulk) = mpsc::channel(1);
-        let mut events = MeshEvents {
-            control,
-            bulk,
-            control_run: 0,
-        };
-        bulk_in.try_send(delivery(2)).expect("room");
-        drop(control_in);
-        assert_eq!(events.recv().await, Some(PeerEvent::Connected(2)));
-        drop(bulk_in);
-        assert_eq!(events.recv().await, None);
-    }
 
     #[test]
     fn jitter_stays_within_half_of_the_pause() {

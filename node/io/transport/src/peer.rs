@@ -19,7 +19,8 @@ use crate::identity::{Identity, PublicKey};
 use crate::lane::{FrameSender, LaneSpec, SendError, spawn_lane};
 use crate::limits::{
     BULK_QUEUE, BULK_READ_BYTES, CONTROL_QUEUE, CONTROL_READ_BYTES, FRAME_BYTES_CEILING, HANDSHAKE_DEADLINE,
-    PEER_FRAME_BYTES_MAX, SHUTDOWN_DEADLINE, WRITE_STALL, endpoint_config,
+    PEER_EVENTS_MAX, PEER_FRAME_BYTES_MAX, PEER_QUEUE_FRAMES, QueueBound, SHUTDOWN_DEADLINE, WRITE_STALL,
+    endpoint_config,
 };
 use crate::socket::{BindError, SocketBuffers, bind};
 use crate::tls::{PEER_ALPN, SERVER_NAME, certificate_key, peer_dialer, peer_server};
@@ -70,6 +71,10 @@ pub struct PeerConfig {
     /// Added to every frame before it leaves, order kept; zero for none.
     /// The way to shape a round-trip time: half of it at each validator.
     pub one_way_delay: Duration,
+    /// Frames that may wait for one lane of one validator, at least 1; a full lane refuses more.
+    pub queue_frames: usize,
+    /// Events of one validator's lane that may wait for their owner, at least 1; the sender waits then.
+    pub events_max: usize,
 }
 
 impl PeerConfig {
@@ -80,6 +85,8 @@ impl PeerConfig {
             keys,
             frame_bytes_max: PEER_FRAME_BYTES_MAX,
             one_way_delay: Duration::ZERO,
+            queue_frames: PEER_QUEUE_FRAMES,
+            events_max: PEER_EVENTS_MAX,
         }
     }
 }
@@ -93,6 +100,7 @@ pub struct PeerEndpoint {
     local: SocketAddr,
     buffers: SocketBuffers,
     own_key: PublicKey,
+    events_max: usize,
 }
 
 impl PeerEndpoint {
@@ -124,6 +132,7 @@ impl PeerEndpoint {
             meter,
             frame_bytes_max: config.frame_bytes_max,
             delay: config.one_way_delay,
+            queue_frames: config.queue_frames.max(1),
         };
         let refusals = Arc::new(Refusals::default());
         let setup = {
@@ -146,6 +155,7 @@ impl PeerEndpoint {
             local,
             buffers,
             own_key,
+            events_max: config.events_max.max(1),
         })
     }
 
@@ -196,6 +206,7 @@ impl PeerEndpoint {
             accepted: self.accepted,
             refusals: self.refusals,
             own_key: self.own_key,
+            events_max: self.events_max,
         }
     }
 }
@@ -206,6 +217,7 @@ pub(crate) struct PeerParts {
     pub(crate) accepted: mpsc::Receiver<PeerConnection>,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) own_key: PublicKey,
+    pub(crate) events_max: usize,
 }
 
 /// The dialling half of an endpoint.
@@ -262,6 +274,7 @@ struct Links {
     meter: TrafficMeter,
     frame_bytes_max: usize,
     delay: Duration,
+    queue_frames: usize,
 }
 
 impl Links {
@@ -280,9 +293,12 @@ impl Links {
             close(&connection, CloseCode::BadLanes, &error.to_string());
         })?;
         let traffic = self.meter.count(&connection);
-        let out = |stream, bound| {
+        let out = |stream, bound: QueueBound| {
             let spec = LaneSpec {
-                bound,
+                bound: QueueBound {
+                    frames: self.queue_frames,
+                    ..bound
+                },
                 payload_bytes_max: self.frame_bytes_max,
                 delay: self.delay,
                 stall: WRITE_STALL,

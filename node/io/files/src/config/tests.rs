@@ -66,6 +66,7 @@ fn what_is_written_is_read_with_paths_beside_the_file() {
         apply_threads: 1,
         verify_threads: 0,
         rtt: Duration::ZERO,
+        queues: crate::QueueBounds::default(),
     };
     assert_eq!(settings, expected);
 }
@@ -113,4 +114,25 @@ fn addresses_are_held_against_the_network() {
     );
     let error = check(&text().replace("\n2 = \"127.0.0.1:21004\"", "")).expect_err("one missing");
     assert!(matches!(error, ConfigError::Peer { missing: 2, .. }), "{error}");
+}
+
+#[test]
+fn queue_bounds_are_taken_from_their_section_and_held_to_their_range() {
+    let uncommented = text()
+        .replace("# [queues]", "[queues]")
+        .replace("# persist = 1024", "persist = 1");
+    let settings = parse(&uncommented).expect("settings");
+    assert_eq!(settings.queues.persist, 1);
+    assert_eq!(
+        settings.queues.peer_events,
+        crate::QueueBounds::default().peer_events
+    );
+    for (wrong, names) in [
+        ("persist = 0", "queues.persist is \"0\""),
+        ("persist = 1025", "1 to 1024"),
+        ("presist = 3", "presist"),
+    ] {
+        let error = parse(&uncommented.replace("persist = 1", wrong)).expect_err(wrong);
+        assert!(error.to_string().contains(names), "{error}");
+    }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::genesis::GENESIS_FILE;
 use crate::limits::THREADS_MAX;
+use crate::queues::QueueBounds;
 
 /// A configuration to be written.
 #[derive(Clone, Debug)]
@@ -50,8 +51,11 @@ impl ConfigText<'_> {
              verify_threads = 0\n\
              # Round trip that links to other validators are shaped to, up to 10s; 0s is what the network gives.\n\
              rtt = \"0s\"\n\n\
+             # Bounds of the queues between threads, each from 1 to the default that stands here. Lower ones refuse earlier.\n\
+             # [queues]\n{queues}\n\
              # Where other validators are reached: number = \"IP:PORT\". The own committee is needed, others may be missing.\n\
              [peers]\n",
+            queues = QueueBounds::default().as_comments(),
             id = self.validator,
             public = hex::encode(self.public),
             genesis = quoted(GENESIS_FILE),

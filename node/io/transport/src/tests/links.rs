@@ -4,18 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::Instant;
 
 use super::{endpoint, identities, keys, loopback, numbered, within};
+use crate::limits::BULK_INBOX_BYTES;
 use crate::{
-    BindError, DisconnectReason, Frame, Identity, Lane, MeshError, MeshEvents, PeerConfig, PeerEndpoint,
-    PeerEvent, PeerMesh, PublicKey, SendError, ValidatorId,
+    BindError, DisconnectReason, Frame, Identity, Lane, MeshError, PeerConfig, PeerEndpoint, PeerEvent,
+    PeerEvents, PeerMesh, PublicKey, SendError, ValidatorId,
 };
 
 type Addresses = BTreeMap<ValidatorId, SocketAddr>;
+type Events = Vec<PeerEvents>;
+/// An event, and from whom on which lane it came.
+type Seen = (ValidatorId, Lane, PeerEvent);
 
 /// Meshes of all identities, linked or about to be.
-fn meshes(all: &[Identity], delay: Duration) -> (Vec<(PeerMesh, MeshEvents)>, Addresses) {
+fn meshes(all: &[Identity], delay: Duration) -> (Vec<(PeerMesh, Events)>, Addresses) {
     let bind = |identity| {
         let config = PeerConfig {
             one_way_delay: delay,
@@ -31,13 +36,36 @@ fn meshes(all: &[Identity], delay: Duration) -> (Vec<(PeerMesh, MeshEvents)>, Ad
     (endpoints.into_iter().map(start).collect(), addresses)
 }
 
-async fn next(events: &mut MeshEvents) -> PeerEvent {
-    within(events.recv()).await.expect("the mesh runs")
+/// The next event of anyone, or `None` when the mesh has ended.
+async fn any(events: &mut Events) -> Option<Seen> {
+    loop {
+        let mut open = false;
+        for peer in events.iter_mut() {
+            for (lane, queue) in [(Lane::Control, &mut peer.control), (Lane::Bulk, &mut peer.bulk)] {
+                match queue.try_recv() {
+                    Ok(arrival) => return Some((peer.id, lane, arrival.event)),
+                    Err(error) => open |= error == TryRecvError::Empty,
+                }
+            }
+        }
+        if !open {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
-async fn disconnected(events: &mut MeshEvents, id: ValidatorId) -> DisconnectReason {
+async fn next(events: &mut Events) -> Seen {
+    within(any(events)).await.expect("the mesh runs")
+}
+
+fn up(id: ValidatorId) -> Seen {
+    (id, Lane::Control, PeerEvent::Connected)
+}
+
+async fn disconnected(events: &mut Events, id: ValidatorId) -> DisconnectReason {
     match next(events).await {
-        PeerEvent::Disconnected(from, reason) if from == id => reason,
+        (from, _, PeerEvent::Disconnected(reason)) if from == id => reason,
         other => panic!("expected the end of the link to {id}, got {other:?}"),
     }
 }
@@ -60,7 +88,7 @@ async fn bind_again(
     .await
 }
 
-async fn exchange(meshes: &mut [(PeerMesh, MeshEvents)], from: usize, to: usize, frame: Frame) {
+async fn exchange(meshes: &mut [(PeerMesh, Events)], from: usize, to: usize, frame: Frame) {
     let id = |index: usize| ValidatorId::try_from(index).expect("few");
     // The other side may have seen the link first.
     within(async {
@@ -70,14 +98,7 @@ async fn exchange(meshes: &mut [(PeerMesh, MeshEvents)], from: usize, to: usize,
     })
     .await;
     let event = next(&mut meshes[to].1).await;
-    assert_eq!(
-        event,
-        PeerEvent::Frame {
-            from: id(from),
-            lane: Lane::Control,
-            frame
-        }
-    );
+    assert_eq!(event, (id(from), Lane::Control, PeerEvent::Frame(frame)));
 }
 
 #[tokio::test]
@@ -86,7 +107,7 @@ async fn every_pair_gets_one_link_and_frames_name_their_sender() {
     for (mesh, events) in &mut meshes {
         let mut up = BTreeSet::new();
         for _ in 0..3 {
-            let PeerEvent::Connected(id) = next(events).await else {
+            let (id, Lane::Control, PeerEvent::Connected) = next(events).await else {
                 panic!("links first")
             };
             up.insert(id);
@@ -110,7 +131,7 @@ async fn every_pair_gets_one_link_and_frames_name_their_sender() {
     for (own, (mesh, events)) in (0u16..).zip(&mut meshes) {
         let mut seen = BTreeSet::new();
         for _ in 0..6 {
-            let PeerEvent::Frame { from, lane, frame } = next(events).await else {
+            let (from, lane, PeerEvent::Frame(frame)) = next(events).await else {
                 panic!("only frames")
             };
             let expected = if lane == Lane::Control {
@@ -121,7 +142,9 @@ async fn every_pair_gets_one_link_and_frames_name_their_sender() {
             assert_eq!(frame, expected);
             assert!(from != own && seen.insert((from, lane)));
         }
-        assert_eq!(events.try_recv(), None);
+        for peer in events {
+            assert!(peer.control.try_recv().is_err() && peer.bulk.try_recv().is_err());
+        }
         assert_eq!(mesh.sender().refusals().total(), 0);
         assert!(mesh.sender().traffic().sent_bytes > 600_000);
     }
@@ -157,7 +180,7 @@ async fn either_side_may_restart() {
     let all = identities(2);
     let (mut meshes, addresses) = meshes(&all, Duration::ZERO);
     for (events, other) in [(0, 1), (1, 0)] {
-        assert_eq!(next(&mut meshes[events].1).await, PeerEvent::Connected(other));
+        assert_eq!(next(&mut meshes[events].1).await, up(other));
     }
     // First the validator that is dialled, then the one that dials.
     for (restarted, stays) in [(1u16, 0u16), (0, 1)] {
@@ -165,7 +188,7 @@ async fn either_side_may_restart() {
         let (mesh, mut events) = meshes.remove(index);
         let traffic = mesh.sender().traffic();
         within(mesh.shutdown()).await;
-        while within(events.recv()).await.is_some() {}
+        while within(any(&mut events)).await.is_some() {}
         drop(events);
         let reason = disconnected(&mut meshes[0].1, restarted).await;
         assert!(
@@ -179,11 +202,8 @@ async fn either_side_may_restart() {
 
         let again = bind_again(&all[index], addresses[&restarted], keys(&all)).await;
         meshes.insert(index, PeerMesh::start(again, &addresses).expect("addresses"));
-        assert_eq!(next(&mut meshes[index].1).await, PeerEvent::Connected(stays));
-        assert_eq!(
-            next(&mut meshes[usize::from(stays)].1).await,
-            PeerEvent::Connected(restarted)
-        );
+        assert_eq!(next(&mut meshes[index].1).await, up(stays));
+        assert_eq!(next(&mut meshes[usize::from(stays)].1).await, up(restarted));
         exchange(&mut meshes, 0, 1, numbered(10, 500)).await;
         exchange(&mut meshes, 1, 0, numbered(11, 500)).await;
         assert!(traffic.sent_bytes > 0);
@@ -199,7 +219,7 @@ fn killed(identity: &Identity, listen: SocketAddr, all: &[Identity], addresses: 
     let mesh = runtime.block_on(async {
         let endpoint = bind_again(identity, listen, keys(all)).await;
         let (mesh, mut events) = PeerMesh::start(endpoint, addresses).expect("addresses");
-        assert!(matches!(next(&mut events).await, PeerEvent::Connected(_)));
+        assert!(matches!(next(&mut events).await, (_, _, PeerEvent::Connected)));
         mesh
     });
     runtime.shutdown_background();
@@ -226,7 +246,7 @@ async fn a_killed_validator_is_missed_when_it_is_back_and_not_after_the_idle_tim
         tokio::task::spawn_blocking(move || killed(&doomed, victim_address, &others, &doomed_addresses))
             .await
             .expect("ran");
-        assert_eq!(next(&mut events).await, PeerEvent::Connected(id(victim)));
+        assert_eq!(next(&mut events).await, up(id(victim)));
 
         let endpoint = bind_again(&all[victim], victim_address, keys(&all)).await;
         let (back, mut back_events) = PeerMesh::start(endpoint, &addresses).expect("addresses");
@@ -241,8 +261,8 @@ async fn a_killed_validator_is_missed_when_it_is_back_and_not_after_the_idle_tim
                 "{reason}"
             );
         }
-        assert_eq!(next(&mut events).await, PeerEvent::Connected(id(victim)));
-        assert_eq!(next(&mut back_events).await, PeerEvent::Connected(id(stays)));
+        assert_eq!(next(&mut events).await, up(id(victim)));
+        assert_eq!(next(&mut back_events).await, up(id(stays)));
         within(back.shutdown()).await;
         drop(mesh);
     }
@@ -254,8 +274,8 @@ async fn an_added_delay_holds_every_frame_and_keeps_the_order() {
     let (mut meshes, _) = meshes(&identities(2), delay);
     let (receiver, mut events) = meshes.remove(1);
     let (sender, mut sender_events) = meshes.remove(0);
-    assert_eq!(next(&mut sender_events).await, PeerEvent::Connected(1));
-    assert_eq!(next(&mut events).await, PeerEvent::Connected(0));
+    assert_eq!(next(&mut sender_events).await, up(1));
+    assert_eq!(next(&mut events).await, up(0));
     let mut sent_at = Vec::new();
     within(async {
         for number in 0..500 {
@@ -270,11 +290,7 @@ async fn an_added_delay_holds_every_frame_and_keeps_the_order() {
     })
     .await;
     for (number, sent) in (0..).zip(sent_at) {
-        let expected = PeerEvent::Frame {
-            from: 0,
-            lane: Lane::Control,
-            frame: numbered(number, 1000),
-        };
+        let expected = (0, Lane::Control, PeerEvent::Frame(numbered(number, 1000)));
         assert_eq!(next(&mut events).await, expected);
         // A lower bound, which no load on the machine can break.
         assert!(sent.elapsed() >= delay);
@@ -287,8 +303,8 @@ async fn a_slow_owner_stops_its_senders_and_loses_nothing() {
     let (mut meshes, _) = meshes(&identities(2), Duration::ZERO);
     let (_receiver, mut events) = meshes.remove(1);
     let (sender, mut sender_events) = meshes.remove(0);
-    assert_eq!(next(&mut sender_events).await, PeerEvent::Connected(1));
-    assert_eq!(next(&mut events).await, PeerEvent::Connected(0));
+    assert_eq!(next(&mut sender_events).await, up(1));
+    assert_eq!(next(&mut events).await, up(0));
     let (mut queued, mut refused) = (0, 0);
     while refused < 50 {
         match sender.send(1, Lane::Bulk, numbered(queued, 1 << 20)) {
@@ -311,20 +327,12 @@ async fn a_slow_owner_stops_its_senders_and_loses_nothing() {
         let mut bulk = 0;
         let mut control = false;
         while bulk < queued || !control {
-            match events.recv().await.expect("runs") {
-                PeerEvent::Frame {
-                    lane: Lane::Bulk,
-                    frame,
-                    ..
-                } => {
+            match next(&mut events).await {
+                (0, Lane::Bulk, PeerEvent::Frame(frame)) => {
                     assert_eq!((frame.epoch, frame.payload.len()), (bulk, 1 << 20));
                     bulk += 1;
                 }
-                PeerEvent::Frame {
-                    lane: Lane::Control,
-                    frame,
-                    ..
-                } => {
+                (0, Lane::Control, PeerEvent::Frame(frame)) => {
                     assert_eq!(frame, numbered(9, 9));
                     control = true;
                 }
@@ -333,4 +341,78 @@ async fn a_slow_owner_stops_its_senders_and_loses_nothing() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_flooding_validator_whom_nobody_reads_holds_up_nobody_else() {
+    let (mut meshes, _) = meshes(&identities(3), Duration::ZERO);
+    let (_receiver, mut events) = meshes.remove(2);
+    for (mesh, _) in &meshes {
+        within(async {
+            while mesh.send(2, Lane::Control, numbered(0, 1)).is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    let (flooder, honest) = (&meshes[0].0, &meshes[1].0);
+    let (mut queued, mut refused) = (0, 0);
+    while refused < 50 {
+        match flooder.send(2, Lane::Control, numbered(queued, 10)) {
+            Ok(()) => (queued, refused) = (queued + 1, 0),
+            Err(_) => {
+                refused += 1;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    }
+    // Nothing of the flooder is read; the honest one is heard on both lanes all the same.
+    let of_honest = &mut events[1];
+    assert_eq!(of_honest.id, 1);
+    for lane in Lane::ALL {
+        honest.send(2, lane, numbered(7, 100)).expect("room");
+        let queue = match lane {
+            Lane::Control => &mut of_honest.control,
+            Lane::Bulk => &mut of_honest.bulk,
+        };
+        within(async {
+            while queue.recv().await.expect("runs").event != PeerEvent::Frame(numbered(7, 100)) {}
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_the_owner_still_holds_count_against_their_sender() {
+    let (mut meshes, _) = meshes(&identities(2), Duration::ZERO);
+    let (_receiver, mut events) = meshes.remove(1);
+    let (sender, mut sender_events) = meshes.remove(0);
+    assert_eq!(next(&mut sender_events).await, up(1));
+    let sending = async {
+        for number in 0..40 {
+            while sender.send(1, Lane::Bulk, numbered(number, 1 << 20)).is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    };
+    let bulk = &mut events[0].bulk;
+    let receiving = async {
+        let mut kept = Vec::new();
+        // One frame more than the budget never comes while all before it are held.
+        while let Ok(Some(arrival)) = tokio::time::timeout(Duration::from_millis(300), bulk.recv()).await {
+            kept.push(arrival);
+        }
+        assert!(
+            kept.len() <= BULK_INBOX_BYTES / (1 << 20),
+            "{} MiB are held",
+            kept.len()
+        );
+        let mut received = kept.len();
+        drop(kept);
+        while received < 40 {
+            bulk.recv().await.expect("runs");
+            received += 1;
+        }
+    };
+    within(async { tokio::join!(sending, receiving) }).await;
 }
