@@ -291,7 +291,7 @@ async fn replay(control: &mut Control, audit: &mut Audit, setting: &Setting<'_>)
         setting
             .progress
             .tick(|| format!("reading the chain: {taken} blocks and bodies"));
-        audit.push(item);
+        audit.push(item)
     };
     fetch_chain(
         &control.sender,

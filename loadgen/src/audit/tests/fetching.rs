@@ -11,8 +11,8 @@ use types::{Epoch, Hash, Height};
 
 use super::chain::Chain;
 use super::{FULL, audit, payment, read};
-use crate::audit::Receipts;
 use crate::audit::fetch::{FetchError, fetch_chain, fetch_state};
+use crate::audit::{Progress, Receipts};
 use crate::workload::sample::Sample;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -112,7 +112,8 @@ async fn a_fetched_chain_is_what_the_node_has() {
         .expect("a state");
     let mut fetched = Vec::new();
     let shown = fetch_chain(&sender, &mut answers, state.height, PATIENCE, &mut |item| {
-        fetched.push(item)
+        fetched.push(item);
+        Progress::Wanted
     })
     .await
     .expect("a chain");
@@ -126,9 +127,11 @@ async fn a_fetched_chain_is_what_the_node_has() {
 async fn a_node_that_has_no_more_is_given_up() {
     let (_endpoint, sender, mut answers) = node(|_, _| Vec::new()).await;
     let patience = Duration::from_millis(200);
-    let error = fetch_chain(&sender, &mut answers, Height(3), patience, &mut |_| {})
-        .await
-        .expect_err("nothing comes");
+    let error = fetch_chain(&sender, &mut answers, Height(3), patience, &mut |_| {
+        Progress::Wanted
+    })
+    .await
+    .expect_err("nothing comes");
     assert!(
         matches!(
             error,
