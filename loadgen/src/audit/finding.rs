@@ -65,7 +65,7 @@ impl FindingKind {
             Self::ReceiptForged => format!("forged a receipt for{tx}"),
             Self::RefusalFalse => format!("refused{tx}, which was applied"),
             Self::AnsweredTwice => format!("gave contradictory answers for{tx}"),
-            Self::Unreadable => "does not show its chain".to_owned(),
+            Self::Unreadable => format!("does not show its chain with{tx}"),
             Self::Header => format!("serves a block that does not belong into its chain, with{tx}"),
             Self::Certificate => format!("serves a block that is not certified, with{tx}"),
             Self::Fork => format!("serves another certified block, with{tx}"),
@@ -101,7 +101,8 @@ pub struct Finding {
     /// Height concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub height: Option<u64>,
-    /// Transaction concerned, or a witness: the first of the block, or the last that a state covers. Hexadecimal.
+    /// Transaction concerned, or a witness: the first of the block, the last that a state covers, the first receipted
+    /// one that is withheld. Hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction: Option<String>,
     /// What an honest validator shows.

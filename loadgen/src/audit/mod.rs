@@ -160,18 +160,19 @@ impl Audit {
     /// Notes that the chain of a validator could not be fetched, or not to its end; ends it if it is the current one.
     pub fn unreachable(&mut self, validator: ValidatorId, reason: &str) {
         self.end();
-        let Some(shard) = self.shard_of(validator) else {
+        let Some(number) = self.shard_of(validator) else {
             return;
         };
-        let shard = &mut self.shards[shard];
+        let shard = &mut self.shards[number];
         shard.agrees = false;
         let shown = shard.shown.entry(validator).or_default();
         if shown.end.is_none() {
             shown.end = Some(format!("its chain could not be fetched: {reason}"));
             let height = shown.height;
             let last = shard.at(height).and_then(|mark| mark.last);
+            let witness = self.withheld(number, height.next()).or(last);
             let fault = Fault::new(FindingKind::Unreadable, "its chain and its state", reason);
-            self.find(validator, fault.at(height).of(last));
+            self.find(validator, fault.at(height).of(witness));
         }
     }
 

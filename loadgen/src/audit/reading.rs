@@ -184,8 +184,22 @@ impl Audit {
         self.break_chain(replica, fault.of(first_transaction(&body.body)));
     }
 
+    /// The first receipted transaction from a height on: what a chain that ends there withholds.
+    pub(super) fn withheld(&self, shard: usize, from: Height) -> Option<TxId> {
+        let shard = self.shards[shard].id;
+        let above = self
+            .receipts
+            .finals()
+            .filter(|(_, told, at)| told.shard == shard && at.height >= from);
+        let first = above.min_by_key(|(_, _, at)| *at);
+        first.map(|(_, told, _)| told.txid)
+    }
+
     /// Reports a fault after which this validator's chain cannot be followed.
-    fn break_chain(&mut self, replica: &mut Replica, fault: Fault) {
+    fn break_chain(&mut self, replica: &mut Replica, mut fault: Fault) {
+        if fault.transaction.is_none() {
+            fault.transaction = self.withheld(replica.shard, replica.tip.height.next());
+        }
         let at = fault
             .height
             .map_or(String::new(), |height| format!(" at height {height}"));
