@@ -272,3 +272,25 @@ impl Checked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use types::ValidatorId;
+
+    use super::{Contradiction, Contradictions};
+    use crate::accounting::Outcome;
+    use crate::audit::limits::ACCUSATIONS_MAX;
+
+    #[test]
+    fn the_first_contradictions_are_kept_and_no_more() {
+        let contradictions = Contradictions::default();
+        let number = |index| Contradiction {
+            validator: ValidatorId(1),
+            index: Some(index),
+            answer: Outcome::Final,
+        };
+        (0..1000).for_each(|index| contradictions.add(number(index)));
+        let kept: Vec<Contradiction> = (0..).map(number).take(ACCUSATIONS_MAX).collect();
+        assert_eq!(contradictions.list(), kept);
+    }
+}

@@ -57,6 +57,23 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
+    /// True for a fault in the certified chain itself: of a committee, not of the one validator that serves it.
+    const fn is_of_chain(self) -> bool {
+        matches!(
+            self,
+            Self::Fork
+                | Self::AuthorOrder
+                | Self::NotRecomputed
+                | Self::DoubleSpend
+                | Self::Mint
+                | Self::Forgery
+                | Self::Rule
+                | Self::Exclusion
+                | Self::Digest
+                | Self::Supply
+        )
+    }
+
     /// What a validator did, as a verb phrase; `tx` is put where the transaction is its object.
     fn words(self, tx: &str) -> String {
         match self {
@@ -193,8 +210,15 @@ impl Findings {
         }
     }
 
-    pub(super) fn first(&self) -> Option<&Finding> {
-        self.kept.first()
+    /// The first fault of a certified chain itself.
+    pub(super) fn of_chain(&self) -> Option<&Finding> {
+        self.kept.iter().find(|finding| finding.kind.is_of_chain())
+    }
+
+    /// The first finding about one of these validators.
+    pub(super) fn about(&self, validators: &[ValidatorId]) -> Option<&Finding> {
+        let is_one = |finding: &&Finding| validators.contains(&ValidatorId(finding.validator));
+        self.kept.iter().find(is_one)
     }
 
     pub(super) fn into_parts(self) -> (Vec<Finding>, u64) {

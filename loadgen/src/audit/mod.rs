@@ -32,7 +32,7 @@ use crypto::hash::allocations_hash;
 use finding::{Directory, Fault, Findings};
 use reading::Replica;
 use settle::Signatures;
-use shard::Shard;
+use shard::{Shard, Shown};
 
 pub use finding::{Finding, FindingKind};
 pub use outcome::{AuditError, AuditOptions, AuditOutcome};
@@ -181,14 +181,37 @@ impl Audit {
         self.find(validator, fault);
     }
 
-    /// Unspent outputs of all shards: what a further run on this network can spend.
+    /// The first fault of a validator whose chain was read, when its chain cannot be used; another validator of its
+    /// shard may be read instead.
+    #[must_use]
+    pub fn fault_of(&self, validator: ValidatorId) -> Option<String> {
+        let shown = self.shards.iter().find_map(|shard| shard.shown.get(&validator));
+        if shown.is_some_and(Shown::is_whole) {
+            return None;
+        }
+        let finding = self.findings.about(&[validator]);
+        Some(finding.map_or("its chain was not read".to_owned(), ToString::to_string))
+    }
+
+    /// Unspent outputs of all shards: what a further run on this network can spend. At least one validator of each
+    /// shard must have shown its whole chain.
     ///
     /// # Errors
-    /// `Chain` when anything was found wrong.
+    /// `Chain` when the certified chain of a shard is wrong, or no validator shows it.
     pub fn unspent(mut self) -> Result<Vec<(OutPoint, Owner, Amount)>, AuditError> {
         self.end();
-        if let Some(finding) = self.findings.first() {
+        if let Some(finding) = self.findings.of_chain() {
             return Err(AuditError::Chain(finding.to_string()));
+        }
+        for (committee, shard) in self.epoch.committees.iter().zip(&self.shards) {
+            if !shard.shown.values().any(Shown::is_whole) {
+                let members: Vec<ValidatorId> = committee.members.iter().map(|(id, _)| *id).collect();
+                let finding = self.findings.about(&members);
+                let nobody = || format!("no validator of shard {} was read", shard.id);
+                return Err(AuditError::Chain(
+                    finding.map_or_else(nobody, ToString::to_string),
+                ));
+            }
         }
         let live = self.shards.iter().flat_map(|shard| shard.model.live());
         Ok(live

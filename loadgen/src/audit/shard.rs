@@ -47,6 +47,13 @@ pub(super) struct Shown {
     pub(super) state: Option<StateInfo>,
 }
 
+impl Shown {
+    /// True when all that was shown holds and was recomputed.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.end.is_none() && self.damaged.is_empty() && self.ahead.is_empty()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) id: ShardId,

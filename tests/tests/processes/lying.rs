@@ -22,7 +22,7 @@ use chains::{
 use proxy::{Lie, Proxy};
 use receipts::{DoubledReceipt, ForgedReceipt, Refusal};
 
-/// The validator that lies.
+/// The validator that lies, where it does not matter which.
 const LIAR: usize = 2;
 
 /// A transaction that a lie is about, told to the test.
@@ -85,14 +85,14 @@ impl Network {
     }
 
     /// The liar's port for clients is where `lie` listens; the hosts file `liars` says so.
-    fn proxied(&self, lie: Box<dyn Lie>) -> Proxy {
+    fn proxied(&self, liar: usize, lie: Box<dyn Lie>) -> Proxy {
         let mut hosts = self.hosts();
         let key =
-            std::fs::read_to_string(self.folder.join(&format!("net/keys/{LIAR:03}.key"))).expect("a key");
+            std::fs::read_to_string(self.folder.join(&format!("net/keys/{liar:03}.key"))).expect("a key");
         let mut secret = [0; 32];
         hex::decode_to_slice(key.trim(), &mut secret).expect("64 hexadecimal digits");
-        let proxy = Proxy::start(secret, hosts[LIAR].0, lie);
-        hosts[LIAR].0 = proxy.address;
+        let proxy = Proxy::start(secret, hosts[liar].0, lie);
+        hosts[liar].0 = proxy.address;
         let lines: Vec<String> = hosts
             .iter()
             .map(|(address, key)| format!("{address} {key}\n"))
@@ -114,22 +114,28 @@ impl Network {
         );
         (output, report(&path))
     }
+
+    fn run(&self, liar: usize, proxy: &Proxy) -> Run {
+        let (output, report) = self.load("liars");
+        Run {
+            liar,
+            address: proxy.address,
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            output,
+            report,
+        }
+    }
 }
 
 /// Runs a load against a network with one liar.
 fn run(name: &str, number: u32, lie: Box<dyn Lie>) -> Run {
     let network = Network::start(name, number);
-    let proxy = network.proxied(lie);
-    let (output, report) = network.load("liars");
-    Run {
-        address: proxy.address,
-        text: String::from_utf8_lossy(&output.stdout).into_owned(),
-        output,
-        report,
-    }
+    let proxy = network.proxied(LIAR, lie);
+    network.run(LIAR, &proxy)
 }
 
 struct Run {
+    liar: usize,
     address: SocketAddr,
     text: String,
     output: Output,
@@ -145,7 +151,7 @@ impl Run {
         assert_eq!(self.report["verdict"]["status"], "INVALID", "{text}");
         let findings = self.report["audit"]["findings"].as_array().expect("findings");
         for finding in findings {
-            assert_eq!(finding["validator"], LIAR, "only the liar is blamed: {text}");
+            assert_eq!(finding["validator"], self.liar, "only the liar is blamed: {text}");
             assert_eq!(finding["address"], self.address.to_string(), "{text}");
         }
         for kind in kinds {
@@ -156,7 +162,7 @@ impl Run {
             };
             let finding = findings.iter().find(of_kind);
             let finding = finding.unwrap_or_else(|| panic!("no {kind} of {victim:?}: {text}"));
-            let who = format!("validator {LIAR} ({}", self.address);
+            let who = format!("validator {} ({}", self.liar, self.address);
             let txid = finding["transaction"].as_str().expect("a transaction");
             let is_line = |line: &&str| line.contains(&who) && line.contains(txid);
             assert!(text.lines().any(|line| is_line(&line)), "{kind}: {text}");
@@ -295,7 +301,7 @@ fn a_validator_that_answers_garbage_is_named() {
 fn a_chain_of_another_network_is_found() {
     let other = Network::start("lie-other", 14);
     let recorder = Recorder::default();
-    let proxy = other.proxied(Box::new(recorder.clone()));
+    let proxy = other.proxied(LIAR, Box::new(recorder.clone()));
     let (output, report) = other.load("liars");
     assert_sound(&report, &output);
     drop(proxy);
@@ -303,4 +309,22 @@ fn a_chain_of_another_network_is_found() {
     assert!(items.len() > 2, "{} items", items.len());
     let run = run("lie-foreign", 15, Box::new(Elsewhere(items)));
     run.assert_lies(&["header", "receipt_dropped"], None);
+}
+
+/// The first validator of a shard is the one that a run on a used network reads the chain from.
+#[test]
+fn a_first_validator_that_lies_does_not_stop_a_second_run() {
+    let network = Network::start("lie-first", 17);
+    let (output, report) = network.load("hosts");
+    assert_sound(&report, &output);
+    let proxy = network.proxied(0, Box::new(Garbage));
+    let run = network.run(0, &proxy);
+    run.assert_lies(&["unreadable", "receipt_dropped"], None);
+    let count = &run.report["counts"]["final"];
+    assert!(count.as_u64().is_some_and(|count| count > 0), "{}", run.text);
+    let told = String::from_utf8_lossy(&run.output.stderr);
+    assert!(
+        told.contains("another validator is asked for the chain: validator 0 ("),
+        "{told}"
+    );
 }

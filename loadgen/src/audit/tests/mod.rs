@@ -625,6 +625,35 @@ fn a_second_run_resumes_from_the_unspent_set() {
     );
 }
 
+/// A validator that lies does not keep a network from being used; a chain that is wrong does.
+#[test]
+fn the_state_is_taken_from_a_validator_whose_chain_holds() {
+    let sample = Sample::new(1, 20);
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[(0, &[payment(&sample, 0)])]);
+    chain.honest(&[(1, &[payment(&sample, 2)])]);
+    let validators = chain.validators();
+    // Without item 2, the second block, what is left is a shorter chain that holds.
+    for lie in [0, 1, 3] {
+        let mut resuming = audit(&sample, Receipts::default(), FULL);
+        let mut items = chain.items();
+        items.remove(lie);
+        read(&mut resuming, validators[0], items);
+        resuming.end();
+        let fault = resuming.fault_of(validators[0]).expect("a fault");
+        assert!(fault.starts_with(&name(validators[0])), "{fault}");
+        let mut alone = audit(&sample, Receipts::default(), FULL);
+        let mut items = chain.items();
+        items.remove(lie);
+        read(&mut alone, validators[0], items);
+        assert!(matches!(alone.unspent(), Err(AuditError::Chain(_))), "item {lie}");
+        read(&mut resuming, validators[1], chain.items());
+        resuming.end();
+        assert_eq!(resuming.fault_of(validators[1]), None);
+        assert_eq!(resuming.unspent().expect("a whole chain").len(), 20, "item {lie}");
+    }
+}
+
 #[test]
 fn no_state_is_taken_from_a_chain_that_does_not_hold() {
     let sample = Sample::new(1, 20);
