@@ -185,18 +185,6 @@ impl Control {
     }
 }
 
-/// Connects to every validator, in their order.
-///
-/// # Errors
-/// The first that fails.
-pub async fn connect_all(targets: &[Target], hello: &Hello) -> Result<Vec<Control>, NetworkError> {
-    let mut controls = Vec::with_capacity(targets.len());
-    for target in targets {
-        controls.push(Control::connect(*target, hello).await?);
-    }
-    Ok(controls)
-}
-
 /// All validators of a genesis with these addresses, by key.
 ///
 /// # Errors

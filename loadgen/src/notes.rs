@@ -80,11 +80,11 @@ impl<'a> NoteChecker<'a> {
         self.certificates
     }
 
-    /// Checks one note of a node of `shard`.
+    /// Checks one note of a node of `shard`; gives the hash of its header.
     ///
     /// # Errors
     /// The first thing that proves nothing.
-    pub fn check(&mut self, shard: ShardId, note: &FinalNote) -> Result<(), NoteError> {
+    pub fn check(&mut self, shard: ShardId, note: &FinalNote) -> Result<Hash, NoteError> {
         let header = &note.header;
         if header.shard != shard {
             return Err(NoteError::Shard {
@@ -111,7 +111,8 @@ impl<'a> NoteChecker<'a> {
         }
         note.entries.iter().try_for_each(|entry| {
             check_entry(note, entry).map_err(|what| NoteError::Entry { shard, height, what })
-        })
+        })?;
+        Ok(hash)
     }
 
     fn prove(&mut self, shard: ShardId, note: &FinalNote) -> Result<(), NoteError> {

@@ -102,19 +102,24 @@ impl Recording {
         }
     }
 
-    /// A transaction is final; `intended_ns` feeds the live latency.
-    pub fn set_final(&self, index: u32, at_ns: u64, intended_ns: u64) {
-        if self.set_outcome(index, CODE_FINAL, at_ns) {
+    /// A transaction is final; `intended_ns` feeds the live latency. False, and counted as contradictory, when it was
+    /// answered before or never left.
+    pub fn set_final(&self, index: u32, at_ns: u64, intended_ns: u64) -> bool {
+        let is_first = self.set_outcome(index, CODE_FINAL, at_ns);
+        if is_first {
             self.final_count.fetch_add(1, Ordering::Relaxed);
             self.live.add(at_ns.saturating_sub(intended_ns));
         }
+        is_first
     }
 
-    /// A transaction was refused.
-    pub fn set_rejected(&self, index: u32, reason: Reject, at_ns: u64) {
-        if self.set_outcome(index, u64::from(reason.code()), at_ns) {
+    /// A transaction was refused; false as in `set_final`.
+    pub fn set_rejected(&self, index: u32, reason: Reject, at_ns: u64) -> bool {
+        let is_first = self.set_outcome(index, u64::from(reason.code()), at_ns);
+        if is_first {
             self.rejected_count.fetch_add(1, Ordering::Relaxed);
         }
+        is_first
     }
 
     /// The connection of a transaction closed; one that was answered or never left stays as it is.

@@ -72,9 +72,6 @@ pub enum RunError {
     /// The network cannot be reached.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// The chain of the network cannot be read.
-    #[error("the chain of this network cannot be read: {0}")]
-    Chain(String),
     /// The audit cannot start.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -108,9 +105,7 @@ impl RunError {
                 | EmbeddedError::Folder { .. } => EXIT_USAGE,
                 _ => EXIT_FAILED,
             },
-            Self::Network(_) | Self::Chain(_) | Self::Audit(_) | Self::Report(_) | Self::System { .. } => {
-                EXIT_FAILED
-            }
+            Self::Network(_) | Self::Audit(_) | Self::Report(_) | Self::System { .. } => EXIT_FAILED,
         }
     }
 }

@@ -1,22 +1,35 @@
 //! Receives answers: one task per connection writes outcomes into the recording, one thread checks the proofs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 use rpc::{AnswerReceiver, Received};
 use types::client::{Answer, FinalNote};
 use types::genesis::EpochConfig;
-use types::{Reject, ShardId, Tag};
+use types::{Hash, Height, Reject, ShardId, Tag, ValidatorId};
 
-use crate::notes::NoteChecker;
+use crate::accounting::Outcome;
+use crate::audit::limits::ACCUSATIONS_MAX;
+use crate::audit::{Certified, Position};
+use crate::notes::{NoteChecker, NoteError};
 use crate::recording::Recording;
 
 /// Notes that wait for their check; beyond, the receiving task waits with them (the node then sees back-pressure).
 pub const NOTES_MAX: usize = 65_536;
 
-/// A note and the shard of the node that sent it.
-pub type NoteFrom = (ShardId, Box<FinalNote>);
+/// A note and where it came from.
+#[derive(Debug)]
+pub struct NoteFrom {
+    /// Validator that sent it.
+    pub validator: ValidatorId,
+    /// Its shard.
+    pub shard: ShardId,
+    /// Transaction of each tag of the connection.
+    pub tags: Arc<Vec<u32>>,
+    /// The note.
+    pub note: Box<FinalNote>,
+}
 
 /// What the tasks of all connections share.
 #[derive(Debug)]
@@ -27,11 +40,44 @@ pub struct Shared {
     pub times: Vec<u64>,
     /// Start of the run.
     pub start: Instant,
+    /// Answers that repeat or contradict another.
+    pub contradictions: Contradictions,
+}
+
+/// An answer that repeats or contradicts an earlier one, or speaks of a tag that was never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contradiction {
+    /// Validator that gave it.
+    pub validator: ValidatorId,
+    /// Transaction; `None` for a tag that belongs to none.
+    pub index: Option<u32>,
+    /// What it says.
+    pub answer: Outcome,
+}
+
+/// The first contradictory answers, at most [`ACCUSATIONS_MAX`]; the recording counts all.
+#[derive(Debug, Default)]
+pub struct Contradictions(Mutex<Vec<Contradiction>>);
+
+impl Contradictions {
+    fn add(&self, contradiction: Contradiction) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.len() < ACCUSATIONS_MAX {
+            list.push(contradiction);
+        }
+    }
+
+    /// Those that are kept, in the order in which they came.
+    pub fn list(&self) -> Vec<Contradiction> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// One connection's receiving half.
 #[derive(Debug)]
 pub struct Lane {
+    /// Node.
+    pub validator: ValidatorId,
     /// Shard of the node.
     pub shard: ShardId,
     /// Transaction of each tag.
@@ -56,7 +102,13 @@ pub async fn receive(
         match lane.receiver.recv().await {
             Ok(Some(received)) => {
                 if let Some(note) = record(&lane, &shared, received) {
-                    hand_over(&notes, (lane.shard, note)).await;
+                    let note = NoteFrom {
+                        validator: lane.validator,
+                        shard: lane.shard,
+                        tags: Arc::clone(&lane.tags),
+                        note,
+                    };
+                    hand_over(&notes, note).await;
                 }
             }
             Ok(None) => break None,
@@ -88,9 +140,20 @@ fn since(shared: &Shared, at: Instant) -> u64 {
 fn record(lane: &Lane, shared: &Shared, received: Received) -> Option<Box<FinalNote>> {
     let (recording, at_ns) = (&shared.recording, since(shared, received.at));
     let index = |tag: Tag| lane.tags.get(tag.0 as usize).copied();
+    let contradict = |index, answer| {
+        shared.contradictions.add(Contradiction {
+            validator: lane.validator,
+            index,
+            answer,
+        });
+    };
     let reject = |tag: Tag, reason: Reject| match index(tag) {
-        Some(index) => recording.set_rejected(index, reason, at_ns),
-        None => recording.add_contradiction(),
+        Some(index) if recording.set_rejected(index, reason, at_ns) => {}
+        Some(index) => contradict(Some(index), Outcome::Rejected(reason)),
+        None => {
+            recording.add_contradiction();
+            contradict(None, Outcome::Rejected(reason));
+        }
     };
     match received.answer {
         Answer::Final(note) => {
@@ -98,9 +161,14 @@ fn record(lane: &Lane, shared: &Shared, received: Received) -> Option<Box<FinalN
                 match index(at.tag) {
                     Some(index) => {
                         let intended = shared.times.get(index as usize).copied().unwrap_or(at_ns);
-                        recording.set_final(index, at_ns, intended);
+                        if !recording.set_final(index, at_ns, intended) {
+                            contradict(Some(index), Outcome::Final);
+                        }
                     }
-                    None => recording.add_contradiction(),
+                    None => {
+                        recording.add_contradiction();
+                        contradict(None, Outcome::Final);
+                    }
                 }
             }
             return Some(note);
@@ -120,6 +188,19 @@ fn record(lane: &Lane, shared: &Shared, received: Received) -> Option<Box<FinalN
     None
 }
 
+/// A note that proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedNote {
+    /// Validator that sent it.
+    pub validator: ValidatorId,
+    /// Height of its header.
+    pub height: Height,
+    /// First transaction that it calls final.
+    pub index: Option<u32>,
+    /// Why it proves nothing.
+    pub reason: String,
+}
+
 /// What the checks of all notes gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
@@ -129,22 +210,87 @@ pub struct Checked {
     pub certificates: u64,
     /// Notes that prove nothing.
     pub refused: u64,
-    /// The first of them.
-    pub first: Option<String>,
+    /// The first of them, at most [`ACCUSATIONS_MAX`].
+    pub refusals: Vec<RefusedNote>,
+    /// By transaction: where the first note that holds says that it stands.
+    pub receipts: Vec<Option<Position>>,
+    /// Headers whose certificate holds.
+    pub certified: Certified,
 }
 
-/// Checks notes until all senders are gone. Runs on a thread of its own: a check never delays a receive time.
+/// Checks notes about `count` transactions until all senders are gone. Runs on a thread of its own: a check never
+/// delays a receive time.
 #[must_use]
-pub fn check_notes(epoch: &EpochConfig, notes: &Receiver<NoteFrom>) -> Checked {
+pub fn check_notes(epoch: &EpochConfig, notes: &Receiver<NoteFrom>, count: usize) -> Checked {
     let mut checker = NoteChecker::new(epoch);
-    let mut checked = Checked::default();
-    for (shard, note) in notes {
+    let mut checked = Checked {
+        receipts: vec![None; count],
+        ..Checked::default()
+    };
+    for from in notes {
         checked.notes += 1;
-        if let Err(error) = checker.check(shard, &note) {
-            checked.refused += 1;
-            checked.first.get_or_insert_with(|| error.to_string());
+        match checker.check(from.shard, &from.note) {
+            Ok(hash) => checked.keep(&from, hash),
+            Err(error) => checked.refuse(&from, &error),
         }
     }
     checked.certificates = checker.certificates();
     checked
+}
+
+impl Checked {
+    fn keep(&mut self, from: &NoteFrom, hash: Hash) {
+        let height = from.note.header.height;
+        self.certified
+            .entry((from.shard, height))
+            .or_insert((hash, from.validator));
+        for entry in &from.note.entries {
+            for at in &entry.tags {
+                let index = from.tags.get(at.tag.0 as usize);
+                if let Some(receipt) = index.and_then(|index| self.receipts.get_mut(*index as usize)) {
+                    receipt.get_or_insert(Position {
+                        height,
+                        // At most `BLOCK_REFS_MAX`: the path holds under the root of a certified header.
+                        reference: entry.reference_path.index as u16,
+                        index: at.position,
+                    });
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, from: &NoteFrom, error: &NoteError) {
+        self.refused += 1;
+        if self.refusals.len() < ACCUSATIONS_MAX {
+            let tag = from.note.entries.iter().find_map(|entry| entry.tags.first());
+            self.refusals.push(RefusedNote {
+                validator: from.validator,
+                height: from.note.header.height,
+                index: tag.and_then(|at| from.tags.get(at.tag.0 as usize)).copied(),
+                reason: error.to_string(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::ValidatorId;
+
+    use super::{Contradiction, Contradictions};
+    use crate::accounting::Outcome;
+    use crate::audit::limits::ACCUSATIONS_MAX;
+
+    #[test]
+    fn the_first_contradictions_are_kept_and_no_more() {
+        let contradictions = Contradictions::default();
+        let number = |index| Contradiction {
+            validator: ValidatorId(1),
+            index: Some(index),
+            answer: Outcome::Final,
+        };
+        (0..1000).for_each(|index| contradictions.add(number(index)));
+        let kept: Vec<Contradiction> = (0..).map(number).take(ACCUSATIONS_MAX).collect();
+        assert_eq!(contradictions.list(), kept);
+    }
 }

@@ -1,60 +1,74 @@
 //! Puts a stream of block items together: a block, then one body for each of its references.
 
-use types::block::CommittedBlock;
+use crypto::hash::author_header_hash;
+use types::block::{BlockRef, CommittedBlock};
 use types::client::BlockItem;
 use types::message::AuthorBlock;
 
-/// A final block with all its bodies, not yet checked.
+/// A block with all that was served after it, not yet checked.
 #[derive(Debug)]
 pub(super) struct Complete {
     pub(super) committed: Box<CommittedBlock>,
+    /// Bodies as served: one more than there are references at most.
     pub(super) bodies: Vec<AuthorBlock>,
 }
 
-/// An item out of place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gap {
-    /// Bodies of a block are missing.
-    Missing { height: u64, reference: usize },
-    /// A body that no block asked for.
-    Surplus,
+impl Complete {
+    /// The body of each reference, `None` where it is missing, and the bodies that no reference names.
+    pub(super) fn assign(
+        bodies: Vec<AuthorBlock>,
+        refs: &[BlockRef],
+    ) -> (Vec<Option<AuthorBlock>>, Vec<AuthorBlock>) {
+        let mut assigned: Vec<Option<AuthorBlock>> = vec![None; refs.len()];
+        let mut surplus = Vec::new();
+        for body in bodies {
+            let hash = author_header_hash(&body.header.header);
+            let place = refs
+                .iter()
+                .zip(&assigned)
+                .position(|(reference, taken)| taken.is_none() && reference.hash == hash);
+            match place.and_then(|place| assigned.get_mut(place)) {
+                Some(slot) => *slot = Some(body),
+                None => surplus.push(body),
+            }
+        }
+        (assigned, surplus)
+    }
 }
 
+/// An item before any block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stray(pub(super) AuthorBlock);
+
+/// Invariant: holds one block, and at most one body more than it has references.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
     open: Option<Complete>,
 }
 
 impl Collector {
-    pub(super) fn push(&mut self, item: BlockItem) -> Result<Option<Complete>, Gap> {
+    /// Takes an item; gives the block before it when it begins a new one.
+    pub(super) fn push(&mut self, item: BlockItem) -> Result<Option<Complete>, Stray> {
         match item {
             BlockItem::Block(committed) => {
-                self.finish()?;
-                self.open = Some(Complete {
-                    committed,
-                    bodies: Vec::new(),
-                });
+                let bodies = Vec::new();
+                Ok(self.open.replace(Complete { committed, bodies }))
             }
             BlockItem::Body(body) => {
-                let open = self.open.as_mut().ok_or(Gap::Surplus)?;
-                open.bodies.push(body);
+                let Some(open) = self.open.as_mut() else {
+                    return Err(Stray(body));
+                };
+                // One surplus body is enough to be reported.
+                if open.bodies.len() <= open.committed.block.refs.len() {
+                    open.bodies.push(body);
+                }
+                Ok(None)
             }
         }
-        let is_complete = self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.bodies.len() == open.committed.block.refs.len());
-        Ok(if is_complete { self.open.take() } else { None })
     }
 
-    /// Ends the stream, or begins the next block.
-    pub(super) fn finish(&mut self) -> Result<(), Gap> {
-        match self.open.take() {
-            None => Ok(()),
-            Some(open) => Err(Gap::Missing {
-                height: open.committed.block.header.height.0,
-                reference: open.bodies.len(),
-            }),
-        }
+    /// Ends the stream.
+    pub(super) const fn finish(&mut self) -> Option<Complete> {
+        self.open.take()
     }
 }

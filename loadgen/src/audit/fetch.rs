@@ -10,6 +10,9 @@ use types::Height;
 use types::client::{Answer, BlockItem, Request, StateInfo};
 use types::limits::FETCH_BLOCKS_MAX;
 
+use super::Progress;
+use super::limits::HEIGHT_ALLOWANCE;
+
 /// Pause before asking again for a height that is not there yet.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -37,8 +40,67 @@ pub enum FetchError {
     },
 }
 
-/// Fetches all heights from 1 to at least `until`, and gives each item to `sink` in order. Returns the last height.
+/// What is left of a validator's time.
+struct Deadline {
+    /// Longest wait for a new height.
+    patience: Duration,
+    /// Last new height.
+    progress: Instant,
+    start: Instant,
+    shown: Height,
+    wanted: Height,
+}
+
+impl Deadline {
+    fn new(patience: Duration, wanted: Height) -> Self {
+        let now = Instant::now();
+        Self {
+            patience,
+            progress: now,
+            start: now,
+            shown: Height(0),
+            wanted,
+        }
+    }
+
+    fn show(&mut self, height: Height) {
+        if height > self.shown {
+            self.shown = height;
+            self.progress = Instant::now();
+        }
+    }
+
+    /// The next answer, whatever it is. A node that answers other things, or each height at the last moment, gains
+    /// nothing by it.
+    async fn recv(&self, answers: &mut AnswerReceiver) -> Result<Answer, FetchError> {
+        let heights = u32::try_from(self.shown.0).unwrap_or(u32::MAX);
+        let all = self.patience + HEIGHT_ALLOWANCE.saturating_mul(heights);
+        let left = self
+            .patience
+            .saturating_sub(self.progress.elapsed())
+            .min(all.saturating_sub(self.start.elapsed()));
+        match timeout(left, answers.recv()).await {
+            Ok(received) => match received? {
+                Some(received) => Ok(received.answer),
+                None => Err(FetchError::Ended(self.shown)),
+            },
+            Err(_) => Err(self.stuck()),
+        }
+    }
+
+    const fn stuck(&self) -> FetchError {
+        FetchError::Stuck {
+            shown: self.shown,
+            wanted: self.wanted,
+            seconds: self.patience.as_secs(),
+        }
+    }
+}
+
+/// Fetches all heights from 1 to at least `until`, and gives each item to `sink` in order, as long as it wants them.
+/// Returns the last height.
 ///
+/// Time: `patience` for each new height, and in the mean [`HEIGHT_ALLOWANCE`].
 /// Memory: one answer of the node, at most 1 MiB each, besides what `sink` keeps.
 ///
 /// # Errors
@@ -48,53 +110,40 @@ pub async fn fetch_chain(
     answers: &mut AnswerReceiver,
     until: Height,
     patience: Duration,
-    sink: &mut (dyn FnMut(BlockItem) + Send),
+    sink: &mut (dyn FnMut(BlockItem) -> Progress + Send),
 ) -> Result<Height, FetchError> {
-    let mut shown = Height(0);
-    let mut progress = Instant::now();
-    while shown < until {
+    let mut deadline = Deadline::new(patience, until);
+    while deadline.shown < until {
+        let before = deadline.shown;
         let request = Request::Blocks {
-            from: shown.next(),
+            from: before.next(),
             count: FETCH_BLOCKS_MAX,
         };
         sender.send(request).await?;
-        let before = shown;
         loop {
-            let stuck = FetchError::Stuck {
-                shown,
-                wanted: until,
-                seconds: patience.as_secs(),
-            };
-            let received = timeout(patience, answers.recv()).await.map_err(|_| stuck)?;
-            let Some(received) = received? else {
-                return Err(FetchError::Ended(shown));
-            };
-            let Answer::Blocks { items, last } = received.answer else {
+            let Answer::Blocks { items, last } = deadline.recv(answers).await? else {
                 continue;
             };
             for item in items {
                 if let BlockItem::Block(block) = &item {
-                    shown = block.block.header.height;
+                    deadline.show(block.block.header.height);
                 }
-                sink(item);
+                if sink(item) == Progress::Broken {
+                    return Ok(deadline.shown);
+                }
             }
             if last {
                 break;
             }
         }
-        if shown > before {
-            progress = Instant::now();
-        } else if progress.elapsed() > patience {
-            return Err(FetchError::Stuck {
-                shown,
-                wanted: until,
-                seconds: patience.as_secs(),
-            });
-        } else {
+        if deadline.shown == before {
+            if deadline.progress.elapsed() > patience {
+                return Err(deadline.stuck());
+            }
             sleep(PAUSE).await;
         }
     }
-    Ok(shown)
+    Ok(deadline.shown)
 }
 
 /// Asks for the state at the node's highest final height.
@@ -107,20 +156,10 @@ pub async fn fetch_state(
     patience: Duration,
 ) -> Result<StateInfo, FetchError> {
     sender.send(Request::State).await?;
+    let deadline = Deadline::new(patience, Height(0));
     loop {
-        let stuck = FetchError::Stuck {
-            shown: Height(0),
-            wanted: Height(0),
-            seconds: patience.as_secs(),
-        };
-        let received = timeout(patience, answers.recv()).await.map_err(|_| stuck)?;
-        match received? {
-            None => return Err(FetchError::Ended(Height(0))),
-            Some(received) => {
-                if let Answer::State(state) = received.answer {
-                    return Ok(state);
-                }
-            }
+        if let Answer::State(state) = deadline.recv(answers).await? {
+            return Ok(state);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Checks of a block that need no state: the header against what it covers, the proof, the author blocks.
 
+use std::fmt::Display;
+
 use crypto::cosign::{verify_author_header, verify_commit_proof};
 use crypto::hash::{author_header_hash, final_header_hash};
 use crypto::keys::Scheme;
@@ -10,6 +12,8 @@ use types::block::{
 use types::genesis::{Committee, EpochConfig, SigningContext};
 use types::message::AuthorBlock;
 use types::{Hash, Height};
+
+use super::finding::{Fault, FindingKind};
 
 /// Where a replica's chain stands.
 #[derive(Clone, Copy, Debug)]
@@ -39,39 +43,28 @@ impl Place<'_> {
     /// Checks a block against the chain below it; gives the new tip.
     ///
     /// The excluded bits and the digest follow from the state and are for the model to check.
-    pub(super) fn check(&self, tip: &Tip, committed: &CommittedBlock) -> Result<Tip, String> {
+    pub(super) fn check(&self, tip: &Tip, committed: &CommittedBlock) -> Result<Tip, Fault> {
         let (header, block) = (&committed.block.header, &committed.block);
         let hash = final_header_hash(header);
-        let expect = |holds: bool, what: &str| {
-            if holds { Ok(()) } else { Err(what.to_owned()) }
-        };
-        expect(
-            header.height == tip.height.next(),
-            "the height does not follow the one before",
-        )?;
-        expect(
-            header.prev == tip.hash,
-            "the header does not name the block before it",
-        )?;
-        expect(header.timestamp > tip.timestamp, "the time does not rise")?;
+        same("height", &tip.height.0.saturating_add(1), &header.height.0)?;
+        same("block before it", &tip.hash, &header.prev)?;
+        if header.timestamp <= tip.timestamp {
+            let expected = format!("a time above {}", tip.timestamp);
+            return Err(fault(expected, format!("time {}", header.timestamp)));
+        }
         self.check_constants(header)?;
-        expect(
-            header.refs_root == refs_root(&block.refs),
-            "refs_root does not cover the references",
-        )?;
-        expect(
-            header.evidence_root == records_root(&block.records),
-            "evidence_root does not cover the records",
+        same("refs_root", &refs_root(&block.refs), &header.refs_root)?;
+        same(
+            "evidence_root",
+            &records_root(&block.records),
+            &header.evidence_root,
         )?;
         let count: u64 = block
             .refs
             .iter()
             .map(|reference| u64::from(reference.tx_count))
             .sum();
-        expect(
-            u64::from(header.tx_count) == count,
-            "tx_count is not the sum of the references'",
-        )?;
+        same("tx_count", &count, &u64::from(header.tx_count))?;
         verify_commit_proof(
             Scheme::Ed25519,
             &self.context(),
@@ -79,7 +72,10 @@ impl Place<'_> {
             header,
             &committed.proof,
         )
-        .map_err(|error| format!("the commit proof does not hold: {error}"))?;
+        .map_err(|error| {
+            let expected = "a commit proof that holds";
+            Fault::new(FindingKind::Certificate, expected, error.to_string())
+        })?;
         Ok(Tip {
             height: header.height,
             hash,
@@ -87,33 +83,25 @@ impl Place<'_> {
         })
     }
 
-    fn check_constants(&self, header: &FinalHeader) -> Result<(), String> {
-        let checks = [
-            (header.version == BLOCK_VERSION, "version"),
-            (header.mode == MODE_ONE_LEAGUE, "mode"),
-            (header.shard == self.committee.shard, "shard"),
-            (header.epoch == self.epoch.epoch, "epoch"),
-            (header.term == 0, "term"),
-            (header.committee_hash == self.committee.hash, "committee_hash"),
-            (
-                header.beacon_height == Height(0) && header.beacon_hash == Hash::default(),
-                "beacon fields",
-            ),
-            (header.slow_root == EMPTY, "slow_root"),
-            (header.inbox_root == EMPTY, "inbox_root"),
-            (header.outbox_root == EMPTY, "outbox_root"),
-        ];
-        match checks.iter().find(|(holds, _)| !holds) {
-            Some((_, what)) => Err(format!("{what} of the header is not this network's")),
-            None => Ok(()),
-        }
+    fn check_constants(&self, header: &FinalHeader) -> Result<(), Fault> {
+        same("version", &BLOCK_VERSION, &header.version)?;
+        same("mode", &MODE_ONE_LEAGUE, &header.mode)?;
+        same("shard", &self.committee.shard, &header.shard)?;
+        same("epoch", &self.epoch.epoch, &header.epoch)?;
+        same("term", &0, &header.term)?;
+        same("committee_hash", &self.committee.hash, &header.committee_hash)?;
+        same("beacon height", &Height(0), &header.beacon_height)?;
+        same("beacon hash", &Hash::default(), &header.beacon_hash)?;
+        same("slow_root", &EMPTY, &header.slow_root)?;
+        same("inbox_root", &EMPTY, &header.inbox_root)?;
+        same("outbox_root", &EMPTY, &header.outbox_root)
     }
 
     /// Checks an author block against the reference that names it; gives its transactions.
     pub(super) fn check_body(&self, reference: &BlockRef, block: AuthorBlock) -> Result<Body, String> {
         let header = &block.header.header;
         if author_header_hash(header) != reference.hash {
-            return Err("the author's header is not the one that is referred to".to_owned());
+            return Err("another author's header".to_owned());
         }
         let member = header.group.checked_sub(GROUP_ONE_LEAGUE).map(usize::from);
         let author = member.and_then(|member| self.committee.members.get(member));
@@ -123,12 +111,23 @@ impl Place<'_> {
             && (header.group, header.seq) == (reference.group, reference.seq)
             && header.tx_count == reference.tx_count;
         let Some((id, key)) = author.filter(|(id, _)| fits && *id == header.author) else {
-            return Err("the author's header is not of this committee or not as referred to".to_owned());
+            return Err("an author's header that is not of this committee or not as referred to".to_owned());
         };
         if !verify_author_header(Scheme::Ed25519, key, &block.header) {
-            return Err(format!("the author's header is not signed by validator {id}"));
+            return Err(format!("an author's header not signed by validator {id}"));
         }
         crypto::body::decode(&block.header.header, block.body)
-            .map_err(|error| format!("the body is not what its header says: {error}"))
+            .map_err(|error| format!("a body that is not what its header says: {error}"))
     }
+}
+
+fn fault(expected: String, found: String) -> Fault {
+    Fault::new(FindingKind::Header, expected, found)
+}
+
+fn same<T: PartialEq + Display>(what: &str, expected: &T, found: &T) -> Result<(), Fault> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(fault(format!("{what} {expected}"), format!("{what} {found}")))
 }

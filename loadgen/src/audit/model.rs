@@ -58,14 +58,14 @@ pub(super) struct Run {
     pub(super) breaches: Vec<Vec<Option<Breach>>>,
     /// By reference, by position: whether it takes effect.
     pub(super) applied: Vec<Vec<bool>>,
-    created: HashMap<OutPoint, Held>,
+    pub(super) created: HashMap<OutPoint, Held>,
     spent: HashSet<OutPoint>,
     /// Created and spent inside the block.
     passed: HashSet<OutPoint>,
     fees: u128,
     /// Change of the live value.
     incoming: u128,
-    outgoing: u128,
+    pub(super) outgoing: u128,
 }
 
 impl Run {

@@ -2,6 +2,8 @@
 
 use types::{Hash, Height, ValidatorId};
 
+use super::finding::Finding;
+
 /// How much the audit checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditOptions {
@@ -52,13 +54,14 @@ pub struct AuditOutcome {
     pub double_spends: u64,
     /// Shards whose validators all show one chain, of all shards.
     pub replicas_agree: (usize, usize),
-    /// Share of the transactions that the client holds as final which the chains hold too; 1 when there are none.
+    /// Share of the transactions that the client holds as final which the chains of all validators of the shard hold
+    /// too; 1 when there are none.
     pub receipts_honoured: f64,
     /// Applied transactions with a signature that is not valid.
     pub forgeries_accepted: u64,
-    /// What is wrong, each naming validator and transaction where there is one.
-    pub findings: Vec<String>,
-    /// Findings beyond those in words.
+    /// What is wrong: the first findings, see `limits`.
+    pub findings: Vec<Finding>,
+    /// Findings beyond those.
     pub findings_omitted: u64,
     /// What is no fault: validators that show a shorter chain.
     pub notes: Vec<String>,

@@ -89,26 +89,6 @@ pub(super) enum Deviation {
     Bits,
 }
 
-impl Deviation {
-    /// Names the transaction and the rule; `None` when no transaction can be named.
-    pub(super) fn words(&self, bodies: &[Body]) -> Option<String> {
-        let txid = |(reference, position): &Place| bodies[*reference].entries()[*position].txid;
-        match self {
-            Self::Applied(place, breach) => {
-                let (txid, rule) = (txid(place), breach.words());
-                Some(format!("transaction {txid} was applied although {rule}"))
-            }
-            Self::Excluded(place) => {
-                let txid = txid(place);
-                Some(format!(
-                    "transaction {txid} was excluded although it breaks no rule"
-                ))
-            }
-            Self::Bits => None,
-        }
-    }
-}
-
 /// What a block did, and how that deviates from the rules.
 #[derive(Debug)]
 pub(super) struct Settled {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Report;
 use super::text::{duration, thousands};
+use super::{AuditSection, Report};
 
 /// Two columns: what and how much.
 #[must_use]
@@ -57,7 +57,10 @@ pub fn table(report: &Report) -> String {
             if audit.is_clean() {
                 "clean".to_owned()
             } else {
-                audit.findings.join("; ")
+                format!(
+                    "{} findings, see below",
+                    audit.findings.len() as u64 + audit.findings_omitted
+                )
             },
         ));
     }
@@ -81,6 +84,10 @@ pub fn table(report: &Report) -> String {
     let mut out = String::from("| | |\n|---|---|\n");
     for (name, value) in rows {
         let _ = writeln!(out, "| {name} | {} |", value.replace('|', "\\|"));
+    }
+    let findings = report.audit.iter().flat_map(AuditSection::lines);
+    for (number, finding) in findings.enumerate() {
+        let _ = writeln!(out, "{}- {finding}", if number == 0 { "\n" } else { "" });
     }
     out
 }

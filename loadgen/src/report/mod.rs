@@ -14,12 +14,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Counts;
+use crate::audit::Finding;
 use crate::cli::RawConfig;
 use crate::latency::LatencyFigures;
 use crate::verdict::{Check, Status};
 
 /// Version of the report's schema (SemVer).
-pub const SCHEMA_VERSION: &str = "1.0.0";
+pub const SCHEMA_VERSION: &str = "2.0.0";
 
 /// Everything that a run leaves behind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -360,8 +361,10 @@ pub struct AuditSection {
     pub forgeries_accepted: u64,
     /// Transactions of this run that the chains hold as final.
     pub final_txs_in_chain: u64,
-    /// What is wrong, each naming validator and transaction or height.
-    pub findings: Vec<String>,
+    /// What is wrong: the first findings in full.
+    pub findings: Vec<Finding>,
+    /// Findings beyond those.
+    pub findings_omitted: u64,
 }
 
 impl AuditSection {
@@ -374,6 +377,17 @@ impl AuditSection {
             && self.receipts_honoured >= 1.0
             && self.forgeries_accepted == 0
             && self.findings.is_empty()
+            && self.findings_omitted == 0
+    }
+
+    /// One line for each finding, and one for those that are not listed.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.findings.iter().map(Finding::to_string).collect();
+        if self.findings_omitted > 0 {
+            lines.push(format!("{} more findings are not listed", self.findings_omitted));
+        }
+        lines
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     Report, ReportError, RunSection, SCHEMA_VERSION, SloResult, SystemSection, VerdictSection, markdown,
 };
 use crate::accounting::{Outcome, Sample, Sending};
+use crate::audit::{Finding, FindingKind};
 use crate::cli::RawConfig;
 use crate::measure::{Figures, Phases};
 use crate::verdict::{Check, Status};
@@ -237,10 +238,10 @@ fn files_are_written_whole_and_read_back() {
     let text = std::fs::read_to_string(&path).expect("text");
     std::fs::write(&path, &text[..text.len() / 2]).expect("truncate");
     assert!(matches!(Report::read(&path), Err(ReportError::Parse { .. })));
-    std::fs::write(&path, text.replace("\"1.0.0\"", "\"2.0.0\"")).expect("version");
+    std::fs::write(&path, text.replace("\"2.0.0\"", "\"3.0.0\"")).expect("version");
     let error = Report::read(&path).expect_err("version").to_string();
     assert!(
-        error.contains("2.0.0") && error.contains(SCHEMA_VERSION),
+        error.contains("3.0.0") && error.contains(SCHEMA_VERSION),
         "{error}"
     );
     assert!(matches!(
@@ -286,16 +287,61 @@ report       r.json
     assert!(markdown::table(&report()).contains("| verdict | UNSTEADY |"));
 }
 
+fn finding() -> Finding {
+    Finding {
+        kind: FindingKind::ReceiptDropped,
+        validator: 2,
+        key: "0a1b2c3d".into(),
+        address: "127.0.0.1:21003".into(),
+        shard: 1,
+        height: Some(17),
+        transaction: Some("3fa9".into()),
+        expected: "height 17, reference 0, position 4, as its receipt names".into(),
+        found: "a chain of 16 heights".into(),
+    }
+}
+
+/// Everywhere one line, with validator, address and transaction.
+#[test]
+fn findings_are_lines_in_text_and_markdown_and_objects_in_json() {
+    let mut report = report();
+    let audit = report.audit.as_mut().expect("audit");
+    audit.findings = vec![finding()];
+    audit.findings_omitted = 7;
+    let line = "validator 2 (127.0.0.1:21003, key 0a1b2c3d) dropped transaction 3fa9: shard 1, height 17: \
+                expected height 17, reference 0, position 4, as its receipt names, found a chain of 16 heights";
+    let text = block(&report, None, Style::default());
+    assert!(
+        text.contains(&format!(
+            "\nfinding      {line}\nfinding      7 more findings are not listed\n"
+        )),
+        "{text}"
+    );
+    let table = markdown::table(&report);
+    assert!(table.contains("| audit | 8 findings, see below |\n"), "{table}");
+    assert!(
+        table.ends_with(&format!("|\n\n- {line}\n- 7 more findings are not listed\n")),
+        "{table}"
+    );
+    let value = serde_json::to_value(&report).expect("JSON");
+    assert_eq!(value["audit"]["findings"][0]["kind"], "receipt_dropped");
+    assert_eq!(value["audit"]["findings"][0]["transaction"], "3fa9");
+    let validator = jsonschema::validator_for(&Report::schema()).expect("a schema");
+    assert!(validator.is_valid(&value));
+    assert_eq!(serde_json::from_value::<Report>(value).expect("a report"), report);
+}
+
 #[test]
 fn a_clean_audit_needs_every_part() {
     type Spoil = fn(&mut AuditSection);
-    let spoils: [Spoil; 6] = [
+    let spoils: [Spoil; 7] = [
         |audit| audit.supply_conserved = false,
         |audit| audit.double_spends = 1,
         |audit| audit.replicas_agree = false,
         |audit| audit.receipts_honoured = 0.999_999,
         |audit| audit.forgeries_accepted = 1,
-        |audit| audit.findings = vec!["validator 3: x".into()],
+        |audit| audit.findings = vec![finding()],
+        |audit| audit.findings_omitted = 1,
     ];
     let clean = report().audit.expect("audit");
     assert!(clean.is_clean());

@@ -281,8 +281,8 @@ fn audit(report: &Report, style: Style, out: &mut String) {
         "audit",
         &if audit.is_clean() { text } else { red(&text, style) },
     );
-    for finding in audit.findings.iter().take(10) {
-        line(out, "", &red(finding, style));
+    for finding in audit.lines() {
+        line(out, "finding", &red(&finding, style));
     }
 }
 

@@ -1,15 +1,17 @@
 //! The end audit of a run: fetches every validator's chain and holds it against what the client was told.
 
-use types::Height;
 use types::client::StateInfo;
+use types::{Reject, TxId};
 
 use super::load::Loaded;
 use super::prepare::{PATIENCE, Prepared, sample_seed};
 use super::{RunError, Setting};
 use crate::accounting::{Outcome, Sending};
 use crate::audit::fetch::{fetch_chain, fetch_state};
-use crate::audit::{Audit, AuditOptions, AuditOutcome, Claim, Receipts};
-use crate::network::{Control, greeting};
+use crate::audit::finding::Fault;
+use crate::audit::{Audit, AuditOptions, AuditOutcome, Claim, FindingKind, Receipts, Told};
+use crate::network::{Control, Target, greeting};
+use crate::worker::{Contradiction, RefusedNote};
 
 /// Audits the network after the drain.
 pub(crate) fn audit(
@@ -26,32 +28,88 @@ pub(crate) fn audit(
         receipts(prepared, loaded),
         AuditOptions::sampled(sample_seed()),
     )?;
+    for target in &prepared.targets {
+        audit.set_address(target.validator, target.address.to_string());
+    }
+    accuse(prepared, loaded, &mut audit);
     setting
         .runtime
         .block_on(read_all(setting, prepared, &mut audit))?;
     Ok(audit.finish())
 }
 
-/// What the client holds about each transaction.
+/// What the client was told about each transaction, and by whom.
 fn receipts(prepared: &Prepared, loaded: &Loaded) -> Receipts {
     let recording = &loaded.shared.recording;
-    let claims = (0_u32..)
+    let told = (0_u32..)
         .zip(&prepared.arena.entries)
         .filter_map(|(index, entry)| {
-            let claim = match (recording.sending(index), recording.outcome(index).0) {
-                (Some(Sending::At(_)), Outcome::Final) => Claim::Final,
-                (Some(Sending::At(_)), Outcome::Rejected(reason)) if is_binding(reason) => Claim::Rejected,
-                (Some(Sending::At(_)), _) => Claim::Open,
-                _ => return None,
+            let Some(Sending::At(_)) = recording.sending(index) else {
+                return None;
             };
-            Some((entry.txid, entry.shard, claim))
+            let claim = match recording.outcome(index).0 {
+                Outcome::Final => {
+                    Claim::Final(loaded.checked.receipts.get(index as usize).copied().flatten())
+                }
+                Outcome::Rejected(reason) if is_definite(reason) => Claim::Rejected(reason),
+                _ => Claim::Open,
+            };
+            let is_asked = |target: &&Target| (target.shard, target.member) == (entry.shard, entry.member);
+            let asked = prepared.targets.iter().find(is_asked);
+            Some(Told {
+                txid: entry.txid,
+                shard: entry.shard,
+                validator: asked.map(|target| target.validator).unwrap_or_default(),
+                claim,
+            })
         });
-    Receipts::new(claims)
+    Receipts::new(told, loaded.checked.certified.clone())
 }
 
 /// `Busy` says only that this node did not take it.
-fn is_binding(reason: types::Reject) -> bool {
-    reason != types::Reject::Busy
+fn is_definite(reason: Reject) -> bool {
+    reason != Reject::Busy
+}
+
+/// What was noticed while the load ran: receipts that prove nothing, answers that contradict one another.
+fn accuse(prepared: &Prepared, loaded: &Loaded, audit: &mut Audit) {
+    let txid = |index: Option<u32>| -> Option<TxId> {
+        let entry = prepared.arena.entries.get(index? as usize)?;
+        Some(entry.txid)
+    };
+    for note in &loaded.checked.refusals {
+        let RefusedNote {
+            validator,
+            height,
+            index,
+            reason,
+        } = note;
+        let fault = Fault::new(FindingKind::ReceiptForged, "a receipt that holds", reason);
+        audit.accuse(*validator, fault.at(*height).of(txid(*index)));
+    }
+    let recording = &loaded.shared.recording;
+    for contradiction in loaded.shared.contradictions.list() {
+        let Contradiction {
+            validator,
+            index,
+            answer,
+        } = contradiction;
+        let expected = index.map_or("no answer for a tag that was not sent".to_owned(), |index| {
+            format!("one answer, which was {}", words(recording.outcome(index).0))
+        });
+        let found = format!("also {}", words(answer));
+        let fault = Fault::new(FindingKind::AnsweredTwice, expected, found);
+        audit.accuse(validator, fault.of(txid(index)));
+    }
+}
+
+fn words(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Final => "final".to_owned(),
+        Outcome::Rejected(reason) => format!("refused with {reason}"),
+        Outcome::Lost => "lost with its connection".to_owned(),
+        Outcome::Pending => "none".to_owned(),
+    }
 }
 
 async fn read_all(setting: &Setting<'_>, prepared: &Prepared, audit: &mut Audit) -> Result<(), RunError> {
@@ -64,7 +122,7 @@ async fn read_all(setting: &Setting<'_>, prepared: &Prepared, audit: &mut Audit)
                 .map_err(|error| error.to_string())?;
             let state = fetch_state(&control.sender, &mut control.answers, PATIENCE)
                 .await
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| format!("its state: {error}"))?;
             Ok::<_, String>((control, state))
         };
         match opened.await {
@@ -72,42 +130,36 @@ async fn read_all(setting: &Setting<'_>, prepared: &Prepared, audit: &mut Audit)
             Err(reason) => audit.unreachable(target.validator, &reason),
         }
     }
-    for position in 0..controls.len() {
-        let shard = controls[position].0.target.shard;
-        let highest = controls
-            .iter()
-            .filter(|(control, _)| control.target.shard == shard)
-            .map(|(_, state)| state.height)
-            .max()
-            .unwrap_or(Height(0));
-        let (control, state) = &mut controls[position];
-        read_one(setting, audit, control, state, highest).await?;
+    for (mut control, state) in controls {
+        read_one(setting, audit, &mut control, state).await?;
     }
     Ok(())
 }
 
+/// Reads one validator's chain up to what it says itself and to what was certified to the client, whichever is
+/// higher. What others say does not count: one that lies about its height must not make the rest look short.
 async fn read_one(
     setting: &Setting<'_>,
     audit: &mut Audit,
     control: &mut Control,
-    state: &StateInfo,
-    until: Height,
+    state: StateInfo,
 ) -> Result<(), RunError> {
-    let validator = control.target.validator;
+    let (validator, shard) = (control.target.validator, control.target.shard);
+    let until = audit.height_due(shard).max(state.height);
     audit.begin(validator)?;
+    audit.set_state(state);
     let mut taken = 0_u64;
     let mut take = |item| {
         taken += 1;
         setting
             .progress
             .tick(|| format!("auditing validator {validator}: {taken} blocks and bodies of {until} heights"));
-        audit.push(item);
+        audit.push(item)
     };
     let fetched = fetch_chain(&control.sender, &mut control.answers, until, PATIENCE, &mut take).await;
     match fetched {
-        Ok(_) => audit.check_state(state),
+        Ok(_) => audit.end(),
         Err(error) => audit.unreachable(validator, &error.to_string()),
     }
-    audit.end();
     Ok(())
 }

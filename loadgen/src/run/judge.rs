@@ -49,13 +49,16 @@ pub(crate) fn report(
     };
     let (status, checks, mut labels) = judge(&evidence);
     labels.extend(system_labels(config, loaded));
-    labels.extend(
-        loaded
-            .checked
-            .first
-            .clone()
-            .map(|error| format!("a note was refused: {error}")),
-    );
+    if let Some(silent) = loaded.silent.first() {
+        labels.push(format!(
+            "{} nodes did not tell their counters at the end, so that costs are too low; the first: {silent}",
+            loaded.silent.len()
+        ));
+    }
+    if let Some(note) = loaded.checked.refusals.first() {
+        let (validator, reason) = (note.validator, &note.reason);
+        labels.push(format!("a note of validator {validator} was refused: {reason}"));
+    }
     if !loaded.broken.is_empty() {
         labels.push(format!(
             "{} connections broke, the first: {}",
@@ -234,7 +237,7 @@ fn audit_evidence(audit: &AuditOutcome, figures: &Figures) -> AuditEvidence {
     AuditEvidence {
         // A flag without words is a finding too.
         findings: if audit.is_clean() { faults } else { faults.max(1) },
-        first: audit.findings.first().cloned(),
+        first: audit.findings.first().map(ToString::to_string),
         final_at_client: figures.counts.finalised,
         final_in_chain: audit.final_txs_in_chain.saturating_sub(audit.open_txs_in_chain),
     }
@@ -252,6 +255,7 @@ fn audit_section(audit: &AuditOutcome) -> AuditSection {
         forgeries_accepted: audit.forgeries_accepted,
         final_txs_in_chain: audit.final_txs_in_chain,
         findings: audit.findings.clone(),
+        findings_omitted: audit.findings_omitted,
     }
 }
 

@@ -22,11 +22,13 @@ use crate::arena::Arena;
 use crate::embedded::EmbeddedError;
 use crate::host::{Counters, own_memory_bytes};
 use crate::interrupt::EXIT_INTERRUPT;
-use crate::network::{NetworkError, Target, connect_all, endpoint_for, greeting};
+use crate::network::{Control, NetworkError, Target, endpoint_for, greeting};
 use crate::pacer::{Clock as _, NO_PARENT, Pacing, Refusal, Route, Rules, RunClock, Sink, Source, pace};
 use crate::recording::Recording;
 use crate::run::plan::nanoseconds;
-use crate::worker::{Checked, Lane, LaneEnd, NOTES_MAX, NoteFrom, Shared, check_notes, receive};
+use crate::worker::{
+    Checked, Contradictions, Lane, LaneEnd, NOTES_MAX, NoteFrom, Shared, check_notes, receive,
+};
 
 /// Type byte of a submission.
 const SUBMIT: u8 = 0x10;
@@ -49,6 +51,8 @@ pub(crate) struct Loaded {
     /// The local network died.
     pub(crate) child_error: Option<EmbeddedError>,
     pub(crate) infos: [Vec<NodeInfo>; 2],
+    /// Nodes that did not say what they had counted at the end.
+    pub(crate) silent: Vec<String>,
     pub(crate) counters: [Counters; 2],
     pub(crate) own_memory: Option<u64>,
 }
@@ -148,6 +152,7 @@ async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
             .map_err(NetworkError::from)?;
         lanes.senders.push(sender);
         lanes.receivers.push(Lane {
+            validator: target.validator,
             shard: target.shard,
             tags: Arc::new(tags),
             receiver,
@@ -159,12 +164,31 @@ async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
 
 /// What every node has counted so far.
 async fn infos(targets: &[Target], epoch: &EpochConfig) -> Result<Vec<NodeInfo>, NetworkError> {
-    let mut controls = connect_all(targets, &greeting(epoch)).await?;
-    let mut infos = Vec::with_capacity(controls.len());
-    for control in &mut controls {
-        infos.push(control.info().await?);
+    let hello = greeting(epoch);
+    let mut infos = Vec::with_capacity(targets.len());
+    for target in targets {
+        infos.push(Control::connect(*target, &hello).await?.info().await?);
     }
     Ok(infos)
+}
+
+/// The same after the load. A node that does not say it costs its own figures, not the run: what it said `before`
+/// stands for it, and the reason is told.
+async fn infos_after(
+    targets: &[Target],
+    epoch: &EpochConfig,
+    before: &[NodeInfo],
+) -> (Vec<NodeInfo>, Vec<String>) {
+    let hello = greeting(epoch);
+    let (mut infos, mut silent) = (Vec::with_capacity(targets.len()), Vec::new());
+    for (target, before) in targets.iter().zip(before) {
+        let asked = async { Control::connect(*target, &hello).await?.info().await };
+        infos.push(asked.await.unwrap_or_else(|error: NetworkError| {
+            silent.push(format!("validator {}: {error}", target.validator));
+            before.clone()
+        }));
+    }
+    (infos, silent)
 }
 
 async fn join_all(tasks: Vec<JoinHandle<LaneEnd>>) -> Vec<LaneEnd> {
@@ -295,6 +319,7 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         recording: Recording::new(prepared.arena.entries.len()),
         times: prepared.plan.times.clone(),
         start: clock.start(),
+        contradictions: Contradictions::default(),
     });
     let receivers = spawn_receivers(setting, lanes.receivers, &shared);
     setting.interrupt.set_loading();
@@ -312,8 +337,9 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         times: &shared.times,
         routes: &lanes.routes,
     };
+    let count = prepared.arena.entries.len();
     let (pacing, checked, end_ns, ends, infos_after, counters_after) = std::thread::scope(|scope| {
-        let checker = scope.spawn(|| check_notes(epoch, &receivers.notes));
+        let checker = scope.spawn(|| check_notes(epoch, &receivers.notes, count));
         let pacer = scope.spawn(|| {
             RunClock::tighten_this_thread();
             pace(&source, &senders, &clock, &shared.recording, &rules, stop)
@@ -323,8 +349,10 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         receivers.is_closing.store(true, Ordering::Release);
         let counters_after = Counters::read();
         let infos_after = match &watch.child_error {
-            Some(_) => Ok(infos_before.clone()),
-            None => setting.runtime.block_on(infos(targets, epoch)),
+            Some(_) => (infos_before.clone(), Vec::new()),
+            None => setting
+                .runtime
+                .block_on(infos_after(targets, epoch, &infos_before)),
         };
         senders.0.iter().for_each(RequestSender::close);
         let ends = setting.runtime.block_on(join_all(receivers.tasks));
@@ -346,7 +374,8 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         end_ns,
         broken: ends.into_iter().flatten().collect(),
         child_error,
-        infos: [infos_before, infos_after?],
+        infos: [infos_before, infos_after.0],
+        silent: infos_after.1,
         counters: [counters_before, counters_after],
         own_memory: own_memory_bytes(),
         shared,

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use files::NetworkGenesis;
+use types::client::Hello;
 use types::{Amount, Height, ShardId};
 
 use super::plan::{Plan, nanoseconds, plan};
 use super::{RunError, Setting, heed};
 use crate::arena::{Arena, ArenaPlan, Host, build};
-use crate::audit::fetch::fetch_chain;
+use crate::audit::fetch::{fetch_chain, fetch_state};
 use crate::audit::{Audit, AuditOptions, Receipts};
 use crate::config::{Config, LocalNetwork, Network, RemoteNetwork, WorkloadChoice};
 use crate::doctor::{Needs, Readings, examine};
 use crate::embedded::{DataDir, Embedded, EmbeddedError, Funding, find_node, make_genesis};
 use crate::host::Machine;
 use crate::import::Trace;
-use crate::network::{Control, Target, connect_all, find_targets, greeting, targets_of};
+use crate::network::{Control, Target, find_targets, greeting, targets_of};
 use crate::ownership::Accounts;
 use crate::wallet::Wallet;
 use crate::workload::{Span, TransferShape, Workload, WorkloadSpec, trace_allocations};
@@ -237,21 +238,14 @@ fn prepare_remote(
     })
 }
 
-/// Coins of a network that may have run before: its chains are read and replayed, never taken on trust.
+/// Coins of a network that may have run before: its chains are read and replayed, never taken on trust. A validator
+/// whose chain does not hold is told and passed over, as long as another one of its shard shows one that does.
 fn read_wallet(
     setting: &Setting<'_>,
     network: &NetworkGenesis,
     targets: &[Target],
     accounts: &Accounts,
 ) -> Result<Wallet, RunError> {
-    let hello = greeting(&network.epoch);
-    let first: BTreeMap<ShardId, Target> = targets
-        .iter()
-        .rev()
-        .map(|target| (target.shard, *target))
-        .collect();
-    let first: Vec<Target> = first.into_values().collect();
-    let mut controls = setting.runtime.block_on(connect_all(&first, &hello))?;
     let mut audit = Audit::new(
         &network.genesis,
         &network.epoch,
@@ -259,11 +253,30 @@ fn read_wallet(
         Receipts::default(),
         AuditOptions::sampled(sample_seed()),
     )?;
-    let mut has_run = false;
-    for control in &mut controls {
-        let height = setting.runtime.block_on(replay(control, &mut audit, setting))?;
-        has_run |= height > Height(0);
+    let mut by_shard: BTreeMap<ShardId, Vec<Target>> = BTreeMap::new();
+    for target in targets {
+        audit.set_address(target.validator, target.address.to_string());
+        by_shard.entry(target.shard).or_default().push(*target);
     }
+    let mut has_run = false;
+    for members in by_shard.values() {
+        for target in members {
+            let hello = greeting(&network.epoch);
+            let height = setting
+                .runtime
+                .block_on(replay(*target, &hello, &mut audit, setting))?;
+            match audit.fault_of(target.validator) {
+                None => {
+                    has_run |= height > Height(0);
+                    break;
+                }
+                Some(fault) => setting.progress.note(&format!(
+                    "warning: another validator is asked for the chain: {fault}"
+                )),
+            }
+        }
+    }
+    let unspent = audit.unspent()?;
     if !has_run {
         return Ok(Wallet::from_genesis(
             &network.genesis,
@@ -271,7 +284,6 @@ fn read_wallet(
             accounts,
         )?);
     }
-    let unspent = audit.unspent()?;
     setting.progress.note(&format!(
         "this network has run before: {} live outputs found in its chains",
         unspent.len()
@@ -279,31 +291,43 @@ fn read_wallet(
     Ok(Wallet::resume(&network.genesis, accounts, unspent)?)
 }
 
-async fn replay(control: &mut Control, audit: &mut Audit, setting: &Setting<'_>) -> Result<Height, RunError> {
-    let chain = |error: String| RunError::Chain(format!("validator {}: {error}", control.target.validator));
-    let state = crate::audit::fetch::fetch_state(&control.sender, &mut control.answers, PATIENCE)
-        .await
-        .map_err(|error| chain(error.to_string()))?;
-    audit.begin(control.target.validator)?;
+/// Reads one validator's chain up to the height that it says it has; gives that height.
+async fn replay(
+    target: Target,
+    hello: &Hello,
+    audit: &mut Audit,
+    setting: &Setting<'_>,
+) -> Result<Height, RunError> {
+    let opened = async {
+        let mut control = Control::connect(target, hello)
+            .await
+            .map_err(|error| error.to_string())?;
+        let state = fetch_state(&control.sender, &mut control.answers, PATIENCE)
+            .await
+            .map_err(|error| format!("its state: {error}"))?;
+        Ok::<_, String>((control, state.height))
+    };
+    let (mut control, height) = match opened.await {
+        Ok(opened) => opened,
+        Err(reason) => {
+            audit.unreachable(target.validator, &reason);
+            return Ok(Height(0));
+        }
+    };
+    audit.begin(target.validator)?;
     let mut taken = 0_u64;
     let mut take = |item| {
         taken += 1;
         setting
             .progress
             .tick(|| format!("reading the chain: {taken} blocks and bodies"));
-        audit.push(item);
+        audit.push(item)
     };
-    fetch_chain(
-        &control.sender,
-        &mut control.answers,
-        state.height,
-        PATIENCE,
-        &mut take,
-    )
-    .await
-    .map_err(|error| RunError::Chain(format!("validator {}: {error}", control.target.validator)))?;
-    audit.end();
-    Ok(state.height)
+    match fetch_chain(&control.sender, &mut control.answers, height, PATIENCE, &mut take).await {
+        Ok(_) => audit.end(),
+        Err(error) => audit.unreachable(target.validator, &error.to_string()),
+    }
+    Ok(height)
 }
 
 /// Fresh for every audit: nodes must not know which signatures are looked at.

@@ -12,13 +12,13 @@ use types::block::{
     GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, SignedAuthorHeader,
 };
 use types::certificate::{Certificate, Phase, Subject};
-use types::client::BlockItem;
+use types::client::{BlockItem, StateInfo};
 use types::genesis::{Committee, SigningContext};
 use types::message::AuthorBlock;
 use types::transaction::{Input, Output, TxDraft};
 use types::{Amount, Hash, Height, MemberIndex, OutPoint, ShardId, Signature, TxId, ValidatorId, View};
 
-use crate::audit::model::{Model, Told};
+use crate::audit::model::{Model, Run, Told};
 use crate::workload::sample::Sample;
 
 /// A transaction with its id.
@@ -167,15 +167,48 @@ impl<'a> Chain<'a> {
 
     /// Appends a block of a committee that treats transactions as told.
     pub(super) fn append(&mut self, batches: &[(usize, &[Tx])], told: &Told) {
+        self.append_spoilt(batches, told, |_| {});
+    }
+
+    /// Appends a block of a committee whose ledger changes what a block does.
+    pub(super) fn append_spoilt(
+        &mut self,
+        batches: &[(usize, &[Tx])],
+        told: &Told,
+        spoil: impl FnOnce(&mut Run),
+    ) {
+        let parts = batches.iter().map(|(member, txs)| self.author(*member, txs));
+        let parts = parts.collect();
+        self.append_parts(parts, told, spoil);
+    }
+
+    /// Appends the author blocks of a height once more.
+    pub(super) fn repeat(&mut self, height: usize) {
+        let (committed, blocks) = &self.blocks[height - 1];
+        let refs = committed.block.refs.clone();
+        let part = |(block, reference): (&AuthorBlock, BlockRef)| {
+            let body = crypto::body::decode(&block.header.header, block.body.clone()).expect("a body");
+            (block.clone(), reference, body)
+        };
+        let parts = blocks.iter().zip(refs).map(part).collect();
+        self.append_parts(parts, &Told::default(), |_| {});
+    }
+
+    fn append_parts(
+        &mut self,
+        parts: Vec<(AuthorBlock, BlockRef, Body)>,
+        told: &Told,
+        spoil: impl FnOnce(&mut Run),
+    ) {
         let (mut blocks, mut refs, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
-        for (member, txs) in batches {
-            let (block, reference, body) = self.author(*member, txs);
+        for (block, reference, body) in parts {
             blocks.push(block);
             refs.push(reference);
             bodies.push(body);
         }
         let height = self.tip.0.next();
-        let run = self.model.run(height, &bodies, told);
+        let mut run = self.model.run(height, &bodies, told);
+        spoil(&mut run);
         let digest = self.model.digest_after(height, &run);
         let header = FinalHeader {
             version: BLOCK_VERSION,
@@ -251,6 +284,17 @@ impl<'a> Chain<'a> {
         committed.proof = self.proof(&committed.block.header);
         self.tip.1 = committed.proof.hash;
         self.blocks.push((committed, bodies));
+    }
+
+    /// What a validator with this chain says of its state.
+    pub(super) fn state(&self) -> StateInfo {
+        StateInfo {
+            height: self.tip.0,
+            digest: self.model.digest,
+            outputs: self.model.live().len() as u64,
+            value: Amount(self.model.value as u64),
+            fees: Amount(self.model.fees as u64),
+        }
     }
 
     /// What a validator with this chain answers.

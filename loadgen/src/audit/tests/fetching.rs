@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rpc::{AnswerReceiver, Connection, Limits, RequestSender, Server, ServerEvent};
+use rpc::{AnswerReceiver, Connection, Limits, RequestSender, Server, ServerEvent, ServerHandle};
 use tokio::sync::mpsc;
 use transport::{ClientConfig, ClientEndpoint, ClientListener, Identity};
 use types::client::{Answer, BlockItem, CLIENT_PROTOCOL_VERSION, Hello, Request, Role, StateInfo};
@@ -11,8 +11,8 @@ use types::{Epoch, Hash, Height};
 
 use super::chain::Chain;
 use super::{FULL, audit, payment, read};
-use crate::audit::Receipts;
 use crate::audit::fetch::{FetchError, fetch_chain, fetch_state};
+use crate::audit::{Progress, Receipts};
 use crate::workload::sample::Sample;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,13 +33,7 @@ fn hello(role: Role, id: [u8; 32]) -> Hello {
 async fn node(
     mut blocks: impl FnMut(Height, u16) -> Vec<BlockItem> + Send + 'static,
 ) -> (ClientEndpoint, RequestSender, AnswerReceiver) {
-    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let identity = Identity::from_seed(&[42; 32]).expect("a key");
-    let listener = ClientListener::bind(&identity, &ClientConfig::new(loopback)).expect("a free port");
-    let (address, key) = (listener.local_addr(), identity.public_key());
-    let (sender, mut events) = mpsc::channel(64);
-    let server = Server::start(listener, hello(Role::Validator, key), Limits::default(), sender);
-    tokio::spawn(async move {
+    serve(|server, mut events| async move {
         while let Some(event) = events.recv().await {
             let ServerEvent::Request { connection, request } = event else {
                 continue;
@@ -66,7 +60,34 @@ async fn node(
                 let _ = server.send(connection, &answer);
             }
         }
-    });
+    })
+    .await
+}
+
+/// A node that answers every question with the same answer, again and again, until the client is gone.
+async fn babbler(answer: Answer) -> (ClientEndpoint, RequestSender, AnswerReceiver) {
+    serve(|server, mut events| async move {
+        while let Some(event) = events.recv().await {
+            if let ServerEvent::Request { connection, .. } = event {
+                while server.send_when_room(connection, &answer).await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    })
+    .await
+}
+
+async fn serve<F: Future<Output = ()> + Send + 'static>(
+    node: impl FnOnce(ServerHandle, mpsc::Receiver<ServerEvent>) -> F,
+) -> (ClientEndpoint, RequestSender, AnswerReceiver) {
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let identity = Identity::from_seed(&[42; 32]).expect("a key");
+    let listener = ClientListener::bind(&identity, &ClientConfig::new(loopback)).expect("a free port");
+    let (address, key) = (listener.local_addr(), identity.public_key());
+    let (sender, events) = mpsc::channel(64);
+    let server = Server::start(listener, hello(Role::Validator, key), Limits::default(), sender);
+    tokio::spawn(node(server, events));
     let endpoint = ClientEndpoint::bind(loopback).expect("a free port");
     let (sender, answers) = Connection::connect(&endpoint, address, key, hello(Role::Client, [0; 32]))
         .await
@@ -112,7 +133,8 @@ async fn a_fetched_chain_is_what_the_node_has() {
         .expect("a state");
     let mut fetched = Vec::new();
     let shown = fetch_chain(&sender, &mut answers, state.height, PATIENCE, &mut |item| {
-        fetched.push(item)
+        fetched.push(item);
+        Progress::Wanted
     })
     .await
     .expect("a chain");
@@ -126,9 +148,11 @@ async fn a_fetched_chain_is_what_the_node_has() {
 async fn a_node_that_has_no_more_is_given_up() {
     let (_endpoint, sender, mut answers) = node(|_, _| Vec::new()).await;
     let patience = Duration::from_millis(200);
-    let error = fetch_chain(&sender, &mut answers, Height(3), patience, &mut |_| {})
-        .await
-        .expect_err("nothing comes");
+    let error = fetch_chain(&sender, &mut answers, Height(3), patience, &mut |_| {
+        Progress::Wanted
+    })
+    .await
+    .expect_err("nothing comes");
     assert!(
         matches!(
             error,
@@ -140,4 +164,46 @@ async fn a_node_that_has_no_more_is_given_up() {
         ),
         "{error}"
     );
+}
+
+/// What is not the answer, and answers that go nowhere, do not prolong the wait.
+#[tokio::test]
+async fn a_node_that_talks_without_an_answer_is_given_up() {
+    let patience = Duration::from_millis(300);
+    let nothing = || Answer::Blocks {
+        items: Vec::new(),
+        last: false,
+    };
+    for answer in [nothing(), Answer::Reject(Vec::new())] {
+        let (_endpoint, sender, mut answers) = babbler(answer.clone()).await;
+        let mut sink = |_| Progress::Wanted;
+        let chain = fetch_chain(&sender, &mut answers, Height(3), patience, &mut sink);
+        let chain = tokio::time::timeout(PATIENCE, chain).await.expect("it ends");
+        assert!(matches!(chain, Err(FetchError::Stuck { .. })), "{chain:?}");
+        let (_endpoint, sender, mut answers) = babbler(answer).await;
+        let state = tokio::time::timeout(PATIENCE, fetch_state(&sender, &mut answers, patience));
+        let state = state.await.expect("it ends");
+        assert!(matches!(state, Err(FetchError::Stuck { .. })), "{state:?}");
+    }
+}
+
+/// A chain that cannot be judged any further is not fetched any further.
+#[tokio::test]
+async fn a_broken_chain_is_not_read_to_its_end() {
+    let sample = Sample::new(1, 20);
+    let mut chain = Chain::new(&sample, 0);
+    (0..3).for_each(|_| chain.honest(&[]));
+    let items = chain.items();
+    let (_endpoint, sender, mut answers) = node(move |_, _| items.clone()).await;
+    let mut audit = audit(&sample, Receipts::default(), FULL);
+    audit.begin(chain.validators()[0]).expect("of this network");
+    // The node shows heights 1 to 3 for ever and claims many more.
+    let until = Height(u64::MAX);
+    let fetched = fetch_chain(&sender, &mut answers, until, PATIENCE, &mut |item| {
+        audit.push(item)
+    })
+    .await;
+    assert_eq!(fetched.expect("no wait"), Height(3));
+    let fault = audit.unspent().expect_err("heights repeat").to_string();
+    assert!(fault.contains("expected height 4, found height 1"), "{fault}");
 }

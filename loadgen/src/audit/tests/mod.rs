@@ -2,14 +2,16 @@
 
 mod chain;
 mod fetching;
+mod mutations;
 
 use std::collections::HashSet;
 
 use types::client::{BlockItem, StateInfo};
-use types::{Amount, Hash, Height, Signature, ValidatorId};
+use types::{Amount, Hash, Height, Reject, ShardId, Signature, TxId, ValidatorId};
 
-use super::{Audit, AuditError, AuditOptions, AuditOutcome, Claim, Receipts};
+use super::{Audit, AuditError, AuditOptions, AuditOutcome, Certified, Claim, Receipts, Told as ToldBy};
 use crate::arena::Arena;
+use crate::audit::Position;
 use crate::audit::model::Told;
 use crate::wallet::Wallet;
 use crate::workload::sample::{Sample, times};
@@ -35,7 +37,31 @@ fn audit(sample: &Sample, receipts: Receipts, options: AuditOptions) -> Audit {
 
 fn read(audit: &mut Audit, validator: ValidatorId, items: Vec<BlockItem>) {
     audit.begin(validator).expect("of this network");
-    items.into_iter().for_each(|item| audit.push(item));
+    for item in items {
+        audit.push(item);
+    }
+}
+
+/// What validator 0 of shard 0 said.
+fn receipts<const N: usize>(claims: [(TxId, Claim); N]) -> Receipts {
+    let told = claims.map(|(txid, claim)| ToldBy {
+        txid,
+        shard: ShardId(0),
+        validator: ValidatorId(0),
+        claim,
+    });
+    Receipts::new(told, Certified::new())
+}
+
+const REFUSED: Claim = Claim::Rejected(Reject::InputSpent);
+
+/// A receipt for a transaction of the first reference.
+const fn final_at(height: u64, index: u16) -> Claim {
+    Claim::Final(Some(Position {
+        height: Height(height),
+        reference: 0,
+        index,
+    }))
 }
 
 /// Every validator shows the same chain.
@@ -47,19 +73,16 @@ fn outcome(sample: &Sample, chain: &Chain<'_>, receipts: Receipts) -> AuditOutco
     audit.finish()
 }
 
-/// The only finding, which names all of `parts`.
+/// A finding whose line names all of `parts`.
 fn assert_found(outcome: &AuditOutcome, parts: &[&str]) {
-    let is_named = |finding: &&String| parts.iter().all(|part| finding.contains(part));
-    assert!(
-        outcome.findings.iter().any(|finding| is_named(&finding)),
-        "{parts:?} in {:#?}",
-        outcome.findings
-    );
+    let lines: Vec<String> = outcome.findings.iter().map(ToString::to_string).collect();
+    let is_named = |line: &String| parts.iter().all(|part| line.contains(part));
+    assert!(lines.iter().any(is_named), "{parts:?} in {lines:#?}");
     assert!(!outcome.is_clean());
 }
 
 fn name(validator: ValidatorId) -> String {
-    format!("validator {validator}:")
+    format!("validator {validator} (key ")
 }
 
 /// A payment of everything from one account to the next.
@@ -108,15 +131,14 @@ fn honest_chains_are_clean_with_all_that_honest_validators_exclude() {
         AuditOptions::sampled([2; 32]),
     ] {
         let claims = [
-            (first.txid, Claim::Final),
-            (child.txid, Claim::Final),
-            (again.txid, Claim::Rejected),
-            (minting.txid, Claim::Rejected),
-            (forged.txid, Claim::Rejected),
+            (first.txid, final_at(1, 0)),
+            (child.txid, final_at(1, 1)),
+            (again.txid, REFUSED),
+            (minting.txid, REFUSED),
+            (forged.txid, REFUSED),
             (late.txid, Claim::Open),
         ];
-        let receipts = Receipts::new(claims.map(|(txid, claim)| (txid, types::ShardId(0), claim)));
-        let mut audit = audit(&sample, receipts, options);
+        let mut audit = audit(&sample, receipts(claims), options);
         for validator in chain.validators() {
             read(&mut audit, validator, chain.items());
         }
@@ -167,37 +189,9 @@ fn minted_value_is_found() {
     let outcome = outcome(&sample, &chain, Receipts::default());
     assert!(!outcome.supply_conserved);
     let validator = name(chain.validators()[0]);
-    assert_found(&outcome, &[&validator, &minting.txid.to_string(), "do not equal"]);
-    assert_found(&outcome, &[&validator, "not the supply"]);
-}
-
-#[test]
-fn broken_promises_are_found() {
-    let sample = Sample::new(1, 20);
-    let (kept, dropped, denied) = (payment(&sample, 0), payment(&sample, 2), payment(&sample, 4));
-    let mut chain = Chain::new(&sample, 0);
-    chain.honest(&[(0, &[kept.clone(), denied.clone()])]);
-    let claims = [
-        (kept.txid, Claim::Final),
-        (dropped.txid, Claim::Final),
-        (denied.txid, Claim::Rejected),
-    ];
-    let receipts = Receipts::new(claims.map(|(txid, claim)| (txid, types::ShardId(0), claim)));
-    let outcome = outcome(&sample, &chain, receipts);
-    assert!((outcome.receipts_honoured - 0.5).abs() < 1e-9);
-    assert_found(
-        &outcome,
-        &[
-            "validators 0, 1, 2, 3",
-            &dropped.txid.to_string(),
-            "holds it as final",
-        ],
-    );
-    assert_found(
-        &outcome,
-        &["validators 0, 1, 2, 3", &denied.txid.to_string(), "applied it"],
-    );
-    assert_eq!(outcome.findings.len(), 2);
+    let txid = minting.txid.to_string();
+    assert_found(&outcome, &[&validator, &txid, "mint", "do not equal"]);
+    assert_found(&outcome, &[&validator, &txid, "does not conserve the supply"]);
 }
 
 #[test]
@@ -245,7 +239,12 @@ fn wrong_digests_and_wrong_bits_are_found() {
     let wrong = outcome(&sample, &chain, Receipts::default());
     assert_found(
         &wrong,
-        &[&validator, "height 1", &first.txid.to_string(), "state digest"],
+        &[
+            &validator,
+            "height 1:",
+            &first.txid.to_string(),
+            "state digest 0707",
+        ],
     );
     assert_eq!(wrong.findings.len(), 1);
 
@@ -257,7 +256,8 @@ fn wrong_digests_and_wrong_bits_are_found() {
         &[
             &validator,
             &second.txid.to_string(),
-            "excluded although it breaks no rule",
+            "excluded",
+            "it breaks no rule",
         ],
     );
 
@@ -267,13 +267,24 @@ fn wrong_digests_and_wrong_bits_are_found() {
     let wrong = outcome(&sample, &chain, Receipts::default());
     assert_found(
         &wrong,
-        &[&validator, &first.txid.to_string(), "excluded bits do not follow"],
+        &[
+            &validator,
+            &first.txid.to_string(),
+            "the excluded bits that follow",
+        ],
     );
 }
 
-/// Two blocks of one transaction each; validator 2 of four shows `change`d items. Gives its outcome, its name and the
-/// second transaction.
 fn with_third_replica(change: impl FnOnce(&Sample, &mut Vec<BlockItem>)) -> (AuditOutcome, String, String) {
+    with_replica(2, change)
+}
+
+/// Two blocks of one transaction each; one validator of four shows `change`d items. Gives the outcome, its name and
+/// the second transaction.
+fn with_replica(
+    liar: usize,
+    change: impl FnOnce(&Sample, &mut Vec<BlockItem>),
+) -> (AuditOutcome, String, String) {
     let sample = Sample::new(1, 20);
     let second = payment(&sample, 2);
     let mut chain = Chain::new(&sample, 0);
@@ -284,7 +295,7 @@ fn with_third_replica(change: impl FnOnce(&Sample, &mut Vec<BlockItem>)) -> (Aud
     let validators = chain.validators();
     let mut audit = audit(&sample, Receipts::default(), FULL);
     for (position, validator) in validators.iter().enumerate() {
-        let items = if position == 2 {
+        let items = if position == liar {
             changed.clone()
         } else {
             chain.items()
@@ -294,7 +305,7 @@ fn with_third_replica(change: impl FnOnce(&Sample, &mut Vec<BlockItem>)) -> (Aud
     let outcome = audit.finish();
     assert_eq!(outcome.replicas_agree, (0, 1));
     assert_eq!(outcome.applied_txs, 2, "the others' chain was replayed");
-    (outcome, name(validators[2]), second.txid.to_string())
+    (outcome, name(validators[liar]), second.txid.to_string())
 }
 
 #[test]
@@ -305,31 +316,41 @@ fn forked_and_cut_replicas_are_found() {
         fork.honest(&[(2, &[payment(sample, 2)])]);
         *items = fork.items();
     });
-    assert_found(&outcome, &[&third, "height 2", &second, "another block"]);
+    assert_found(
+        &outcome,
+        &[&third, "height 2", &second, "another certified block"],
+    );
     type Change = fn(&mut Vec<BlockItem>);
-    let changes: [(Change, &str); 4] = [
+    let changes: [(Change, &[&str]); 5] = [
         (
             |items| drop(items.remove(1)),
-            "height 1: the body of reference 0 is missing",
+            &["height 1", "the body of reference 0", "found none"],
         ),
         (
             |items| drop(items.pop()),
-            "height 2: the body of reference 0 is missing",
+            &["height 2", "the body of reference 0", "found none"],
         ),
         (
             |items| items.insert(2, items[1].clone()),
-            "a body without a block after height 1",
+            &["height 1", "a body that no reference names"],
         ),
-        (|items| drop(items.drain(..2)), "the height does not follow"),
+        (
+            |items| drop(items.drain(..2)),
+            &["height 2", "expected height 1, found height 2"],
+        ),
+        (|items| drop(items.remove(0)), &["a body before any block"]),
     ];
     for (change, what) in changes {
         let (outcome, third, _) = with_third_replica(|_, items| change(items));
-        assert_found(&outcome, &[&third, what]);
+        let parts: Vec<&str> = std::iter::once(third.as_str())
+            .chain(what.iter().copied())
+            .collect();
+        assert_found(&outcome, &parts);
     }
 }
 
 #[test]
-fn damaged_bodies_are_found() {
+fn damaged_bodies_are_found_whoever_serves_them_first() {
     type Change = fn(&mut types::message::AuthorBlock);
     let changes: [(Change, &str); 3] = [
         (
@@ -338,7 +359,7 @@ fn damaged_bodies_are_found() {
                 *bytes.last_mut().expect("a signature") ^= 1;
                 block.body = bytes.into();
             },
-            "the body is not what its header says",
+            "a body that is not what its header says",
         ),
         (
             |block| block.header.signature = Signature([1; 64]),
@@ -346,17 +367,20 @@ fn damaged_bodies_are_found() {
         ),
         (
             |block| block.header.header.timestamp += 1,
-            "not the one that is referred to",
+            "a body that no reference names",
         ),
     ];
     for (change, what) in changes {
-        let (outcome, third, second) = with_third_replica(|_, items| {
-            let Some(BlockItem::Body(block)) = items.get_mut(3) else {
-                panic!("the second block's body")
-            };
-            change(block);
-        });
-        assert_found(&outcome, &[&third, "height 2", &second, what]);
+        for liar in [0, 2] {
+            let (outcome, name, second) = with_replica(liar, |_, items| {
+                let Some(BlockItem::Body(block)) = items.get_mut(3) else {
+                    panic!("the second block's body")
+                };
+                change(block);
+            });
+            assert_found(&outcome, &[&name, "height 2", &second, what]);
+            assert_eq!(outcome.findings.len(), 1, "{:#?}", outcome.findings);
+        }
     }
 }
 
@@ -381,7 +405,7 @@ fn broken_proofs_are_found() {
         &name(validator),
         "height 1",
         &first.txid.to_string(),
-        "the commit proof does not hold",
+        "is not certified",
     ];
     for member in 0..3 {
         let outcome = run(&|chain| chain.blocks[0].0.proof.certificate.signatures[member].1.0[3] ^= 4);
@@ -407,7 +431,7 @@ fn broken_proofs_are_found() {
         run(&by_child)
             .findings
             .iter()
-            .all(|finding| finding.contains("was not audited"))
+            .all(|finding| finding.found == "nothing was fetched")
     );
     let missing_link = |chain: &mut Chain<'_>| chain.blocks[0].0.proof = chain.blocks[1].0.proof.clone();
     assert_found(&run(&missing_link), &parts);
@@ -425,7 +449,7 @@ fn headers_that_do_not_fit_are_found() {
         (|header| header.epoch.0 = 1, "epoch"),
         (|header| header.term = 1, "term"),
         (|header| header.height.0 = 3, "height"),
-        (|header| header.prev.0[0] ^= 1, "block before"),
+        (|header| header.prev.0[0] ^= 1, "block before it"),
         (|header| header.refs_root.0[0] ^= 1, "refs_root"),
         (|header| header.evidence_root.0[0] ^= 1, "evidence_root"),
         (|header| header.slow_root.0[0] ^= 1, "slow_root"),
@@ -480,7 +504,7 @@ fn shorter_and_absent_replicas_are_told_apart() {
     three.unreachable(validators[0], "no answer");
     let outcome = three.finish();
     assert_found(&outcome, &[&name(validators[0]), "no answer"]);
-    assert_found(&outcome, &[&name(validators[0]), "was not audited"]);
+    assert_eq!(outcome.findings.len(), 1, "said once");
     assert_eq!(outcome.replicas_agree, (0, 1));
     let error = audit(&sample, Receipts::default(), FULL).begin(ValidatorId(9));
     assert_eq!(error, Err(AuditError::Validator(ValidatorId(9))));
@@ -490,6 +514,7 @@ fn shorter_and_absent_replicas_are_told_apart() {
 fn states_are_held_against_the_replay() {
     let sample = Sample::new(1, 20);
     let mut chain = Chain::new(&sample, 0);
+    let last = payment(&sample, 0).txid.to_string();
     chain.honest(&[(0, &[payment(&sample, 0)])]);
     let right = StateInfo {
         height: Height(1),
@@ -515,23 +540,26 @@ fn states_are_held_against_the_replay() {
             fees: Amount(8),
             ..right.clone()
         },
+        StateInfo {
+            height: Height(u64::MAX),
+            ..right.clone()
+        },
     ];
     let run = |state: &StateInfo| {
         let mut audit = audit(&sample, Receipts::default(), FULL);
         for validator in chain.validators() {
             read(&mut audit, validator, chain.items());
-            audit.check_state(if validator == chain.validators()[1] {
-                state
-            } else {
-                &right
-            });
+            let is_liar = validator == chain.validators()[1];
+            audit.set_state(if is_liar { state.clone() } else { right.clone() });
         }
         audit.finish()
     };
     assert!(run(&right).is_clean());
     for state in wrong {
         let outcome = run(&state);
-        assert_found(&outcome, &[&name(chain.validators()[1]), "its state at height 1"]);
+        let liar = name(chain.validators()[1]);
+        let height = format!("height {}:", state.height);
+        assert_found(&outcome, &[&liar, "lies about its state", &height, &last]);
         assert_eq!((outcome.findings.len(), outcome.replicas_agree), (1, (0, 1)));
     }
 }
@@ -577,8 +605,13 @@ fn a_second_run_resumes_from_the_unspent_set() {
     assert_eq!(second.digest, again.expect("built").digest);
     fill(&mut chains, &second);
     let claims = first.entries.iter().chain(&second.entries);
-    let receipts = Receipts::new(claims.map(|entry| (entry.txid, entry.shard, Claim::Final)));
-    let mut audit = audit(&sample, receipts, FULL);
+    let told = claims.map(|entry| ToldBy {
+        txid: entry.txid,
+        shard: entry.shard,
+        validator: ValidatorId(0),
+        claim: Claim::Final(None),
+    });
+    let mut audit = audit(&sample, Receipts::new(told, Certified::new()), FULL);
     for chain in &chains {
         for validator in chain.validators() {
             read(&mut audit, validator, chain.items());
@@ -590,6 +623,35 @@ fn a_second_run_resumes_from_the_unspent_set() {
         (outcome.final_txs_in_chain, outcome.replicas_agree),
         (120, (2, 2))
     );
+}
+
+/// A validator that lies does not keep a network from being used; a chain that is wrong does.
+#[test]
+fn the_state_is_taken_from_a_validator_whose_chain_holds() {
+    let sample = Sample::new(1, 20);
+    let mut chain = Chain::new(&sample, 0);
+    chain.honest(&[(0, &[payment(&sample, 0)])]);
+    chain.honest(&[(1, &[payment(&sample, 2)])]);
+    let validators = chain.validators();
+    // Without item 2, the second block, what is left is a shorter chain that holds.
+    for lie in [0, 1, 3] {
+        let mut resuming = audit(&sample, Receipts::default(), FULL);
+        let mut items = chain.items();
+        items.remove(lie);
+        read(&mut resuming, validators[0], items);
+        resuming.end();
+        let fault = resuming.fault_of(validators[0]).expect("a fault");
+        assert!(fault.starts_with(&name(validators[0])), "{fault}");
+        let mut alone = audit(&sample, Receipts::default(), FULL);
+        let mut items = chain.items();
+        items.remove(lie);
+        read(&mut alone, validators[0], items);
+        assert!(matches!(alone.unspent(), Err(AuditError::Chain(_))), "item {lie}");
+        read(&mut resuming, validators[1], chain.items());
+        resuming.end();
+        assert_eq!(resuming.fault_of(validators[1]), None);
+        assert_eq!(resuming.unspent().expect("a whole chain").len(), 20, "item {lie}");
+    }
 }
 
 #[test]
