@@ -1,6 +1,6 @@
 //! Votes: nothing is promised that a crash would take back, and nobody votes twice, in all its lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use types::certificate::{Phase, Subject};
 use types::message::{Certified, PeerMessage, Vote};
@@ -12,12 +12,22 @@ use crate::disk::Disk;
 /// Votes that anyone could have seen.
 #[derive(Debug, Default)]
 pub struct Votes {
+    liars: BTreeSet<MemberIndex>,
     seen: BTreeMap<(MemberIndex, Phase, View, Height), Hash>,
     promised: BTreeMap<MemberIndex, View>,
 }
 
 impl Votes {
-    /// A message leaves a node.
+    /// No votes yet; those of liars say nothing.
+    #[must_use]
+    pub fn new(liars: BTreeSet<MemberIndex>) -> Self {
+        Self {
+            liars,
+            ..Self::default()
+        }
+    }
+
+    /// A message leaves an honest node.
     ///
     /// # Errors
     /// When it carries a vote that contradicts an earlier one or that the sender's disk could lose.
@@ -46,11 +56,13 @@ impl Votes {
             let detail = format!("member {from} votes {subject:?}, and its disk could lose {missing}");
             return Err(Violation::new("vote before durable", detail));
         }
-        let promised = self.promised.get(&from).copied().unwrap_or_default();
+        let promised = *self.promised.entry(from).or_default();
         if subject.view < promised {
             let detail = format!("member {from} votes {subject:?} after it promised view {promised}");
             return Err(Violation::new("promise kept", detail));
         }
+        // A vote in a view is the promise of that view as well.
+        self.promised.insert(from, subject.view);
         self.once(from, &subject)
     }
 
@@ -63,6 +75,9 @@ impl Votes {
     }
 
     fn once(&mut self, member: MemberIndex, subject: &Subject) -> Checked {
+        if self.liars.contains(&member) {
+            return Ok(());
+        }
         let at = (member, subject.phase, subject.view, subject.height);
         let first = *self.seen.entry(at).or_insert(subject.hash);
         if first == subject.hash {

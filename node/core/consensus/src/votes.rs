@@ -10,6 +10,7 @@ use types::{Hash, Height, MemberIndex, Time};
 
 use crate::blocks::Missing;
 use crate::machine::{Output, Pbft, Target};
+use crate::planted::PlantedBug;
 
 impl Pbft {
     /// A vote, to the leader of its view.
@@ -113,7 +114,13 @@ impl Pbft {
         let subject = certified.subject;
         let at = (subject.view, subject.height);
         self.raise_tip(&certified);
-        if subject.view != self.view || !self.active {
+        if self.is_planted(PlantedBug::ReceiptBeforeCertified) {
+            let mut early = certified.clone();
+            early.subject.phase = Phase::Commit;
+            self.on_commit_certificate(now, early);
+        }
+        let stale = self.is_planted(PlantedBug::StaleCertificate) && subject.view < self.view;
+        if (subject.view != self.view && !stale) || !self.active {
             return;
         }
         self.prepare_certificates.insert(at, certified.clone());
