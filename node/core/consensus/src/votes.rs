@@ -10,6 +10,7 @@ use types::{Hash, Height, MemberIndex, Time};
 
 use crate::blocks::Missing;
 use crate::machine::{Output, Pbft, Target};
+use crate::ordering::is_whole;
 use crate::planted::PlantedBug;
 
 impl Pbft {
@@ -260,7 +261,7 @@ impl Pbft {
                 continue;
             }
             let config = &self.config;
-            let links = header.height == height.next() && header.prev == hash;
+            let links = header.height == height.next() && header.prev == hash && is_whole(&committed.block);
             let proven = links
                 && cosign::verify_commit_proof(
                     config.scheme,
