@@ -184,16 +184,15 @@ impl Coalition {
         (from, to): (MemberIndex, MemberIndex),
         propose: Propose,
     ) -> Vec<PeerMessage> {
-        // The base of a view has one hash: there is no second one to propose.
-        let fresh = propose.block.header.view == propose.view;
-        if !self.tells(Lie::Equivocate) || !fresh || !self.side.contains(&to) {
+        if !self.tells(Lie::Equivocate) || !self.side.contains(&to) {
             return vec![PeerMessage::Propose(propose)];
         }
         let at = (propose.view, propose.block.header.height);
         let second = self.seconds.entry(at).or_insert_with(|| {
             let mut second = propose.clone();
-            // As valid as the first.
+            // As valid as the first; beside the base of a view it is a block made in that view, at its height.
             second.block.header.timestamp += 1;
+            second.block.header.view = second.view;
             resign(setup, from, &mut second);
             second
         });
@@ -248,7 +247,8 @@ impl Coalition {
         to: MemberIndex,
         change: ViewChange,
     ) -> Vec<PeerMessage> {
-        self.said.push_back((change.committed.clone(), change.tip.clone()));
+        self.said
+            .push_back((change.committed.clone(), change.tip.clone()));
         if self.said.len() > KEPT_MAX {
             self.said.pop_front();
         }
@@ -346,11 +346,7 @@ impl Coalition {
     }
 
     /// What liars say on their own, with sender and receiver; and who they cheat from now on.
-    pub fn act(
-        &mut self,
-        rng: &mut SimRng,
-        setup: &Setup,
-    ) -> Vec<(MemberIndex, MemberIndex, PeerMessage)> {
+    pub fn act(&mut self, rng: &mut SimRng, setup: &Setup) -> Vec<(MemberIndex, MemberIndex, PeerMessage)> {
         if rng.chance(300) {
             self.victims = self.some(rng);
             self.side = self.some(rng);

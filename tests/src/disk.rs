@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 
 use crypto::hash::{author_header_hash, final_header_hash};
 use ledger::{Snapshot, StateChanges, Utxo};
-use types::block::CommittedBlock;
-use types::message::{AuthorBlock, Vote};
+use types::block::{CommittedBlock, FinalHeader};
+use types::message::{AuthorBlock, NewView, Vote};
 use types::record::LogRecord;
-use types::{Hash, Height, OutPoint, Sequence};
+use types::{Hash, Height, OutPoint, Sequence, View};
 
 use self::image::{Tear, Written};
 use crate::rng::SimRng;
@@ -37,6 +37,8 @@ pub struct Disk {
     author_blocks: BTreeMap<Hash, usize>,
     blocks: BTreeMap<Hash, usize>,
     heights: BTreeMap<Height, usize>,
+    /// Openings of views.
+    openings: BTreeMap<View, usize>,
     /// Records that a loss of power leaves.
     durable: usize,
     /// Highest number whose records are all durable.
@@ -56,6 +58,7 @@ impl Disk {
             author_blocks: BTreeMap::new(),
             blocks: BTreeMap::new(),
             heights: BTreeMap::new(),
+            openings: BTreeMap::new(),
             durable: 0,
             durable_seq: Sequence(0),
             stored: Snapshot {
@@ -90,6 +93,9 @@ impl Disk {
                     let header = &committed.block.header;
                     self.blocks.entry(final_header_hash(header)).or_insert(at);
                     self.heights.entry(header.height).or_insert(at);
+                }
+                LogRecord::NewView(opening) => {
+                    self.openings.entry(opening.view).or_insert(at);
                 }
                 _ => {}
             }
@@ -167,7 +173,9 @@ impl Disk {
             let read = image::read(base, &bytes)?;
             let kept = read.records.len();
             if tail.get(..kept) != Some(&read.records[..]) {
-                return Err(format!("{kept} records behind {base} are not read as they were written"));
+                return Err(format!(
+                    "{kept} records behind {base} are not read as they were written"
+                ));
             }
             loss = Loss {
                 records: (tail.len() - kept) as u64,
@@ -181,6 +189,7 @@ impl Disk {
         self.author_blocks.retain(|_, at| *at < left);
         self.blocks.retain(|_, at| *at < left);
         self.heights.retain(|_, at| *at < left);
+        self.openings.retain(|_, at| *at < left);
         // The store keeps no log of its own: what its flushes have written is there, one may have been under way.
         let kept = rng.below(self.unsynced.len() as u64 + 1) as usize;
         self.unsynced.truncate(kept);
@@ -249,6 +258,26 @@ impl Disk {
 
     fn record(&self, at: usize) -> Option<&LogRecord> {
         self.log.get(at).map(|written| &written.record)
+    }
+
+    /// The first opening of a view on record.
+    #[must_use]
+    pub fn opening(&self, view: View) -> Option<&NewView> {
+        match self.record(*self.openings.get(&view)?) {
+            Some(LogRecord::NewView(opening)) => Some(opening),
+            _ => None,
+        }
+    }
+
+    /// The header of a block on record.
+    #[must_use]
+    pub fn header(&self, hash: &Hash) -> Option<&FinalHeader> {
+        match self.record(*self.blocks.get(hash)?) {
+            Some(LogRecord::Proposal(propose)) => Some(&propose.block.header),
+            Some(LogRecord::Block(block)) => Some(&block.header),
+            Some(LogRecord::Committed(committed)) => Some(&committed.block.header),
+            _ => None,
+        }
     }
 
     /// Whether a loss of power now would leave this vote.

@@ -284,7 +284,11 @@ impl Options {
                 1 => Duration::from_secs(rng.between(1, 3_600)),
                 _ => Duration::ZERO,
             },
-            clock_rate: if rng.chance(300) { (500, 2_000) } else { (1_000, 1_000) },
+            clock_rate: if rng.chance(300) {
+                (500, 2_000)
+            } else {
+                (1_000, 1_000)
+            },
             liars,
             lies,
         }

@@ -29,10 +29,14 @@ pub fn planted_faults() -> Vec<PlantedFault> {
         let ledger = |name, bug, breaks| fault(name, Planted::Ledger(bug), breaks);
         vec![
             ordering("quorum-off-by-one", Ordering::QuorumOffByOne, QUORUM),
-            ordering("revote-every-height", Ordering::RevoteEveryHeight, &[]),
+            ordering("revote-every-height", Ordering::RevoteEveryHeight, BASE),
             ordering("tips-filtered-by-height", Ordering::TipsFilteredByHeight, &[]),
-            ordering("vote-below-base", Ordering::VoteBelowBase, &[]),
-            ordering("second-new-view", Ordering::SecondNewView, &[]),
+            ordering("vote-below-base", Ordering::VoteBelowBase, BASE),
+            ordering(
+                "second-new-view",
+                Ordering::SecondNewView,
+                &["one opening per view"],
+            ),
             ordering("stale-certificate", Ordering::StaleCertificate, &["promise kept"]),
             ordering(
                 "receipt-before-certified",
@@ -69,6 +73,9 @@ pub fn planted_faults() -> Vec<PlantedFault> {
     #[cfg(not(feature = "planted-bugs"))]
     Vec::new()
 }
+
+#[cfg(feature = "planted-bugs")]
+const BASE: &[&str] = &["votes follow the base"];
 
 /// Two quorums of one less than a quorum need not share an honest voter; and a client or a peer that counts rightly
 /// takes no such certificate.

@@ -16,7 +16,10 @@ pub(crate) fn sign(seed: &[u8; 32], message: &[u8]) -> Signature {
     prefix.copy_from_slice(&expanded[32..]);
     let secret = Scalar::from_bytes_mod_order(clamp_integer(secret));
     let public = EdwardsPoint::mul_base(&secret).compress();
-    let nonce = Sha512::new().chain_update(prefix).chain_update(message).finalize();
+    let nonce = Sha512::new()
+        .chain_update(prefix)
+        .chain_update(message)
+        .finalize();
     let nonce = Scalar::from_bytes_mod_order_wide(&nonce.into());
     let point = (EdwardsPoint::mul_base(&nonce) + EIGHT_TORSION[1]).compress();
     let challenge = Sha512::new()

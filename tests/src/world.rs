@@ -85,7 +85,7 @@ impl World {
             rogue: author.map(|me| Rogue::new(me, genesis)),
             model: Model::new(&setup),
             agreement: Agreement::default(),
-            votes: Votes::new(options.liars.clone()),
+            votes: Votes::new(options.liars.clone(), genesis),
             verdicts: Verdicts::default(),
             supply: setup
                 .coins
@@ -245,7 +245,12 @@ impl World {
         };
         replica.handle_timeout(local, &Inline);
         self.trace(&[4, me.0.into(), now.0]);
-        self.after(me)
+        self.after(me)?;
+        let node = self.node(me);
+        let is_hot = |replica: &replica::Replica| replica.poll_timeout() <= local;
+        let is_hot = node.replica.as_ref().is_some_and(is_hot);
+        self.report.hot_timers += u64::from(is_hot);
+        Ok(())
     }
 
     fn start(&mut self, me: MemberIndex) -> Checked {

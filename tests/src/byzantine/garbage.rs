@@ -10,12 +10,7 @@ use crate::rng::SimRng;
 use crate::setup::Setup;
 
 /// A broken message in place of a right one.
-pub(super) fn of(
-    rng: &mut SimRng,
-    setup: &Setup,
-    from: MemberIndex,
-    message: &PeerMessage,
-) -> PeerMessage {
+pub(super) fn of(rng: &mut SimRng, setup: &Setup, from: MemberIndex, message: &PeerMessage) -> PeerMessage {
     let mut broken = message.clone();
     match &mut broken {
         PeerMessage::Propose(propose) => break_proposal(rng, setup, from, propose),

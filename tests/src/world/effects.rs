@@ -10,10 +10,11 @@ use types::time::Duration;
 use types::{ConnectionId, MemberIndex, Sequence};
 
 use super::World;
+use crate::invariants::votes::Votes;
 use crate::invariants::{Checked, Violation, conservation, queues, receipts};
 use crate::queue::What;
 
-/// A node that has nothing to wait for would spin; the world gives it this much rest and counts it.
+/// A node that has nothing to wait for would spin; the world gives it this much rest.
 const REST: Duration = Duration::from_micros(200);
 /// State changes between two walks over a node's ledger.
 const WALK_EVERY: u64 = 64;
@@ -62,11 +63,14 @@ impl World {
         };
         let wanted = replica.poll_timeout();
         let is_due = wanted <= node.clock.at(now);
-        let due = if is_due { now + REST } else { node.clock.world(wanted) };
+        let due = if is_due {
+            now + REST
+        } else {
+            node.clock.world(wanted)
+        };
         if node.timer != Some(due) && !(is_due && node.timer.is_some_and(|at| at <= due)) {
             node.timer = Some(due);
             let life = node.life;
-            self.report.hot_timers += u64::from(is_due);
             self.at(due, What::Timer(me, life));
         }
         Ok(())
@@ -100,7 +104,8 @@ impl World {
                 let together = self.rng.between(1, TOGETHER_MAX) as usize;
                 let checked = self.setup.check_body(&header, &bytes, together);
                 if let Some(checked) = &checked {
-                    self.verdicts.on_checked(&self.setup, (me, hash), &header, checked)?;
+                    self.verdicts
+                        .on_checked(&self.setup, (me, hash), &header, checked)?;
                 }
                 let (low, high) = self.options.check_micros;
                 let lasts = self.rng.micros(low, high);
@@ -138,6 +143,9 @@ impl World {
                 LogRecord::AuthorBlock(block) => self.model.on_author_block(block),
                 LogRecord::Committed(committed) if self.is_honest(me) => {
                     self.on_final(me, &committed.block)?;
+                }
+                LogRecord::NewView(opening) if self.is_honest(me) => {
+                    Votes::on_opening(me, opening, &self.node(me).disk)?;
                 }
                 _ => {}
             }

@@ -95,11 +95,9 @@ impl World {
     /// Some machines or all of them lose power at the same instant, also those whose process is down already.
     fn lose_power(&mut self) -> Checked {
         let all = self.rng.chance(self.options.blackouts);
-        self.report.faults.count(if all {
-            Fault::Blackout
-        } else {
-            Fault::PowerLoss
-        });
+        self.report
+            .faults
+            .count(if all { Fault::Blackout } else { Fault::PowerLoss });
         for me in (0..self.options.validators).map(MemberIndex) {
             if all || self.rng.chance(500) {
                 self.crash(me, Crash::PowerLoss)?;
