@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use replica::Planted;
 use types::time::Duration;
 
-use crate::faults::Options;
+use crate::faults::{Fault, Options};
 use crate::invariants::Violation;
+use crate::planted::PlantedFault;
 use crate::report::Report;
-use crate::world;
+use crate::{record, world};
 
 /// Which runs to make.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub struct Campaign {
     pub validators: Vec<u16>,
     /// Length of the phase with faults.
     pub safety: Duration,
-    /// A rule to leave out, with its name.
-    pub planted: Option<(&'static str, Planted)>,
+    /// A rule to leave out.
+    pub planted: Option<PlantedFault>,
     /// Threads; results do not depend on them.
     pub threads: usize,
 }
@@ -62,72 +62,60 @@ impl std::fmt::Display for Failure {
 pub struct Summary {
     /// Runs that held.
     pub runs: u64,
-    /// Events.
-    pub events: u64,
-    /// Simulated time.
-    pub simulated: Duration,
-    /// Final heights.
-    pub heights: u64,
-    /// View changes.
-    pub view_changes: u64,
-    /// Restarts from a disk.
-    pub recoveries: u64,
-    /// Resets of runs that became final.
-    pub resets: u64,
-    /// Heights that were in flight beside another, summed over proposals.
-    pub pipelined: u64,
-    /// Transactions excluded.
-    pub excluded: u64,
-    /// Timers due again at once.
-    pub hot_timers: u64,
-    /// Transactions submitted, final, refused as double spends.
-    pub submitted: u64,
-    /// Final tags.
-    pub finals: u64,
-    /// Refused double spends.
-    pub double_spends: u64,
+    /// Heights of all runs; the counters of single runs, summed. The trace is none of a sum.
+    pub total: Report,
 }
 
 impl Summary {
     fn add(&mut self, report: &Report) {
         self.runs += 1;
-        self.events += report.events;
-        self.simulated += report.simulated;
-        self.heights += report.height;
-        self.view_changes += report.view_changes;
-        self.recoveries += report.recoveries;
-        self.resets += report.resets;
-        self.pipelined += report.pipelined;
-        self.excluded += report.excluded;
-        self.hot_timers += report.hot_timers;
-        self.submitted += report.seen.submitted;
-        self.finals += report.seen.finals;
-        self.double_spends += report.seen.double_spends;
+        self.total.add(report);
+    }
+
+    /// What is counted, by name; times in milliseconds.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        let total = &self.total;
+        let mut counters = vec![
+            ("seeds", self.runs),
+            ("events", total.events),
+            (
+                "simulated_ms",
+                u64::try_from(total.simulated.as_millis()).unwrap_or(u64::MAX),
+            ),
+            ("heights", total.height),
+            ("view_changes", total.view_changes),
+            ("recoveries", total.recoveries),
+            ("recoveries_from_kill", total.recoveries_from_kill),
+            ("recoveries_with_loss", total.recoveries_with_loss),
+            ("records_lost", total.records_lost),
+            ("torn_tails", total.torn_tails),
+            ("records_cut_behind", total.records_cut_behind),
+            ("caught_up_by_blocks", total.caught_up),
+            ("liars_replaced", total.liars_replaced),
+            ("resets", total.resets),
+            ("pipelined_heights", total.pipelined),
+            ("excluded", total.excluded),
+            ("hot_timers", total.hot_timers),
+            ("submitted", total.seen.submitted),
+            ("final", total.seen.finals),
+            ("double_spends_refused", total.seen.double_spends),
+        ];
+        counters.extend(Fault::all().map(|fault| (fault.name(), total.faults.of(fault))));
+        counters
     }
 
     /// One line of JSON.
     #[must_use]
     pub fn json(&self) -> String {
-        let hours = self.simulated.as_secs_f64() / 3600.0;
-        let fields = [
-            ("seeds", self.runs),
-            ("events", self.events),
-            ("heights", self.heights),
-            ("view_changes", self.view_changes),
-            ("recoveries", self.recoveries),
-            ("resets", self.resets),
-            ("pipelined_heights", self.pipelined),
-            ("excluded", self.excluded),
-            ("hot_timers", self.hot_timers),
-            ("submitted", self.submitted),
-            ("final", self.finals),
-            ("double_spends_refused", self.double_spends),
-        ];
-        let fields: Vec<String> = fields
-            .iter()
-            .map(|(name, value)| format!("\"{name}\":{value}"))
+        let mut line: serde_json::Map<_, _> = self
+            .counters()
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count.into()))
             .collect();
-        format!("{{{},\"simulated_hours\":{hours:.4}}}", fields.join(","))
+        let hours = self.total.simulated.as_secs_f64() / 3600.0;
+        line.insert("simulated_hours".into(), hours.into());
+        serde_json::Value::Object(line).to_string()
     }
 
     /// States that a campaign must have been in, else it proves nothing; names the first that it was not in.
@@ -135,16 +123,9 @@ impl Summary {
     /// # Errors
     /// The name of what never happened.
     pub fn check_not_vacuous(&self) -> Result<(), &'static str> {
-        let happened = [
-            ("a view change", self.view_changes),
-            ("a restart from a disk", self.recoveries),
-            ("a reset of a run", self.resets),
-            ("two heights in flight", self.pipelined),
-            ("an excluded transaction", self.excluded),
-            ("a final transaction", self.finals),
-            ("a refused double spend", self.double_spends),
-        ];
-        match happened.iter().find(|(_, count)| *count == 0) {
+        // A timer that is due again at once is the one thing that should not happen.
+        let never = |(name, count): &(&'static str, u64)| *count == 0 && *name != "hot_timers";
+        match self.counters().into_iter().find(never) {
             Some((what, _)) => Err(what),
             None => Ok(()),
         }
@@ -197,6 +178,9 @@ impl Campaign {
         let mut summary = Summary::default();
         let reports = reports.into_inner().expect("all threads ended");
         reports.values().for_each(|report| summary.add(report));
+        if self.planted.is_none() {
+            record::append("simulator", &summary.counters());
+        }
         Ok(summary)
     }
 
@@ -209,7 +193,7 @@ impl Campaign {
             seed,
             validators,
             self.safety,
-            self.planted.map(|(_, planted)| planted),
+            self.planted.map(|fault| fault.planted),
         );
         let told = Told(self.reproduce(seed, validators));
         let result = world::run(&options);
@@ -234,7 +218,7 @@ impl Campaign {
         };
         let planted = self
             .planted
-            .map_or(String::new(), |(name, _)| format!(" --planted {name}"));
+            .map_or(String::new(), |fault| format!(" --planted {}", fault.name));
         format!("{features} {seed} --validators {validators} --seconds {seconds}{planted}")
     }
 }

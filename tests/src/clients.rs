@@ -14,6 +14,7 @@ use crate::invariants::Violation;
 use crate::invariants::model::Model;
 use crate::rng::SimRng;
 use crate::setup::Setup;
+use crate::torsion;
 
 /// A transfer before it is signed.
 #[derive(Clone, Debug)]
@@ -58,9 +59,16 @@ pub fn sign(setup: &Setup, draft: &Draft) -> Option<(TxId, Bytes)> {
     body.encode_body(&mut bytes);
     let txid = hash::txid(&bytes);
     let message = hash::sighash(&setup.epoch.genesis_hash, &txid);
+    let with_torsion = u64::from(txid.0[0]) << 8 | u64::from(txid.0[1]);
+    let with_torsion = with_torsion % 1000 < setup.torsion;
     for owner in &owners {
-        let key = setup.accounts.iter().find(|key| key.public() == owner.0)?;
-        bytes.extend_from_slice(&key.sign(&message).0);
+        let account = setup.accounts.iter().position(|key| key.public() == owner.0)?;
+        let signature = if with_torsion {
+            torsion::sign(setup.seeds.get(account)?, &message)
+        } else {
+            setup.accounts.get(account)?.sign(&message)
+        };
+        bytes.extend_from_slice(&signature.0);
     }
     Some((txid, Bytes::from(bytes)))
 }
@@ -267,10 +275,7 @@ impl Clients {
         let view = TxView::decode(&bytes).ok()?;
         let mut jobs = Vec::new();
         crypto::body::push_jobs(&txid, &view, &setup.epoch.genesis_hash, &mut jobs);
-        if !crypto::verify::BatchVerifier::new([2; 32], setup.scheme)
-            .verify(&jobs)
-            .is_good()
-        {
+        if !setup.verifier().verify(&jobs).is_good() {
             return None;
         }
         let open: Vec<ConnectionId> = self

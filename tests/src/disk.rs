@@ -1,25 +1,45 @@
 //! A disk: an append-only log with a durable part, and the written-behind state.
+//!
+//! A loss of power leaves what is durable, and of the rest whatever sectors reached the disk: what is read back is
+//! every record before the first that is not whole. The end of the process alone leaves everything that was written;
+//! what still stood in the queue of the thread that writes is gone.
+
+mod image;
 
 use std::collections::BTreeMap;
 
 use crypto::hash::{author_header_hash, final_header_hash};
 use ledger::{Snapshot, StateChanges, Utxo};
-use types::block::CommittedBlock;
-use types::message::{AuthorBlock, Vote};
+use types::block::{CommittedBlock, FinalHeader};
+use types::message::{AuthorBlock, NewView, Vote};
 use types::record::LogRecord;
-use types::{Hash, Height, OutPoint, Sequence};
+use types::{Hash, Height, OutPoint, Sequence, View};
 
+use self::image::{Tear, Written};
 use crate::rng::SimRng;
 
-/// One node's disk. What is not durable is lost by a crash from some record on.
+/// What a crash took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loss {
+    /// Records that were appended and are gone.
+    pub records: u64,
+    /// Whether the log ended in a part of a record.
+    pub torn: bool,
+    /// Whole records that stood behind one that was not, and were cut with it.
+    pub reordered: u64,
+}
+
+/// One node's disk.
 #[derive(Debug)]
 pub struct Disk {
-    log: Vec<(Sequence, LogRecord)>,
+    log: Vec<Written>,
     /// Where author blocks and final or proposed blocks stand in the log, by hash.
     author_blocks: BTreeMap<Hash, usize>,
     blocks: BTreeMap<Hash, usize>,
     heights: BTreeMap<Height, usize>,
-    /// Records that a crash leaves.
+    /// Openings of views.
+    openings: BTreeMap<View, usize>,
+    /// Records that a loss of power leaves.
     durable: usize,
     /// Highest number whose records are all durable.
     durable_seq: Sequence,
@@ -38,6 +58,7 @@ impl Disk {
             author_blocks: BTreeMap::new(),
             blocks: BTreeMap::new(),
             heights: BTreeMap::new(),
+            openings: BTreeMap::new(),
             durable: 0,
             durable_seq: Sequence(0),
             stored: Snapshot {
@@ -69,17 +90,23 @@ impl Disk {
                     self.blocks.entry(final_header_hash(&block.header)).or_insert(at);
                 }
                 LogRecord::Committed(committed) => {
-                    self.heights.entry(committed.block.header.height).or_insert(at);
+                    let header = &committed.block.header;
+                    self.blocks.entry(final_header_hash(header)).or_insert(at);
+                    self.heights.entry(header.height).or_insert(at);
+                }
+                LogRecord::NewView(opening) => {
+                    self.openings.entry(opening.view).or_insert(at);
                 }
                 _ => {}
             }
-            self.log.push((seq, record));
+            let synced = self.durable as u64;
+            self.log.push(Written { seq, record, synced });
         }
     }
 
     /// A synchronous write ended: all records up to `seq` survive a crash. True when that is new.
     pub fn sync(&mut self, seq: Sequence) -> bool {
-        let upto = self.log.partition_point(|(at, _)| *at <= seq);
+        let upto = self.log.partition_point(|written| written.seq <= seq);
         self.durable = self.durable.max(upto);
         let newer = seq > self.durable_seq;
         self.durable_seq = self.durable_seq.max(seq);
@@ -114,25 +141,71 @@ impl Disk {
         }
     }
 
-    /// Power goes: the log ends somewhere between what is durable and what was written, the state likewise.
-    pub fn crash(&mut self, rng: &mut SimRng) {
-        let torn = rng.below((self.log.len() - self.durable) as u64 + 1) as usize;
-        self.log.truncate(self.durable + torn);
-        self.durable = self.log.len();
+    /// Power goes: of what is not durable some sectors are there and some are not.
+    ///
+    /// # Errors
+    /// When what is read back contradicts what was durable, or is not what was written.
+    pub fn lose_power(&mut self, rng: &mut SimRng) -> Result<Loss, String> {
+        let order = if rng.chance(500) {
+            Tear::AnyOrder
+        } else {
+            Tear::InOrder
+        };
+        self.crash(rng, Some(order))
+    }
+
+    /// The process ends: the page cache stays, and what was not yet handed to it is gone. One write may be cut.
+    ///
+    /// # Errors
+    /// As [`Disk::lose_power`].
+    pub fn kill(&mut self, rng: &mut SimRng) -> Result<Loss, String> {
+        let order = rng.chance(500).then_some(Tear::InOrder);
+        self.crash(rng, order)
+    }
+
+    fn crash(&mut self, rng: &mut SimRng, order: Option<Tear>) -> Result<Loss, String> {
+        let mut loss = Loss::default();
+        let tail = self.log.get(self.durable..).unwrap_or_default();
+        if let (Some(order), false) = (order, tail.is_empty()) {
+            let base = self.durable as u64;
+            let mut bytes = image::write(base, tail);
+            image::tear(rng, &mut bytes, order);
+            let read = image::read(base, &bytes)?;
+            let kept = read.records.len();
+            if tail.get(..kept) != Some(&read.records[..]) {
+                return Err(format!(
+                    "{kept} records behind {base} are not read as they were written"
+                ));
+            }
+            loss = Loss {
+                records: (tail.len() - kept) as u64,
+                torn: read.torn,
+                reordered: read.behind,
+            };
+            self.log.truncate(self.durable);
+            self.log.extend(read.records);
+        }
         let left = self.log.len();
         self.author_blocks.retain(|_, at| *at < left);
         self.blocks.retain(|_, at| *at < left);
         self.heights.retain(|_, at| *at < left);
-        self.durable_seq = self.log.last().map_or(Sequence(0), |(seq, _)| *seq);
+        self.openings.retain(|_, at| *at < left);
+        // The store keeps no log of its own: what its flushes have written is there, one may have been under way.
         let kept = rng.below(self.unsynced.len() as u64 + 1) as usize;
         self.unsynced.truncate(kept);
         self.flush(kept);
+        Ok(loss)
+    }
+
+    /// A process opens the log: what it reads it makes durable first.
+    pub fn open(&mut self) {
+        self.durable = self.log.len();
+        self.durable_seq = self.log.last().map_or(Sequence(0), |written| written.seq);
     }
 
     /// Records in the order of writing.
-    #[must_use]
-    pub fn records(&self) -> &[(Sequence, LogRecord)] {
-        &self.log
+    pub fn records(&self) -> impl Iterator<Item = (Sequence, &LogRecord)> {
+        self.log.iter().map(|written| (written.seq, &written.record))
     }
 
     /// State of the store.
@@ -166,7 +239,7 @@ impl Disk {
         let mut next = from;
         let mut found = Vec::new();
         for (height, at) in self.heights.range(from..).take(usize::from(count)) {
-            if let (true, Some((_, LogRecord::Committed(block)))) = (*height == next, self.log.get(*at)) {
+            if let (true, Some(LogRecord::Committed(block))) = (*height == next, self.record(*at)) {
                 found.push((**block).clone());
                 next = next.next();
             }
@@ -177,32 +250,57 @@ impl Disk {
     /// An author block by the hash of its header.
     #[must_use]
     pub fn author_block(&self, hash: &Hash) -> Option<AuthorBlock> {
-        match self.log.get(*self.author_blocks.get(hash)?) {
-            Some((_, LogRecord::AuthorBlock(block))) => Some(block.clone()),
+        match self.record(*self.author_blocks.get(hash)?) {
+            Some(LogRecord::AuthorBlock(block)) => Some(block.clone()),
             _ => None,
         }
     }
 
-    /// Whether a crash now would leave this vote.
+    fn record(&self, at: usize) -> Option<&LogRecord> {
+        self.log.get(at).map(|written| &written.record)
+    }
+
+    /// The first opening of a view on record.
+    #[must_use]
+    pub fn opening(&self, view: View) -> Option<&NewView> {
+        match self.record(*self.openings.get(&view)?) {
+            Some(LogRecord::NewView(opening)) => Some(opening),
+            _ => None,
+        }
+    }
+
+    /// The header of a block on record.
+    #[must_use]
+    pub fn header(&self, hash: &Hash) -> Option<&FinalHeader> {
+        match self.record(*self.blocks.get(hash)?) {
+            Some(LogRecord::Proposal(propose)) => Some(&propose.block.header),
+            Some(LogRecord::Block(block)) => Some(&block.header),
+            Some(LogRecord::Committed(committed)) => Some(&committed.block.header),
+            _ => None,
+        }
+    }
+
+    /// Whether a loss of power now would leave this vote.
     #[must_use]
     pub fn has_durable_vote(&self, vote: &Vote) -> bool {
         let durable = self.log.get(..self.durable).unwrap_or_default();
         durable
             .iter()
             .rev()
-            .any(|(_, record)| matches!(record, LogRecord::Vote(held) if held == vote))
+            .any(|written| matches!(&written.record, LogRecord::Vote(held) if held == vote))
     }
 
-    /// What of a prepared block a crash now would take: its proposal, or a body that it refers to.
+    /// What of a block a loss of power now would take: itself, or a body that it refers to.
     #[must_use]
     pub fn missing_of(&self, hash: &Hash) -> Option<String> {
         let at = self.blocks.get(hash).copied().filter(|at| *at < self.durable);
-        let Some((_, record)) = at.and_then(|at| self.log.get(at)) else {
+        let Some(record) = at.and_then(|at| self.record(at)) else {
             return Some(format!("the proposal of {hash}"));
         };
         let refs = match record {
             LogRecord::Proposal(propose) => &propose.block.refs,
             LogRecord::Block(block) => &block.refs,
+            LogRecord::Committed(committed) => &committed.block.refs,
             _ => return None,
         };
         let is_durable = |hash: &Hash| self.author_blocks.get(hash).is_some_and(|at| *at < self.durable);

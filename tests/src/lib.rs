@@ -2,9 +2,11 @@
 //! clients, and invariants that are checked after every event.
 //!
 //! ```text
-//!  options (from the seed) ─▶ World ─▶ nodes: Replica + Disk        ─▶ invariants, one file each
-//!                               │      network: delay, loss, copies, partitions
-//!                               └────  clients: transfers, conflicts, copies; a rogue batch author
+//!  options (from the seed) ─▶ World ─▶ nodes: Replica + Disk + Clock  ─▶ invariants, one file each
+//!                               │      network: delay, loss, copies, partitions, flapping links
+//!                               │      nemesis: kills, losses of power, freezes, slow nodes, wrong clocks
+//!                               ├────  clients: transfers, conflicts, copies
+//!                               └────  liars: members, at most f, that equivocate, withhold, vote twice, ...
 //!  explore: consensus machines alone against one lying leader, random and scripted schedules
 //!  twins: consensus machines alone, some identities running twice, all short scripts and many long ones
 //! ```
@@ -13,19 +15,23 @@
 //!
 //! Invariant: a run is a function of its options; nothing sleeps, reads a clock or asks for entropy.
 
+pub mod byzantine;
 pub mod campaign;
 pub mod clients;
+pub mod clock;
 pub mod disk;
 pub mod explore;
 pub mod faults;
 pub mod invariants;
 pub mod network;
 pub mod node;
+pub mod planted;
 mod queue;
 pub mod record;
 pub mod report;
 pub mod rng;
 pub mod rogue;
 pub mod setup;
+mod torsion;
 pub mod twins;
 pub mod world;

@@ -19,6 +19,8 @@ pub struct Network {
     slow: Option<(u16, u64)>,
     /// Directed links that carry nothing now.
     cut: BTreeSet<(MemberIndex, MemberIndex)>,
+    /// Of them, those that come and go by themselves.
+    flapping: BTreeSet<(MemberIndex, MemberIndex)>,
     /// Messages sent, lost and delivered twice.
     pub counters: Traffic,
 }
@@ -32,6 +34,8 @@ pub struct Traffic {
     pub lost: u64,
     /// Messages that arrive twice.
     pub copied: u64,
+    /// Messages that arrive behind later ones.
+    pub late: u64,
 }
 
 impl Network {
@@ -46,10 +50,12 @@ impl Network {
             stragglers: options.stragglers,
             slow: options.slow,
             cut: BTreeSet::new(),
+            flapping: BTreeSet::new(),
             counters: Traffic {
                 sent: 0,
                 lost: 0,
                 copied: 0,
+                late: 0,
             },
         }
     }
@@ -57,7 +63,8 @@ impl Network {
     /// When a message sent now arrives: never, once or twice.
     pub fn arrivals(&mut self, rng: &mut SimRng, now: Time, from: MemberIndex, to: MemberIndex) -> Vec<Time> {
         self.counters.sent += 1;
-        if self.cut.contains(&(from, to)) || rng.chance(self.loss) {
+        let is_cut = self.cut.contains(&(from, to)) || self.flapping.contains(&(from, to));
+        if is_cut || rng.chance(self.loss) {
             self.counters.lost += 1;
             return Vec::new();
         }
@@ -69,10 +76,11 @@ impl Network {
         arrivals
     }
 
-    fn hop(&self, rng: &mut SimRng, from: MemberIndex, to: MemberIndex) -> Duration {
+    fn hop(&mut self, rng: &mut SimRng, from: MemberIndex, to: MemberIndex) -> Duration {
         let (low, high) = self.hop;
         let mut hop = rng.micros(low, high);
         if rng.chance(self.stragglers) {
+            self.counters.late += 1;
             hop *= 10;
         }
         if let Some((node, factor)) = self.slow
@@ -96,6 +104,23 @@ impl Network {
         }
     }
 
+    /// Cuts one link in one direction or both, or lets it carry again.
+    pub fn flap(&mut self, rng: &mut SimRng) {
+        let from = MemberIndex(rng.below(self.size.into()) as u16);
+        let to = MemberIndex(rng.below(self.size.into()) as u16);
+        if self.flapping.remove(&(from, to)) {
+            return;
+        }
+        // At most a link for each member at a time: the oldest comes back.
+        if self.flapping.len() >= usize::from(self.size) {
+            self.flapping.pop_first();
+        }
+        self.flapping.insert((from, to));
+        if rng.chance(500) {
+            self.flapping.insert((to, from));
+        }
+    }
+
     /// Ends all partitions.
     pub fn mend(&mut self) {
         self.cut.clear();
@@ -110,6 +135,7 @@ impl Network {
     /// From now on links are quick and lose nothing; copies stay.
     pub fn heal(&mut self) {
         self.mend();
+        self.flapping.clear();
         self.hop = (50, 1_000);
         self.loss = 0;
         self.stragglers = 0;

@@ -1,4 +1,4 @@
-//! One validator: its replica while it runs, its disk for ever.
+//! One validator: its replica and its clock while it runs, its disk for ever.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,19 @@ use replica::{Recovery, RecoveryError, Replica};
 use types::message::PeerMessage;
 use types::{MemberIndex, Sequence, Time};
 
-use crate::disk::Disk;
+use crate::clock::Clock;
+use crate::disk::{Disk, Loss};
+use crate::rng::SimRng;
 use crate::setup::Setup;
+
+/// How a node stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process ends at once; the machine goes on.
+    Kill,
+    /// The machine ends.
+    PowerLoss,
+}
 
 /// A validator's place in the world.
 #[derive(Debug)]
@@ -21,7 +32,13 @@ pub struct Node {
     pub disk: Disk,
     /// Counts starts; completions of an earlier life are dropped.
     pub life: u64,
-    /// When its timer event is scheduled.
+    /// Its clock in this life.
+    pub clock: Clock,
+    /// How it stopped last, and how many records that took; none while it has never stopped or runs again.
+    pub crashed: Option<(Crash, u64)>,
+    /// It does nothing before this time.
+    pub frozen_until: Time,
+    /// When its timer event is scheduled, in the world's time.
     pub timer: Option<Time>,
     /// Messages that wait until a record is durable.
     pub held: BTreeMap<Sequence, Vec<(MemberIndex, PeerMessage)>>,
@@ -36,18 +53,24 @@ impl Node {
             replica: None,
             disk: Disk::new(setup.context.genesis_hash, &setup.coins),
             life: 0,
+            clock: Clock::default(),
+            crashed: None,
+            frozen_until: Time(0),
             timer: None,
             held: BTreeMap::new(),
         }
     }
 
-    /// Starts the replica: the first time from genesis, later from what the disk has left.
+    /// Starts the replica: the first time from genesis, later from what the disk has left. `now` is the world's time.
     ///
     /// # Errors
     /// Says why the disk's content does not make a replica.
     pub fn start(&mut self, now: Time, setup: &Setup) -> Result<(), String> {
+        let now = self.clock.at(now);
         self.life += 1;
         self.timer = None;
+        self.crashed = None;
+        self.disk.open();
         let nonce = self.life << 16 | u64::from(self.me.0);
         let config = setup.config(self.me, nonce);
         let key = setup
@@ -75,20 +98,32 @@ impl Node {
         let ledger = setup.ledger(self.disk.snapshot(), nonce);
         let key = setup.keys[usize::from(self.me.0)].clone();
         let mut recovery = Recovery::new(setup.config(self.me, nonce), key, ledger, now);
-        let mut check = |header: &_, bytes: &bytes::Bytes| setup.check_body(header, bytes);
+        // A recovery verifies body by body.
+        let mut check = |header: &_, bytes: &bytes::Bytes| setup.check_body(header, bytes, usize::MAX);
         let mut last = Sequence(0);
         for (seq, record) in self.disk.records() {
-            last = *seq;
+            last = seq;
             recovery.replay(now, record.clone(), &mut check, &Inline)?;
         }
         recovery.finish(now, last, &mut check, &Inline)
     }
 
-    /// The process is gone, and what was not durable with it.
-    pub fn stop(&mut self, rng: &mut crate::rng::SimRng) {
+    /// The process is gone, and what it held in memory with it.
+    ///
+    /// # Errors
+    /// When what the disk has left is not what it should have left.
+    pub fn stop(&mut self, rng: &mut SimRng, crash: Crash) -> Result<Loss, String> {
         self.replica = None;
         self.timer = None;
+        self.frozen_until = Time(0);
         self.held.clear();
-        self.disk.crash(rng);
+        let loss = match crash {
+            Crash::Kill => self.disk.kill(rng),
+            Crash::PowerLoss => self.disk.lose_power(rng),
+        }?;
+        // A node that is down loses power too, after whatever stopped it.
+        let before = self.crashed.map_or(0, |(_, records)| records);
+        self.crashed = Some((crash, before + loss.records));
+        Ok(loss)
     }
 }

@@ -15,15 +15,35 @@ pub(crate) enum What {
         from: MemberIndex,
         message: PeerMessage,
     },
+    /// Both are connected again: `to` may lack what `from` sent.
+    Connect {
+        to: MemberIndex,
+        from: MemberIndex,
+    },
     Durable(MemberIndex, u64, Sequence),
     Checked(MemberIndex, u64, Hash, Option<CheckedBody>),
     Timer(MemberIndex, u64),
     Start(MemberIndex),
     Clients,
+    Lies,
     Rogue,
-    Crash,
+    Kill,
+    PowerLoss,
     Partition,
     Mend,
+    Flap,
+    Freeze,
+}
+
+impl What {
+    /// The node that has to do something, if it is one that can be frozen.
+    pub(crate) const fn member(&self) -> Option<MemberIndex> {
+        match self {
+            Self::Deliver { to, .. } | Self::Connect { to, .. } => Some(*to),
+            Self::Durable(me, ..) | Self::Checked(me, ..) | Self::Timer(me, _) => Some(*me),
+            _ => None,
+        }
+    }
 }
 
 /// An event with its time; among equal times the order of scheduling decides.

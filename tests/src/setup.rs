@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use crypto::keys::{Scheme, SecretKey, account_seed};
+use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use ledger::{Ledger, LedgerConfig, Utxo};
 use replica::{Planted, ReplicaConfig};
@@ -29,6 +30,10 @@ pub struct Setup {
     pub coins: Vec<(OutPoint, Utxo)>,
     /// How keys sign.
     pub scheme: Scheme,
+    /// Seeds of the accounts' keys.
+    pub seeds: Vec<[u8; 32]>,
+    /// Transactions signed with a component of small order, of 1000.
+    pub torsion: u64,
     planted: Option<Planted>,
 }
 
@@ -44,8 +49,12 @@ impl Setup {
             .map(|id| SecretKey::of_scheme(scheme, account_seed(!options.seed, id.into())))
             .collect();
         keys.sort_by_key(SecretKey::public);
-        let accounts: Vec<_> = (0..options.accounts)
-            .map(|index| SecretKey::of_scheme(scheme, account_seed(options.seed, index)))
+        let seeds: Vec<_> = (0..options.accounts)
+            .map(|index| account_seed(options.seed, index))
+            .collect();
+        let accounts: Vec<_> = seeds
+            .iter()
+            .map(|seed| SecretKey::of_scheme(scheme, *seed))
             .collect();
         let genesis = Genesis {
             name: "simulated".into(),
@@ -88,6 +97,8 @@ impl Setup {
             coins: coins.collect(),
             accounts,
             scheme,
+            seeds,
+            torsion: options.torsion,
             planted: options.planted,
             epoch,
         }
@@ -146,24 +157,42 @@ impl Setup {
         ledger
     }
 
-    /// Decodes and verifies a body as a node's workers do.
+    /// Decodes and verifies a body as a node's workers do, which verify at most `together` signatures at a time:
+    /// where a batch ends hangs on the load of the moment, and nothing may hang on that.
     #[must_use]
     pub fn check_body(
         &self,
         header: &types::block::AuthorHeader,
         bytes: &Bytes,
+        together: usize,
     ) -> Option<replica::CheckedBody> {
         use crypto::body;
         let body = body::decode(header, bytes.clone()).ok()?;
         let jobs = body::signature_jobs(&body, &self.epoch.genesis_hash);
-        let verdict = crypto::verify::BatchVerifier::new([1; 32], self.scheme).verify(&jobs);
         let positions = body::job_positions(&body);
-        let mut bad_signatures: Vec<u32> = verdict
-            .bad
-            .iter()
-            .filter_map(|job| positions.get(*job as usize).copied())
-            .collect();
+        let mut bad_signatures = Vec::new();
+        let mut verifier = self.verifier();
+        for (start, jobs) in (0..).step_by(together.max(1)).zip(jobs.chunks(together.max(1))) {
+            let bad = verifier.verify(jobs).bad;
+            let position = |job: &u32| positions.get(start + *job as usize).copied();
+            bad_signatures.extend(bad.iter().filter_map(position));
+        }
         bad_signatures.dedup();
         Some(replica::CheckedBody { body, bad_signatures })
+    }
+
+    /// A verifier as nodes have them.
+    #[must_use]
+    pub fn verifier(&self) -> BatchVerifier {
+        #[cfg_attr(
+            not(feature = "planted-bugs"),
+            expect(unused_mut, reason = "only planting changes it")
+        )]
+        let mut verifier = BatchVerifier::new([1; 32], self.scheme);
+        #[cfg(feature = "planted-bugs")]
+        if self.planted == Some(Planted::BatchWithoutCofactor) {
+            verifier.plant_without_cofactor();
+        }
+        verifier
     }
 }

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use simulator::campaign::Campaign;
-use simulator::faults::{Options, planted_names};
+use simulator::faults::Options;
+use simulator::planted::planted_faults;
 use types::time::Duration;
 
 /// Deterministic simulation of a shard under faults.
@@ -44,16 +45,16 @@ fn main() -> ExitCode {
     let planted = match &arguments.planted {
         None => None,
         Some(name) => {
-            let names = planted_names();
-            let Some(found) = names.iter().find(|known| known.name == name) else {
-                let accepted: Vec<_> = names.iter().map(|known| known.name).collect();
+            let faults = planted_faults();
+            let Some(found) = faults.iter().find(|known| known.name == name) else {
+                let accepted: Vec<_> = faults.iter().map(|known| known.name).collect();
                 eprintln!(
                     "no fault {name:?} in this build, accepted are [{}]",
                     accepted.join(", ")
                 );
                 return ExitCode::from(2);
             };
-            Some((found.name, found.planted))
+            Some(*found)
         }
     };
     let safety = Duration::from_secs_f64(arguments.seconds);
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
     };
     if let Some(seed) = arguments.seed {
         for validators in &arguments.validators {
-            let options = Options::of_seed(seed, *validators, safety, planted.map(|(_, planted)| planted));
+            let options = Options::of_seed(seed, *validators, safety, planted.map(|fault| fault.planted));
             println!("{options:#?}");
         }
     }

@@ -1,32 +1,34 @@
-//! Liveness: after the heal everything submitted is decided and all nodes go on together, within a bound.
+//! Liveness: after the heal everything submitted is decided and all honest nodes go on together, within a bound.
 
 use types::{Height, MemberIndex};
 
 use super::{Checked, Violation};
 use crate::clients::Clients;
+use crate::faults::Options;
 use crate::node::Node;
 
-/// Heights that every node must gain after the heal.
+/// Heights that every honest node must gain after the heal.
 const GAIN: u64 = 5;
 
 /// Whether nothing is left to wait for.
 #[must_use]
-pub fn is_done(nodes: &[Node], clients: &Clients, at_heal: Height) -> bool {
+pub fn is_done(options: &Options, nodes: &[Node], clients: &Clients, at_heal: Height) -> bool {
     let goal = Height(at_heal.0 + GAIN);
     let reached = |node: &Node| {
         node.replica
             .as_ref()
             .is_some_and(|replica| replica.final_height() >= goal)
     };
-    clients.waiting().is_empty() && nodes.iter().all(reached)
+    let mut honest = nodes.iter().filter(|node| !options.liars.contains(&node.me));
+    honest.all(reached) && clients.waiting().is_empty()
 }
 
 /// The bound is over.
 ///
 /// # Errors
 /// Says which tags and which nodes are left behind.
-pub fn check(nodes: &[Node], clients: &Clients, at_heal: Height) -> Checked {
-    if is_done(nodes, clients, at_heal) {
+pub fn check(options: &Options, nodes: &[Node], clients: &Clients, at_heal: Height) -> Checked {
+    if is_done(options, nodes, clients, at_heal) {
         return Ok(());
     }
     let heights: Vec<String> = nodes

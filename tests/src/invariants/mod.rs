@@ -6,6 +6,7 @@ pub mod liveness;
 pub mod model;
 pub mod queues;
 pub mod receipts;
+pub mod verdicts;
 pub mod votes;
 
 /// An invariant that does not hold.

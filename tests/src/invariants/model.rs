@@ -29,6 +29,7 @@ struct Delta {
 pub struct Model {
     genesis: Hash,
     height: Height,
+    digest: Hash,
     utxos: BTreeMap<OutPoint, Utxo>,
     applied: BTreeMap<TxId, Height>,
     bodies: BTreeMap<Hash, AuthorBlock>,
@@ -44,6 +45,7 @@ impl Model {
         Self {
             genesis: setup.context.genesis_hash,
             height: Height(0),
+            digest: digest(&setup.context.genesis_hash, Height(0), &setup.coins, &[]),
             utxos: setup.coins.iter().copied().collect(),
             applied: BTreeMap::new(),
             bodies: BTreeMap::new(),
@@ -121,7 +123,7 @@ impl Model {
             let checked = self
                 .bodies
                 .get(&reference.hash)
-                .and_then(|held| setup.check_body(&held.header.header, &held.body));
+                .and_then(|held| setup.check_body(&held.header.header, &held.body, 1));
             let Some(checked) = checked else {
                 let detail = format!(
                     "nobody has body {} of height {} on record",
@@ -151,11 +153,18 @@ impl Model {
             );
             return Err(Violation::new("no double spend", detail));
         }
-        self.keep_delta(header.state_digest, &before);
+        self.keep_delta(&before);
+        if self.digest != header.state_digest {
+            let detail = format!(
+                "height {} certifies digest {}, the rules give {}",
+                header.height, header.state_digest, self.digest
+            );
+            return Err(Violation::new("equal digests", detail));
+        }
         Ok(())
     }
 
-    fn keep_delta(&mut self, digest: Hash, before: &BTreeMap<OutPoint, Utxo>) {
+    fn keep_delta(&mut self, before: &BTreeMap<OutPoint, Utxo>) {
         let created = self
             .utxos
             .iter()
@@ -163,10 +172,13 @@ impl Model {
         let spent = before
             .keys()
             .filter(|outpoint| !self.utxos.contains_key(outpoint));
+        let created: Vec<_> = created.map(|(outpoint, utxo)| (*outpoint, *utxo)).collect();
+        let spent: Vec<_> = spent.copied().collect();
+        self.digest = digest(&self.digest, self.height, &created, &spent);
         let delta = Delta {
-            digest,
-            created: created.map(|(outpoint, utxo)| (*outpoint, *utxo)).collect(),
-            spent: spent.copied().collect(),
+            digest: self.digest,
+            created,
+            spent,
         };
         self.deltas.insert(self.height, delta);
     }
@@ -245,4 +257,31 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Effects digest of a height, written down again from `ios` 0.6: for each partition the hash of its net changes,
+/// ascending by outpoint.
+fn digest(before: &Hash, height: Height, created: &[(OutPoint, Utxo)], spent: &[OutPoint]) -> Hash {
+    const OUTPOINT: u8 = 0;
+    let mut changes: BTreeMap<OutPoint, Option<&Utxo>> = spent.iter().map(|gone| (*gone, None)).collect();
+    changes.extend(created.iter().map(|(new, utxo)| (*new, Some(utxo))));
+    let mut partitions = vec![blake3::Hasher::new(); 64];
+    for (outpoint, utxo) in changes {
+        let Some(partition) = partitions.get_mut(usize::from(outpoint.txid.0[0] / 4)) else {
+            continue;
+        };
+        partition.update(&[u8::from(utxo.is_some()), OUTPOINT]);
+        partition.update(&outpoint.txid.0);
+        partition.update(&outpoint.index.to_le_bytes());
+        if let Some(utxo) = utxo {
+            partition.update(&utxo.owner.0);
+            partition.update(&utxo.amount.0.to_le_bytes());
+            partition.update(&utxo.created.0.to_le_bytes());
+        }
+    }
+    let mut hashes = [[0; 32]; 64];
+    for (hash, partition) in hashes.iter_mut().zip(partitions) {
+        *hash = partition.finalize().into();
+    }
+    hash::effects_digest(before, height, &hashes)
 }

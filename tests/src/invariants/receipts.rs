@@ -2,10 +2,12 @@
 
 use crypto::{cosign, hash, merkle};
 use types::client::{FinalNote, NoteEntry};
-use types::{Tag, TxId};
+use types::{Hash, MemberIndex, Tag, TxId};
 
 use super::model::Model;
 use super::{Checked, Violation};
+use crate::faults::Options;
+use crate::node::Node;
 use crate::setup::Setup;
 
 /// Checks a note as a client does, and against the chain.
@@ -40,6 +42,26 @@ pub fn check(setup: &Setup, model: &Model, note: &FinalNote, tags: &[(Tag, TxId)
         check_tags(model, note, entry, tags)?;
     }
     Ok(())
+}
+
+/// A client is told that a block is final: so many honest members have it on disk, with its bodies, that no loss of
+/// power takes it back and some of them are in every later quorum.
+///
+/// # Errors
+/// When they are fewer than a quorum without the liars.
+pub fn check_durable(options: &Options, setup: &Setup, nodes: &[Node], hash: &Hash) -> Checked {
+    let needed = setup.epoch.committees[0].quorum() - options.liars.len();
+    let holds = |member: &MemberIndex| {
+        nodes
+            .get(usize::from(member.0))
+            .is_some_and(|node| node.disk.missing_of(hash).is_none())
+    };
+    let held = options.honest().filter(holds).count();
+    if held >= needed {
+        return Ok(());
+    }
+    let detail = format!("{held} honest members have {hash} on disk, needed are {needed}");
+    Err(Violation::new("final means durable", detail))
 }
 
 fn check_tags(model: &Model, note: &FinalNote, entry: &NoteEntry, tags: &[(Tag, TxId)]) -> Checked {

@@ -4,13 +4,14 @@
 use consensus::PlantedBug;
 use simulator::campaign::Campaign;
 use simulator::explore::{explore, schedules};
-use simulator::faults::planted_names;
 use simulator::invariants::Checked;
+use simulator::planted::planted_faults;
 use types::time::Duration;
 
-/// A name that `planted_names` has.
-fn is_caught_by_a_seed(name: &str) -> bool {
-    let planted = planted_names()
+/// Plants a fault at every node and expects that an ordinary campaign finds one of the invariants broken that it
+/// should break.
+fn is_caught_by_a_seed(name: &str) {
+    let planted = planted_faults()
         .into_iter()
         .find(|known| known.name == name)
         .expect("a known name");
@@ -19,13 +20,17 @@ fn is_caught_by_a_seed(name: &str) -> bool {
         seeds: 500,
         validators: vec![4],
         safety: Duration::from_secs(3),
-        planted: Some((planted.name, planted.planted)),
+        planted: Some(planted),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
-    campaign.run().is_err_and(|failure| {
-        println!("{name}: {}, {}", failure.violation, failure.reproduce);
-        failure.violation.invariant != "liveness"
-    })
+    let failure = campaign.run().expect_err("a campaign finds the fault");
+    println!("{name}: {}, {}", failure.violation, failure.reproduce);
+    let broken = failure.violation.invariant;
+    assert!(
+        planted.breaks.contains(&broken),
+        "{name} breaks {broken:?}, expected is one of {:?}",
+        planted.breaks
+    );
 }
 
 fn forks(schedule: fn(Option<PlantedBug>) -> Checked, bug: PlantedBug) {
@@ -34,18 +39,11 @@ fn forks(schedule: fn(Option<PlantedBug>) -> Checked, bug: PlantedBug) {
 }
 
 #[test]
-fn a_quorum_off_by_one_is_caught() {
-    assert!(is_caught_by_a_seed("quorum-off-by-one"));
-}
-
-#[test]
-fn a_forgotten_claim_is_caught() {
-    assert!(is_caught_by_a_seed("forgotten-claim"));
-}
-
-#[test]
-fn a_skipped_conservation_check_is_caught() {
-    assert!(is_caught_by_a_seed("skipped-conservation"));
+fn every_fault_that_random_runs_can_find_is_caught_by_the_invariant_that_it_breaks() {
+    let faults = planted_faults();
+    let found: Vec<_> = faults.iter().filter(|fault| !fault.breaks.is_empty()).collect();
+    assert_eq!((faults.len(), found.len()), (12, 11));
+    found.iter().for_each(|fault| is_caught_by_a_seed(fault.name));
 }
 
 #[test]

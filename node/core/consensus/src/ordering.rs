@@ -1,6 +1,7 @@
 //! Proposals and prepare votes (`ios` 9.6 and `may_prepare` of 22).
 
 use crypto::hash::final_header_hash;
+use crypto::merkle;
 use types::block::{BLOCK_VERSION, Block, FinalHeader, MODE_ONE_LEAGUE};
 use types::certificate::{Phase, Subject};
 use types::limits::PROPOSALS_HELD_MAX;
@@ -121,6 +122,7 @@ impl Pbft {
             |key| crypto::cosign::verify_propose(self.config.scheme, &self.config.context, key, &propose);
         let signed = from == leader && self.config.committee.key(leader).is_some_and(known);
         if !signed
+            || !is_whole(&propose.block)
             || !self.is_well_formed(&propose.block.header, view)
             || height.0 > committed.0 + 4 * self.config.policy.window
         {
@@ -169,6 +171,9 @@ impl Pbft {
 
     /// A block that was asked for by hash.
     pub fn handle_block(&mut self, now: Time, block: Block) {
+        if !is_whole(&block) {
+            return self.refuse();
+        }
         let hash = final_header_hash(&block.header);
         let Some(height) = self.fetching.get(&hash).copied() else {
             return;
@@ -364,4 +369,12 @@ impl Pbft {
             }],
         );
     }
+}
+
+/// Whether references and records are those that the header's roots cover. Blocks are held and asked for by the hash
+/// of their header: one with another's references would stand in the way of the right one, and be final in its place.
+pub(crate) fn is_whole(block: &Block) -> bool {
+    let header = &block.header;
+    merkle::refs_root(&block.refs) == header.refs_root
+        && merkle::records_root(&block.records) == header.evidence_root
 }

@@ -13,15 +13,21 @@ pub enum PlantedBug {
     VoteBelowBase,
     /// A second opening of the same view is accepted (`ios` 9.11).
     SecondNewView,
+    /// A prepare certificate of a lower view is answered with a commit vote.
+    StaleCertificate,
+    /// A block counts as final, and its clients are told so, when it is prepared.
+    ReceiptBeforeCertified,
 }
 
 impl PlantedBug {
     /// Every fault.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::QuorumOffByOne,
         Self::RevoteEveryHeight,
         Self::TipsFilteredByHeight,
         Self::VoteBelowBase,
         Self::SecondNewView,
+        Self::StaleCertificate,
+        Self::ReceiptBeforeCertified,
     ];
 }

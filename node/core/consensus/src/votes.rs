@@ -10,6 +10,8 @@ use types::{Hash, Height, MemberIndex, Time, View};
 
 use crate::blocks::Missing;
 use crate::machine::{Output, Pbft, Target};
+use crate::ordering::is_whole;
+use crate::planted::PlantedBug;
 
 impl Pbft {
     /// A vote, to the leader of its view.
@@ -140,7 +142,13 @@ impl Pbft {
         let subject = certified.subject;
         let at = (subject.view, subject.height);
         self.raise_tip(&certified);
-        if subject.view != self.view || !self.active {
+        if self.is_planted(PlantedBug::ReceiptBeforeCertified) {
+            let mut early = certified.clone();
+            early.subject.phase = Phase::Commit;
+            self.on_commit_certificate(now, early);
+        }
+        let stale = self.is_planted(PlantedBug::StaleCertificate) && subject.view < self.view;
+        if (subject.view != self.view && !stale) || !self.active {
             return;
         }
         self.prepare_certificates.insert(at, certified.clone());
@@ -282,6 +290,7 @@ impl Pbft {
             }
             let config = &self.config;
             let proven = header.height == height.next()
+                && is_whole(&committed.block)
                 && cosign::verify_commit_proof(
                     config.scheme,
                     &config.context,

@@ -56,6 +56,8 @@ struct Term {
 /// Working memory of the batch equation, kept between batches.
 #[derive(Default)]
 pub(crate) struct Equation {
+    /// A rule left out on purpose in batches of two and more; always false outside the simulator.
+    pub(crate) without_cofactor: bool,
     order: Vec<u32>,
     transcript: Vec<u8>,
     keys: Vec<(EdwardsPoint, usize)>,
@@ -158,9 +160,16 @@ impl Equation {
             start = *end;
         }
         self.scalars[0] = base;
-        EdwardsPoint::vartime_multiscalar_mul(&self.scalars, &self.points)
-            .mul_by_cofactor()
-            .is_identity()
+        let sum = EdwardsPoint::vartime_multiscalar_mul(&self.scalars, &self.points);
+        self.vanishes(sum)
+    }
+
+    /// `[8]sum = 0`.
+    fn vanishes(&self, sum: EdwardsPoint) -> bool {
+        if cfg!(feature = "planted-bugs") && self.without_cofactor && self.terms.len() > 1 {
+            return sum.is_identity();
+        }
+        sum.mul_by_cofactor().is_identity()
     }
 
     /// One by one over what is decompressed already: not by halves, so that a batch full of bad signatures costs
@@ -171,7 +180,7 @@ impl Equation {
             let terms = self.terms[start..*end].iter();
             bad.extend(
                 terms
-                    .filter(|term| !is_valid(key, term))
+                    .filter(|term| !self.vanishes(difference(key, term)))
                     .map(|term| term.position),
             );
             start = *end;
@@ -192,10 +201,9 @@ fn decode_term(position: u32, claim: &Claim<'_>) -> Option<Term> {
     })
 }
 
-/// `[8](sB - kA - R) = 0`.
-fn is_valid(key: &EdwardsPoint, term: &Term) -> bool {
-    let expected = EdwardsPoint::vartime_double_scalar_mul_basepoint(&term.k, &-key, &term.s);
-    (expected - term.r).mul_by_cofactor().is_identity()
+/// `sB - kA - R`: of small order when the signature is right.
+fn difference(key: &EdwardsPoint, term: &Term) -> EdwardsPoint {
+    EdwardsPoint::vartime_double_scalar_mul_basepoint(&term.k, &-key, &term.s) - term.r
 }
 
 /// The rule for a single claim.
@@ -205,7 +213,7 @@ pub(crate) fn verify_one(claim: &Claim<'_>) -> bool {
     };
     CompressedEdwardsY(*claim.key)
         .decompress()
-        .is_some_and(|key| is_valid(&key, &term))
+        .is_some_and(|key| difference(&key, &term).mul_by_cofactor().is_identity())
 }
 
 fn halves(signature: &Signature) -> ([u8; 32], [u8; 32]) {

@@ -73,6 +73,12 @@ impl BatchVerifier {
         }
     }
 
+    /// Makes batches wrong on purpose: without the cofactor, which lone checks keep.
+    #[cfg(feature = "planted-bugs")]
+    pub const fn plant_without_cofactor(&mut self) {
+        self.equation.without_cofactor = true;
+    }
+
     /// Checks all jobs. The verdict on each job does not depend on the others, nor on the seed.
     ///
     /// Cost: one multiscalar multiplication when all are right; with a bad one among those that decode, a further

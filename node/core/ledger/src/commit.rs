@@ -6,6 +6,7 @@ use crate::decide::Decisions;
 use crate::executor::{Executor, run_each};
 use crate::partition::Partition;
 use crate::plan::{Block, parts};
+use crate::planted::Fault;
 use crate::resolve::{Check, Resolved, Source};
 use crate::{PARTITIONS, Utxo};
 
@@ -24,7 +25,7 @@ pub(crate) fn run(
     height: Height,
     partitions: &mut [Partition],
     (checks, resolved): (&mut [Check], &mut [Resolved]),
-    decisions: &Decisions,
+    (decisions, fault): (&Decisions, Fault),
     executor: &dyn Executor,
 ) -> [[u8; 32]; PARTITIONS] {
     let mut hashes = [[0; 32]; PARTITIONS];
@@ -46,7 +47,7 @@ pub(crate) fn run(
     run_each(executor, block.plan.txs.len(), shares, |mut share| {
         spend(block, height, decisions, &mut share);
         create(block, height, decisions, &mut share);
-        *share.changes_hash = share.partition.take_changes_hash();
+        *share.changes_hash = share.partition.take_changes_hash(fault);
     });
     hashes
 }

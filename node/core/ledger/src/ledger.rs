@@ -83,7 +83,7 @@ impl Ledger {
         }
         let mut hashes = [[0; 32]; PARTITIONS];
         for (hash, partition) in hashes.iter_mut().zip(&mut ledger.partitions) {
-            *hash = partition.take_changes_hash();
+            *hash = partition.take_changes_hash(Fault::default());
             partition.drop_changes();
         }
         ledger.final_digest = effects_digest(&genesis_hash, Height(0), &hashes);
@@ -245,7 +245,7 @@ impl Ledger {
             height,
             &mut self.partitions,
             numbers,
-            &self.decisions,
+            (&self.decisions, self.fault),
             executor,
         );
         let digest = effects_digest(&self.digest(), height, &hashes);

@@ -7,6 +7,7 @@ use types::{Height, OutPoint, TxId};
 
 use crate::digest::ChangeBytes;
 use crate::hash::{KeyHash, spread};
+use crate::planted::Fault;
 use crate::slab::{Slab, Slot};
 use crate::{Lookup, StateChanges, Totals, Utxo};
 
@@ -150,7 +151,7 @@ impl Partition {
     }
 
     /// Hash of the changes since the last call (`ios` 0.6).
-    pub(crate) fn take_changes_hash(&mut self) -> [u8; 32] {
+    pub(crate) fn take_changes_hash(&mut self, fault: Fault) -> [u8; 32] {
         let slots = &self.slots;
         self.changes.sort_unstable_by(|left, right| {
             let outpoint = |change: &Change| slots.get(change.slot).outpoint();
@@ -163,7 +164,7 @@ impl Partition {
             let entry = slots.get(change.slot);
             if change.gone {
                 self.change_bytes.gone(&entry.outpoint());
-            } else {
+            } else if !fault.skips_output(entry.outpoint().index) {
                 self.change_bytes.new_output(&entry.outpoint(), &entry.utxo());
             }
         }

@@ -8,6 +8,8 @@ pub enum PlantedBug {
     ForgottenClaim,
     /// Outputs may be worth more than inputs.
     SkippedConservation,
+    /// Second and later outputs of a transaction are left out of the digest.
+    DigestSkipsOutput,
 }
 
 /// The fault of a ledger, if any.
@@ -26,6 +28,10 @@ impl Fault {
     pub(crate) fn skips_conservation(self) -> bool {
         self.bug == Some(PlantedBug::SkippedConservation)
     }
+
+    pub(crate) fn skips_output(self, index: u16) -> bool {
+        self.bug == Some(PlantedBug::DigestSkipsOutput) && index > 0
+    }
 }
 
 #[cfg(not(feature = "planted-bugs"))]
@@ -35,6 +41,10 @@ impl Fault {
     }
 
     pub(crate) const fn skips_conservation(self) -> bool {
+        false
+    }
+
+    pub(crate) const fn skips_output(self, _index: u16) -> bool {
         false
     }
 }

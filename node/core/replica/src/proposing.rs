@@ -123,13 +123,17 @@ impl Replica {
         if !self.make_tip(now, block.header.prev, executor)? {
             return Some(CheckVerdict::Invalid);
         }
+        let lowest = self.chain.tip_timestamp().saturating_add(1);
         match self.execute(now, hash, block, executor) {
             Ok(true) => {}
             Ok(false) => return None,
             Err(_) => return Some(CheckVerdict::Invalid),
         }
-        // A vote, not validity, hangs on the clock: a time far ahead would leave none for the blocks after it.
-        let ahead = block.header.timestamp > (now + self.config.epoch.policy.view_timeout()).0;
+        // A vote, not validity, hangs on the clock: a time far ahead would leave none for the blocks after it. The
+        // lowest time that may follow is never refused: else a chain whose time is ahead of its voters' clocks, as
+        // after clocks were set back, would stand still until they have caught up.
+        let time = block.header.timestamp;
+        let ahead = time > lowest && time > (now + self.config.epoch.policy.view_timeout()).0;
         if ahead && !certified {
             return Some(CheckVerdict::Invalid);
         }

@@ -27,6 +27,12 @@ pub enum Planted {
     /// One of the ledger.
     #[cfg(feature = "planted-bugs")]
     Ledger(ledger::PlantedBug),
+    /// Votes leave before their record is durable.
+    #[cfg(feature = "planted-bugs")]
+    VoteBeforeDurable,
+    /// Batches of signatures are verified without the cofactor; whoever owns the verifiers plants it there.
+    #[cfg(feature = "planted-bugs")]
+    BatchWithoutCofactor,
 }
 
 /// Everything that a replica is told at its start.
@@ -347,6 +353,10 @@ impl Replica {
         match output {
             Output::Persist { records, then } => {
                 let seq = self.persist(records, !then.is_empty());
+                #[cfg(feature = "planted-bugs")]
+                if self.config.planted == Some(Planted::VoteBeforeDurable) {
+                    return then.into_iter().for_each(|outgoing| self.send(outgoing, None));
+                }
                 then.into_iter()
                     .for_each(|outgoing| self.send(outgoing, Some(seq)));
             }

@@ -1,0 +1,83 @@
+//! Rules that can be left out on purpose, by the names that command lines use, and the invariants that show it.
+
+use replica::Planted;
+
+/// A planted fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlantedFault {
+    /// Name.
+    pub name: &'static str,
+    /// The fault.
+    pub planted: Planted,
+    /// Invariants of which a campaign must find one broken; empty when random runs are not expected to find it, and
+    /// a written schedule does (`explore`).
+    pub breaks: &'static [&'static str],
+}
+
+/// Every fault that can be planted in this build; none without the feature `planted-bugs`.
+#[must_use]
+pub fn planted_faults() -> Vec<PlantedFault> {
+    #[cfg(feature = "planted-bugs")]
+    {
+        use replica::OrderingBug as Ordering;
+        let fault = |name, planted, breaks| PlantedFault {
+            name,
+            planted,
+            breaks,
+        };
+        let ordering = |name, bug, breaks| fault(name, Planted::Ordering(bug), breaks);
+        let ledger = |name, bug, breaks| fault(name, Planted::Ledger(bug), breaks);
+        vec![
+            ordering("quorum-off-by-one", Ordering::QuorumOffByOne, QUORUM),
+            ordering("revote-every-height", Ordering::RevoteEveryHeight, BASE),
+            ordering("tips-filtered-by-height", Ordering::TipsFilteredByHeight, &[]),
+            ordering("vote-below-base", Ordering::VoteBelowBase, BASE),
+            ordering(
+                "second-new-view",
+                Ordering::SecondNewView,
+                &["one opening per view"],
+            ),
+            ordering("stale-certificate", Ordering::StaleCertificate, &["promise kept"]),
+            ordering(
+                "receipt-before-certified",
+                Ordering::ReceiptBeforeCertified,
+                &["receipts honoured"],
+            ),
+            fault(
+                "vote-before-durable",
+                Planted::VoteBeforeDurable,
+                &["vote before durable"],
+            ),
+            fault(
+                "batch-without-cofactor",
+                Planted::BatchWithoutCofactor,
+                &["equal verdicts"],
+            ),
+            ledger(
+                "forgotten-claim",
+                ledger::PlantedBug::ForgottenClaim,
+                &["no double spend"],
+            ),
+            ledger(
+                "skipped-conservation",
+                ledger::PlantedBug::SkippedConservation,
+                &["no double spend"],
+            ),
+            ledger(
+                "digest-skips-output",
+                ledger::PlantedBug::DigestSkipsOutput,
+                &["equal digests"],
+            ),
+        ]
+    }
+    #[cfg(not(feature = "planted-bugs"))]
+    Vec::new()
+}
+
+#[cfg(feature = "planted-bugs")]
+const BASE: &[&str] = &["votes follow the base"];
+
+/// Two quorums of one less than a quorum need not share an honest voter; and a client or a peer that counts rightly
+/// takes no such certificate.
+#[cfg(feature = "planted-bugs")]
+const QUORUM: &[&str] = &["agreement", "receipts honoured", "final means durable"];
