@@ -56,7 +56,7 @@ fn plans(arguments: &Arguments) -> Vec<(&'static str, Plan)> {
     if arguments.long {
         Plan::every_long(from)
     } else {
-        Plan::every_short(from)
+        [Plan::every_tolerated(), Plan::every_excessive()].concat()
     }
 }
 

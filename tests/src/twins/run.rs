@@ -57,6 +57,8 @@ struct Run<'a> {
     rng: SimRng,
     /// The round; none after the heal.
     round: Option<&'a Round>,
+    /// Messages that are still delivered in the round, when it is cut short.
+    left: Option<u16>,
     queue: VecDeque<Envelope>,
     /// Messages between groups that have not met since.
     held: Vec<Envelope>,
@@ -82,6 +84,7 @@ impl<'a> Run<'a> {
             now,
             rng: SimRng::new(scenario.order, 3),
             round: None,
+            left: None,
             queue: VecDeque::new(),
             held: Vec::new(),
             salt: 0,
@@ -95,6 +98,7 @@ impl<'a> Run<'a> {
 
     fn round(&mut self, number: usize, round: &'a Round) -> Checked {
         self.round = Some(round);
+        self.left = (round.cut > 0).then_some(round.cut);
         self.release();
         for instance in of_mask(round.restarted, self.scenario.instances()) {
             self.voters[usize::from(instance)].restart(&self.shard, self.now);
@@ -114,6 +118,7 @@ impl<'a> Run<'a> {
     /// must be noticed.
     fn heal(&mut self) -> Checked {
         self.round = None;
+        self.left = None;
         self.release();
         let reached = self.watch.seen;
         let view = self.voters.iter().map(|voter| voter.machine.view()).max();
@@ -181,6 +186,14 @@ impl<'a> Run<'a> {
     }
 
     fn next(&mut self) -> Option<Envelope> {
+        match &mut self.left {
+            None => {}
+            Some(0) => {
+                self.queue.clear();
+                return None;
+            }
+            Some(left) => *left -= 1,
+        }
         if self.scenario.order == 0 {
             return self.queue.pop_front();
         }

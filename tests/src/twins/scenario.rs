@@ -66,6 +66,8 @@ pub struct Round {
     pub deaf: u32,
     /// Any message is lost with this chance, in thousandths.
     pub loss: u16,
+    /// Messages delivered in the round before nobody hears anything more of it; 0 for no such end.
+    pub cut: u16,
     /// Instances that crash and come back from their log when the round begins.
     pub restarted: u32,
 }
@@ -133,13 +135,14 @@ impl fmt::Display for Scenario {
             let groups: Vec<String> = round.groups.iter().map(u8::to_string).collect();
             write!(
                 formatter,
-                " round={}:{:x}:{}:{}:{:x}:{}:{:x}",
+                " round={}:{:x}:{}:{}:{:x}:{}:{}:{:x}",
                 groups.concat(),
                 round.expired,
                 round.proposals,
                 round.lost.name(),
                 round.deaf,
                 round.loss,
+                round.cut,
                 round.restarted
             )?;
         }
@@ -156,7 +159,7 @@ impl fmt::Display for ScenarioError {
         write!(
             formatter,
             "scenario: {}; accepted is voters=4..16 twins=0..voters leaders=0,1,.. order=N held=0|1 \
-             round=GROUPS:EXPIRED:PROPOSALS:LOST:DEAF:LOSS:RESTARTED ..",
+             round=GROUPS:EXPIRED:PROPOSALS:LOST:DEAF:LOSS:CUT:RESTARTED ..",
             self.0
         )
     }
@@ -179,9 +182,9 @@ impl FromStr for Round {
 
     fn from_str(text: &str) -> Result<Self, ScenarioError> {
         let parts: Vec<&str> = text.split(':').collect();
-        let [groups, expired, proposals, lost, deaf, loss, restarted] = parts[..] else {
+        let [groups, expired, proposals, lost, deaf, loss, cut, restarted] = parts[..] else {
             return Err(ScenarioError(format!(
-                "round {text:?} has {} parts of 7",
+                "round {text:?} has {} parts of 8",
                 parts.len()
             )));
         };
@@ -199,6 +202,7 @@ impl FromStr for Round {
                 .ok_or_else(|| ScenarioError(format!("{lost:?} is no kind of message that can be lost")))?,
             deaf: mask("deaf", deaf)?,
             loss: number("loss", loss)?,
+            cut: number("cut", cut)?,
             restarted: mask("restarted", restarted)?,
         })
     }
@@ -268,10 +272,10 @@ mod tests {
     #[test]
     fn a_line_is_read_as_it_was_written() {
         let line = "voters=4 twins=1 leaders=3,0,1,2 order=77 held=1 \
-                    round=00110:1f:2:tips:1f:0:0 round=01010:f:1:nothing:0:250:4";
+                    round=00110:1f:2:tips:1f:0:0:0 round=01010:f:1:nothing:0:250:17:4";
         let scenario: Scenario = line.parse().expect("a scenario");
         assert_eq!(scenario.rounds[0].lost, Lost::Tips);
-        assert_eq!(scenario.rounds[1].loss, 250);
+        assert_eq!((scenario.rounds[1].loss, scenario.rounds[1].cut), (250, 17));
         assert_eq!(scenario.to_string(), line);
     }
 
@@ -280,9 +284,9 @@ mod tests {
         for (line, part) in [
             ("voters=3", "3 voters with 1 twins"),
             ("voters=4 leaders=4", "leader 4 of 4"),
-            ("round=0011:1f:2:tips:1f:0:0", "of 5 expected"),
-            ("round=00111:1f:2:tipps:1f:0:0", "tipps"),
-            ("round=00111:1f", "2 parts of 7"),
+            ("round=0011:1f:2:tips:1f:0:0:0", "of 5 expected"),
+            ("round=00111:1f:2:tipps:1f:0:0:0", "tipps"),
+            ("round=00111:1f", "2 parts of 8"),
             ("rounds=1", "unknown"),
             ("voters", "no ="),
             ("held=x", "a number"),
