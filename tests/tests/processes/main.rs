@@ -3,9 +3,12 @@
 //! The programs are taken from beside the test binary; `scripts/test` builds them first. Nothing here asserts a
 //! time: a slow machine gives another verdict, never another account or audit.
 
+mod network;
+mod observer;
 mod programs;
 
 mod bitcoin;
 mod embedded;
 mod four_nodes;
+mod kill_loop;
 mod usage;

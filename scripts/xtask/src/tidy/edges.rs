@@ -78,7 +78,7 @@ const EDGES: &[Edge] = &[
         &["crypto", "rpc", "transport", "types"],
         &[],
     ),
-    edge("simulator", "tests", CORE, &[]),
+    edge("simulator", "tests", CORE, &["loadgen"]),
     edge("bench", "bench", &["loadgen", "simulator"], CORE_AND_EDGES),
     edge("xtask", "scripts/xtask", &[], &[]),
 ];
