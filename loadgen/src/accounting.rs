@@ -18,7 +18,7 @@ pub enum Outcome {
     Final,
     /// Refused with this reason.
     Rejected(Reject),
-    /// Its connection closed before an answer came.
+    /// Its connection closed before an answer came, and the node was away to the end or refused a second copy.
     Lost,
 }
 
@@ -68,7 +68,7 @@ pub struct Counts {
     pub expired: u64,
     /// Unanswered when the drain ended.
     pub timeout: u64,
-    /// Unanswered when their connection closed.
+    /// Unanswered when their connection closed, and not answered after it: the audit finds out what became of them.
     pub lost: u64,
     /// Final after their deadline; part of `final`.
     pub late: u64,

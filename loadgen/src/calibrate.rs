@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rpc::{Connection, RequestSender, SendError};
+use rpc::Connection;
 use tokio::runtime::Runtime;
 use transport::{ClientConfig, ClientConnection, ClientEndpoint, ClientListener, Frame, Identity};
 use types::client::{Answer, CLIENT_PROTOCOL_VERSION, Hello, Role};
@@ -18,6 +18,7 @@ use types::{Epoch, Hash};
 
 use crate::cli::CalibrateArgs;
 use crate::config::Overload;
+use crate::link::{SUBMIT, Slot};
 use crate::pacer::{NO_PARENT, Refusal, Route, Rules, RunClock, Sink, Source, pace};
 use crate::recording::Recording;
 use crate::report::text::thousands;
@@ -28,7 +29,6 @@ use crate::usage::UsageError;
 const TX_BYTES: usize = 233;
 /// Longest run.
 const LONGEST: Duration = Duration::from_secs(60);
-const SUBMIT: u8 = 0x10;
 
 /// What to push through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,17 +125,12 @@ impl Source for Burst {
     }
 }
 
-struct Senders(Vec<RequestSender>);
+struct Slots(Vec<Slot>);
 
-impl Sink for Senders {
-    fn try_send(&self, connection: usize, payload: Bytes) -> Result<(), Refusal> {
-        let sender = self.0.get(connection).ok_or(Refusal::Closed)?;
-        sender
-            .try_send_frame(SUBMIT, payload)
-            .map_err(|error| match error {
-                SendError::Full => Refusal::Full,
-                SendError::Closed | SendError::TooLarge { .. } => Refusal::Closed,
-            })
+impl Sink for Slots {
+    fn try_send(&self, connection: usize, payload: Bytes, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
+        let slot = self.0.get(connection).ok_or(Refusal::Closed)?;
+        slot.try_send(payload, mark)
     }
 }
 
@@ -164,7 +159,7 @@ pub fn calibrate(config: &CalibrateConfig) -> Result<Ceiling, CalibrateError> {
             key,
             hello(Role::Client, [0; 32]),
         ))?;
-        senders.push(opened.0);
+        senders.push(Slot::new(opened.0));
         kept.push((opened.1, endpoint));
     }
     let source = Burst {
@@ -182,7 +177,7 @@ pub fn calibrate(config: &CalibrateConfig) -> Result<Ceiling, CalibrateError> {
     let recording = Recording::new(config.count as usize);
     let before = crate::host::Counters::read().own_cpu_ns;
     let start = Instant::now();
-    let sink = Senders(senders);
+    let sink = Slots(senders);
     pace(
         &source,
         &sink,

@@ -15,6 +15,7 @@ pub mod hosts;
 pub mod import;
 pub mod interrupt;
 pub mod latency;
+pub mod link;
 pub mod measure;
 pub mod network;
 pub mod notes;

@@ -45,7 +45,7 @@ pub const NO_PARENT: u32 = u32::MAX;
 /// Why a frame was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No room now.
+    /// No room now, or the node is away and is dialled.
     Full,
     /// The connection has ended.
     Closed,
@@ -53,11 +53,12 @@ pub enum Refusal {
 
 /// Where frames go.
 pub trait Sink {
-    /// Hands over the payload of a submission without waiting.
+    /// Hands over the payload of a submission without waiting. `mark(true)` comes before the hand-over, for an answer
+    /// may come at once; `mark(false)` takes it back after a refusal. Without a hand-over it is not called.
     ///
     /// # Errors
     /// `Full` or `Closed`; nothing was taken.
-    fn try_send(&self, connection: usize, payload: Bytes) -> Result<(), Refusal>;
+    fn try_send(&self, connection: usize, payload: Bytes, mark: &dyn Fn(bool)) -> Result<(), Refusal>;
 }
 
 /// What is sent when.
@@ -293,19 +294,23 @@ impl Pacer<'_> {
         let txs: Vec<&[u8]> = frame.iter().map(|index| self.source.bytes(*index)).collect();
         let mut payload = Vec::with_capacity(6 + txs.iter().map(|tx| tx.len() + 2).sum::<usize>());
         encode_submit(Tag(first_tag), &txs, &mut payload);
-        // Before the hand-over: an answer may come before this thread runs again.
         let now = self.clock.now_ns();
-        frame
-            .iter()
-            .for_each(|index| self.recording.set_sent(*index, now));
-        match self.sink.try_send(connection, Bytes::from(payload)) {
+        let mark = |is_sent: bool| {
+            for index in &frame {
+                if is_sent {
+                    self.recording.set_sent(*index, now);
+                } else {
+                    self.recording.revoke_sent(*index);
+                }
+            }
+        };
+        match self.sink.try_send(connection, Bytes::from(payload), &mark) {
             Ok(()) => {
                 self.queues[connection].drain(..count);
                 self.waiting -= count;
                 true
             }
             Err(refusal) => {
-                frame.iter().for_each(|index| self.recording.revoke_sent(*index));
                 if refusal == Refusal::Closed {
                     self.closed[connection] = true;
                     self.pacing.closed += 1;

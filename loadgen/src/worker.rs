@@ -1,17 +1,22 @@
 //! Receives answers: one task per connection writes outcomes into the recording, one thread checks the proofs.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 use rpc::{AnswerReceiver, Received};
+use tokio::sync::watch;
 use types::client::{Answer, FinalNote};
 use types::genesis::EpochConfig;
 use types::{Hash, Height, Reject, ShardId, Tag, ValidatorId};
 
-use crate::accounting::Outcome;
+use crate::accounting::{Outcome, Sending};
+use crate::arena::Arena;
 use crate::audit::limits::ACCUSATIONS_MAX;
 use crate::audit::{Certified, Position};
+use crate::link::{Dial, Resubmission, Slot};
 use crate::notes::{NoteChecker, NoteError};
 use crate::recording::Recording;
 
@@ -73,7 +78,7 @@ impl Contradictions {
     }
 }
 
-/// One connection's receiving half.
+/// One connection's receiving half, with what brings it back after a break.
 #[derive(Debug)]
 pub struct Lane {
     /// Node.
@@ -82,47 +87,89 @@ pub struct Lane {
     pub shard: ShardId,
     /// Transaction of each tag.
     pub tags: Arc<Vec<u32>>,
+    /// Bytes of all transactions.
+    pub arena: Arc<Arena>,
     /// Where answers come from.
     pub receiver: AnswerReceiver,
+    /// Where submissions go.
+    pub slot: Arc<Slot>,
+    /// Reaches the node again.
+    pub dial: Dial,
+    /// Tags that were sent again: a refusal of the second copy does not say what became of the first.
+    pub again: HashSet<Tag>,
 }
 
-/// How a lane ended; `None` when this side closed it.
-pub type LaneEnd = Option<String>;
+/// How often the connection of a lane broke, and why the first time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LaneEnd {
+    /// Breaks; a connection that this side closes did not break.
+    pub breaks: u64,
+    /// Why the first time.
+    pub first: Option<String>,
+}
 
-/// Receives until the connection ends, then marks what it leaves unanswered as lost.
-///
-/// A connection that this side closes after the drain loses nothing: `is_closing` says so.
+/// Receives until `closing` is true and the connection has ended. One that breaks before is made again, and what it
+/// left unanswered is sent again; while the node is away at the end, what it left unanswered is lost.
 pub async fn receive(
     mut lane: Lane,
     shared: Arc<Shared>,
     notes: Sender<NoteFrom>,
-    is_closing: Arc<std::sync::atomic::AtomicBool>,
+    mut closing: watch::Receiver<bool>,
 ) -> LaneEnd {
-    let end = loop {
+    let mut end = LaneEnd::default();
+    loop {
+        let reason = answers(&mut lane, &shared, &notes).await;
+        if *closing.borrow() {
+            return end;
+        }
+        end.breaks += 1;
+        end.first
+            .get_or_insert_with(|| format!("node {}: {reason}", lane.dial.address()));
+        let unanswered = || unanswered(&lane.tags, &lane.arena, &shared.recording);
+        let Some((receiver, again)) = lane.dial.restore(&lane.slot, &mut closing, unanswered).await else {
+            break;
+        };
+        lane.receiver = receiver;
+        lane.again.extend(again);
+    }
+    let now = since(&shared, Instant::now());
+    lane.tags
+        .iter()
+        .for_each(|index| shared.recording.set_lost(*index, now));
+    end
+}
+
+/// Takes answers until the connection ends; says why it did.
+async fn answers(lane: &mut Lane, shared: &Shared, notes: &Sender<NoteFrom>) -> String {
+    loop {
         match lane.receiver.recv().await {
             Ok(Some(received)) => {
-                if let Some(note) = record(&lane, &shared, received) {
+                if let Some(note) = record(lane, shared, received) {
                     let note = NoteFrom {
                         validator: lane.validator,
                         shard: lane.shard,
                         tags: Arc::clone(&lane.tags),
                         note,
                     };
-                    hand_over(&notes, note).await;
+                    hand_over(notes, note).await;
                 }
             }
-            Ok(None) => break None,
-            Err(error) => break Some(error.to_string()),
+            Ok(None) => return "it shut down".to_owned(),
+            Err(error) => return error.to_string(),
         }
-    };
-    if is_closing.load(std::sync::atomic::Ordering::Acquire) {
-        return None;
     }
-    let now = since(&shared, Instant::now());
-    lane.tags
-        .iter()
-        .for_each(|index| shared.recording.set_lost(*index, now));
-    Some(end.unwrap_or_else(|| "the node shut down".to_owned()))
+}
+
+/// What was sent and has no answer, in the order of tags.
+fn unanswered(tags: &[u32], arena: &Arena, recording: &Recording) -> Vec<Resubmission> {
+    (0_u32..)
+        .zip(tags)
+        .filter(|(_, index)| {
+            matches!(recording.sending(**index), Some(Sending::At(_)))
+                && recording.outcome(**index).0 == Outcome::Pending
+        })
+        .map(|(tag, index)| (Tag(tag), Bytes::copy_from_slice(arena.tx(*index))))
+        .collect()
 }
 
 async fn hand_over(notes: &Sender<NoteFrom>, mut note: NoteFrom) {
@@ -148,6 +195,10 @@ fn record(lane: &Lane, shared: &Shared, received: Received) -> Option<Box<FinalN
         });
     };
     let reject = |tag: Tag, reason: Reject| match index(tag) {
+        // The first copy may have been taken before the break, and is then what refuses this one.
+        Some(index) if lane.again.contains(&tag) => {
+            recording.set_lost(index, at_ns);
+        }
         Some(index) if recording.set_rejected(index, reason, at_ns) => {}
         Some(index) => contradict(Some(index), Outcome::Rejected(reason)),
         None => {

@@ -43,8 +43,10 @@ impl FakeSink {
 }
 
 impl Sink for FakeSink {
-    fn try_send(&self, connection: usize, payload: Bytes) -> Result<(), Refusal> {
+    fn try_send(&self, connection: usize, payload: Bytes, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
+        mark(true);
         if let Some(refusal) = (self.refuse.borrow_mut())(connection) {
+            mark(false);
             return Err(refusal);
         }
         match Request::decode_payload(0x10, &payload).expect("canonical") {

@@ -142,6 +142,7 @@ pub(crate) fn report() -> Report {
             shards_total: 2,
             receipts_honoured: 1.0,
             final_txs_in_chain: 1198,
+            unanswered_txs_in_chain: 0,
             ..AuditSection::default()
         }),
         slo: vec![SloResult {

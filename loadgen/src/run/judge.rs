@@ -23,6 +23,23 @@ use crate::report::{
 use crate::slo::{Distribution, Metric, Objective, Statistic};
 use crate::verdict::{AuditEvidence, Evidence, judge};
 
+/// Connections that broke, and what became final without a certificate for the client.
+fn break_labels(loaded: &Loaded, audit: Option<&AuditOutcome>) -> Vec<String> {
+    let mut labels = Vec::new();
+    if let Some(first) = &loaded.first_break {
+        labels.push(format!("connections broke {} times; {first}", loaded.breaks));
+    }
+    if let Some(unseen) = audit
+        .map(|audit| audit.open_txs_in_chain)
+        .filter(|unseen| *unseen > 0)
+    {
+        labels.push(format!(
+            "{unseen} transactions without an answer are final in the chains"
+        ));
+    }
+    labels
+}
+
 type Audited = Result<AuditOutcome, RunError>;
 
 /// Builds the whole report.
@@ -59,13 +76,7 @@ pub(crate) fn report(
         let (validator, reason) = (note.validator, &note.reason);
         labels.push(format!("a note of validator {validator} was refused: {reason}"));
     }
-    if !loaded.broken.is_empty() {
-        labels.push(format!(
-            "{} connections broke, the first: {}",
-            loaded.broken.len(),
-            loaded.broken[0]
-        ));
-    }
+    labels.extend(break_labels(loaded, audit));
     Report {
         schema_version: SCHEMA_VERSION.to_owned(),
         run: run_section(setting, prepared, loaded, &figures, &phases, argv, started),
@@ -254,6 +265,7 @@ fn audit_section(audit: &AuditOutcome) -> AuditSection {
         receipts_honoured: audit.receipts_honoured,
         forgeries_accepted: audit.forgeries_accepted,
         final_txs_in_chain: audit.final_txs_in_chain,
+        unanswered_txs_in_chain: audit.open_txs_in_chain,
         findings: audit.findings.clone(),
         findings_omitted: audit.findings_omitted,
     }

@@ -1,6 +1,6 @@
 //! The load itself: connections, pacer, receivers, drain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, bounded};
-use rpc::{Connection, RequestSender, SendError};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use transport::ClientEndpoint;
 use types::client::NodeInfo;
 use types::genesis::EpochConfig;
 use types::{MemberIndex, ShardId};
@@ -22,7 +21,8 @@ use crate::arena::Arena;
 use crate::embedded::EmbeddedError;
 use crate::host::{Counters, own_memory_bytes};
 use crate::interrupt::EXIT_INTERRUPT;
-use crate::network::{Control, NetworkError, Target, endpoint_for, greeting};
+use crate::link::{Dial, Slot};
+use crate::network::{Control, NetworkError, Target, greeting};
 use crate::pacer::{Clock as _, NO_PARENT, Pacing, Refusal, Route, Rules, RunClock, Sink, Source, pace};
 use crate::recording::Recording;
 use crate::run::plan::nanoseconds;
@@ -30,10 +30,10 @@ use crate::worker::{
     Checked, Contradictions, Lane, LaneEnd, NOTES_MAX, NoteFrom, Shared, check_notes, receive,
 };
 
-/// Type byte of a submission.
-const SUBMIT: u8 = 0x10;
 /// Time between the last preparation and the first transaction.
 const START_DELAY: Duration = Duration::from_millis(200);
+/// Number of the process of a node that does not answer; a running one draws 64 random bits.
+const GONE: u64 = 0;
 /// Pause between looks at the run.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
@@ -46,8 +46,10 @@ pub(crate) struct Loaded {
     pub(crate) end_ns: u64,
     /// Why it ended early, if it did.
     pub(crate) interruption: Option<String>,
-    /// Connections that ended by themselves.
-    pub(crate) broken: Vec<String>,
+    /// Times that a connection ended by itself.
+    pub(crate) breaks: u64,
+    /// Why one of them did.
+    pub(crate) first_break: Option<String>,
     /// The local network died.
     pub(crate) child_error: Option<EmbeddedError>,
     pub(crate) infos: [Vec<NodeInfo>; 2],
@@ -59,10 +61,9 @@ pub(crate) struct Loaded {
 
 /// Connections to all nodes, and where each transaction goes.
 struct Lanes {
-    senders: Vec<RequestSender>,
+    slots: Vec<Arc<Slot>>,
     routes: Vec<Route>,
     receivers: Vec<Lane>,
-    _endpoints: Vec<ClientEndpoint>,
 }
 
 struct ArenaSource<'a> {
@@ -89,17 +90,12 @@ impl Source for ArenaSource<'_> {
     }
 }
 
-struct Senders(Vec<RequestSender>);
+struct Slots(Vec<Arc<Slot>>);
 
-impl Sink for Senders {
-    fn try_send(&self, connection: usize, payload: Bytes) -> Result<(), Refusal> {
-        let sender = self.0.get(connection).ok_or(Refusal::Closed)?;
-        sender
-            .try_send_frame(SUBMIT, payload)
-            .map_err(|error| match error {
-                SendError::Full => Refusal::Full,
-                SendError::Closed | SendError::TooLarge { .. } => Refusal::Closed,
-            })
+impl Sink for Slots {
+    fn try_send(&self, connection: usize, payload: Bytes, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
+        let slot = self.0.get(connection).ok_or(Refusal::Closed)?;
+        slot.try_send(payload, mark)
     }
 }
 
@@ -139,25 +135,25 @@ async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
     let hello = greeting(&prepared.network.epoch);
     let (routes, tags) = routes(&prepared.arena, &prepared.targets, per_node);
     let mut lanes = Lanes {
-        senders: Vec::new(),
+        slots: Vec::new(),
         routes,
         receivers: Vec::new(),
-        _endpoints: Vec::new(),
     };
     for (connection, tags) in tags.into_iter().enumerate() {
         let target = &prepared.targets[connection / per_node];
-        let endpoint = endpoint_for(target.address)?;
-        let (sender, receiver) = Connection::connect(&endpoint, target.address, target.key, hello.clone())
-            .await
-            .map_err(NetworkError::from)?;
-        lanes.senders.push(sender);
+        let (dial, sender, receiver) = Dial::first(*target, hello.clone()).await?;
+        let slot = Arc::new(Slot::new(sender));
+        lanes.slots.push(Arc::clone(&slot));
         lanes.receivers.push(Lane {
             validator: target.validator,
             shard: target.shard,
             tags: Arc::new(tags),
+            arena: Arc::clone(&prepared.arena),
             receiver,
+            slot,
+            dial,
+            again: HashSet::new(),
         });
-        lanes._endpoints.push(endpoint);
     }
     Ok(lanes)
 }
@@ -185,7 +181,11 @@ async fn infos_after(
         let asked = async { Control::connect(*target, &hello).await?.info().await };
         infos.push(asked.await.unwrap_or_else(|error: NetworkError| {
             silent.push(format!("validator {}: {error}", target.validator));
-            before.clone()
+            // As another process: no cost is computed over a node that went away.
+            NodeInfo {
+                process: GONE,
+                ..before.clone()
+            }
         }));
     }
     (infos, silent)
@@ -194,10 +194,10 @@ async fn infos_after(
 async fn join_all(tasks: Vec<JoinHandle<LaneEnd>>) -> Vec<LaneEnd> {
     let mut ends = Vec::with_capacity(tasks.len());
     for task in tasks {
-        ends.push(
-            task.await
-                .unwrap_or_else(|error| Some(format!("a receiving task failed: {error}"))),
-        );
+        ends.push(task.await.unwrap_or_else(|error| LaneEnd {
+            breaks: 1,
+            first: Some(format!("a receiving task failed: {error}")),
+        }));
     }
     ends
 }
@@ -277,25 +277,20 @@ impl Watch<'_> {
 /// Receivers of all connections.
 struct Receivers {
     tasks: Vec<JoinHandle<LaneEnd>>,
-    is_closing: Arc<AtomicBool>,
+    closing: watch::Sender<bool>,
     notes: Receiver<NoteFrom>,
 }
 
 fn spawn_receivers(setting: &Setting<'_>, lanes: Vec<Lane>, shared: &Arc<Shared>) -> Receivers {
-    let is_closing = Arc::new(AtomicBool::new(false));
+    let (closing, is_closing) = watch::channel(false);
     let (notes_in, notes) = bounded(NOTES_MAX);
     let spawn = |lane| {
-        let task = receive(
-            lane,
-            Arc::clone(shared),
-            notes_in.clone(),
-            Arc::clone(&is_closing),
-        );
+        let task = receive(lane, Arc::clone(shared), notes_in.clone(), is_closing.clone());
         setting.runtime.spawn(task)
     };
     Receivers {
         tasks: lanes.into_iter().map(spawn).collect(),
-        is_closing,
+        closing,
         notes,
     }
 }
@@ -323,8 +318,8 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
     });
     let receivers = spawn_receivers(setting, lanes.receivers, &shared);
     setting.interrupt.set_loading();
-    let rules = rules(setting, lanes.senders.len());
-    let senders = Senders(lanes.senders);
+    let rules = rules(setting, lanes.slots.len());
+    let slots = Slots(lanes.slots);
     let stop: &AtomicBool = setting.interrupt.stop_flag();
     let mut watch = Watch {
         monitor: Monitor::new(setting, &prepared.plan, &shared),
@@ -342,11 +337,11 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         let checker = scope.spawn(|| check_notes(epoch, &receivers.notes, count));
         let pacer = scope.spawn(|| {
             RunClock::tighten_this_thread();
-            pace(&source, &senders, &clock, &shared.recording, &rules, stop)
+            pace(&source, &slots, &clock, &shared.recording, &rules, stop)
         });
         watch.until_drained(&pacer, &shared.recording, setting.config.load.drain);
         let end_ns = clock.now_ns();
-        receivers.is_closing.store(true, Ordering::Release);
+        receivers.closing.send_replace(true);
         let counters_after = Counters::read();
         let infos_after = match &watch.child_error {
             Some(_) => (infos_before.clone(), Vec::new()),
@@ -354,7 +349,7 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
                 .runtime
                 .block_on(infos_after(targets, epoch, &infos_before)),
         };
-        senders.0.iter().for_each(RequestSender::close);
+        slots.0.iter().for_each(|slot| slot.close());
         let ends = setting.runtime.block_on(join_all(receivers.tasks));
         (
             joined(pacer),
@@ -372,7 +367,8 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         pacing,
         checked,
         end_ns,
-        broken: ends.into_iter().flatten().collect(),
+        breaks: ends.iter().map(|end| end.breaks).sum(),
+        first_break: ends.into_iter().find_map(|end| end.first),
         child_error,
         infos: [infos_before, infos_after.0],
         silent: infos_after.1,

@@ -3,10 +3,15 @@
 //! The programs are taken from beside the test binary; `scripts/test` builds them first. Nothing here asserts a
 //! time: a slow machine gives another verdict, never another account or audit.
 
+mod network;
+mod observer;
 mod programs;
 
 mod bitcoin;
+mod disks;
 mod embedded;
 mod four_nodes;
+mod kill_loop;
+mod leader;
 mod lying;
 mod usage;

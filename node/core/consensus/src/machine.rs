@@ -152,6 +152,8 @@ pub struct Pbft {
     pub(crate) traces: BTreeMap<MemberIndex, Trace>,
     /// Blocks asked for by hash, with the height that each must have: a chain of made-up ancestors ends soon.
     pub(crate) fetching: BTreeMap<Hash, Height>,
+    /// Highest height that a peer handed over as final instead of its certificate being collected here.
+    pub(crate) adopted: Height,
     /// Questions for final blocks so far; the next one goes to another voter.
     pub(crate) asked: usize,
     /// Highest height that this leader proposed in the current view.
@@ -215,6 +217,7 @@ impl Pbft {
             silent: false,
             traces: BTreeMap::new(),
             fetching: BTreeMap::new(),
+            adopted: Height(0),
             asked: 0,
             proposed: Height(0),
             timer: Timer {
@@ -259,6 +262,13 @@ impl Pbft {
     #[must_use]
     pub const fn committed(&self) -> (Height, Hash) {
         self.blocks.committed()
+    }
+
+    /// Highest height that this voter took from a peer because it was behind: it saw nothing of how the blocks up to
+    /// there came about.
+    #[must_use]
+    pub const fn adopted(&self) -> Height {
+        self.adopted
     }
 
     /// Whether this voter leads the current view.

@@ -327,6 +327,7 @@ impl Pbft {
     fn adopt(&mut self, committed: CommittedBlock) {
         let hash = final_header_hash(&committed.block.header);
         let header = &committed.block.header;
+        self.adopted = header.height;
         self.blocks.set_committed(header.height, hash, header.timestamp);
         let certified = direct_certificate(&committed.proof);
         self.note_signers(&certified);

@@ -83,7 +83,12 @@ const EDGES: &[Edge] = &[
         &["crypto", "files", "rpc", "transport", "types"],
         &[],
     ),
-    edge("simulator", "tests", CORE, &["blocklog", "rpc", "transport"]),
+    edge(
+        "simulator",
+        "tests",
+        CORE,
+        &["blocklog", "files", "loadgen", "rpc", "transport"],
+    ),
     edge("bench", "bench", &["loadgen", "simulator"], CORE_AND_EDGES),
     edge("xtask", "scripts/xtask", &[], &[]),
 ];
