@@ -117,6 +117,14 @@ impl Network {
 
     fn run(&self, liar: usize, proxy: &Proxy) -> Run {
         let (output, report) = self.load("liars");
+        let findings = report["audit"]["findings"].as_array().map_or(0, Vec::len);
+        let is_invalid = report["verdict"]["status"] == "INVALID";
+        let counters = [
+            ("runs", 1),
+            ("runs_invalid", u64::from(is_invalid)),
+            ("findings", findings as u64),
+        ];
+        simulator::record::append("lying_validators", &counters);
         Run {
             liar,
             address: proxy.address,
