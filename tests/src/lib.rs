@@ -10,13 +10,15 @@
 //!
 //! A run is safety phase (faults), then heal, then liveness phase (everything admitted must be decided).
 //!
-//! Invariant: a run is a function of its options; nothing sleeps, reads a clock or asks for entropy.
+//! Invariant: a run is a function of its options; nothing sleeps, reads a clock or asks for entropy. The one exception
+//! is [`hostile`], which attacks real networks and shares only the random numbers with the rest.
 
 pub mod campaign;
 pub mod clients;
 pub mod disk;
 pub mod explore;
 pub mod faults;
+pub mod hostile;
 pub mod invariants;
 pub mod network;
 pub mod node;

@@ -8,4 +8,5 @@ mod programs;
 mod bitcoin;
 mod embedded;
 mod four_nodes;
+mod hostile;
 mod usage;

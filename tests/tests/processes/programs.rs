@@ -87,7 +87,7 @@ pub(crate) fn loadgen(folder: &Folder, arguments: &[&str]) -> Output {
     finish(child)
 }
 
-fn finish(mut child: Child) -> Output {
+pub(crate) fn finish(mut child: Child) -> Output {
     let start = Instant::now();
     // Pipes are small; what the programs print here fits, and a reader thread would hide a hang.
     while start.elapsed() < DEADLINE {

@@ -30,7 +30,18 @@ const fn edge(
     }
 }
 
-const CORE: &[&str] = &["consensus", "crypto", "ledger", "mempool", "replica", "types"];
+/// The simulator runs the core; its attacks on real networks are those of clients.
+const CORE_AND_CLIENTS: &[&str] = &[
+    "consensus",
+    "crypto",
+    "ledger",
+    "loadgen",
+    "mempool",
+    "replica",
+    "rpc",
+    "transport",
+    "types",
+];
 const CORE_AND_EDGES: &[&str] = &[
     "consensus",
     "crypto",
@@ -78,7 +89,7 @@ const EDGES: &[Edge] = &[
         &["crypto", "rpc", "transport", "types"],
         &[],
     ),
-    edge("simulator", "tests", CORE, &[]),
+    edge("simulator", "tests", CORE_AND_CLIENTS, &[]),
     edge("bench", "bench", &["loadgen", "simulator"], CORE_AND_EDGES),
     edge("xtask", "scripts/xtask", &[], &[]),
 ];
