@@ -134,7 +134,10 @@ pub async fn run(plan: Plan) -> Result<Value, AttackError> {
         }
     }
     let plan = &field.plan;
-    let name = plan.attack.to_possible_value().map(|value| value.get_name().to_owned());
+    let name = plan
+        .attack
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned());
     Ok(json!({
         "attack": name,
         "connections": plan.connections,

@@ -89,10 +89,10 @@ fn bytes(rng: &mut SimRng) -> [u8; 32] {
 mod tests {
     use crypto::body::push_jobs;
     use crypto::verify::verify_one;
+    use types::Hash;
     use types::genesis::{Allocation, FundingRule, Genesis};
     use types::policy::Policy;
     use types::transaction::TxView;
-    use types::Hash;
 
     use super::*;
 
