@@ -25,10 +25,12 @@ use crate::verify_pool::{BUSY_RETRY_MS, VerifyLane, VerifyPool};
 
 /// Final blocks of one answer.
 const BLOCKS_MAX: u16 = 1024;
-/// Answers about blocks that are read at the same time; more wait.
+/// Reads of the store for clients at the same time; more wait.
 const READS_MAX: usize = 4;
-/// Bytes of bodies that one read of the store brings.
-const READ_BYTES: usize = 4 << 20;
+/// Bytes of bodies that one read of the store brings; a client that is slow to take them keeps as much in memory.
+const READ_BYTES: usize = 1 << 20;
+/// Questions for blocks of one client that wait behind the one being answered; with more it is disconnected.
+const BLOCK_QUESTIONS_MAX: usize = 4;
 
 /// One validator's ingress.
 pub(crate) struct Ingress {
@@ -50,36 +52,53 @@ impl Ingress {
     /// Serves until the server ends.
     pub(crate) async fn run(self, mut events: mpsc::Receiver<ServerEvent>) {
         let reads = Arc::new(Semaphore::new(READS_MAX));
+        let mut block_readers = BTreeMap::new();
         while let Some(event) = events.recv().await {
             match event {
                 ServerEvent::Opened(_) => {}
                 ServerEvent::Closed(connection) => {
+                    block_readers.remove(&connection);
                     self.lane.forget(connection);
                     self.inbox.query(Event::ClientClosed(connection)).await;
                 }
-                ServerEvent::Request { connection, request } => {
-                    self.answer(connection, request, &reads).await
+                ServerEvent::Request {
+                    connection,
+                    request: Request::Blocks { from, count },
+                } => {
+                    let reader = block_readers
+                        .entry(connection)
+                        .or_insert_with(|| self.block_reader(connection, &reads));
+                    if reader.try_send((from, count.min(BLOCKS_MAX))).is_err() {
+                        let most = BLOCK_QUESTIONS_MAX;
+                        let reason = format!("more than {most} questions for blocks wait for an answer");
+                        self.clients.disconnect(connection, &reason);
+                    }
                 }
+                ServerEvent::Request { connection, request } => self.answer(connection, request).await,
             }
         }
     }
 
-    async fn answer(&self, connection: ConnectionId, request: Request, reads: &Arc<Semaphore>) {
+    /// Starts the task that answers a client's questions for blocks, one after the other. It ends with its sender.
+    fn block_reader(&self, connection: ConnectionId, reads: &Arc<Semaphore>) -> mpsc::Sender<(Height, u16)> {
+        let (ask, mut asked) = mpsc::channel(BLOCK_QUESTIONS_MAX);
+        let (store, clients, reads) = (self.store.clone(), self.clients.clone(), Arc::clone(reads));
+        tokio::spawn(async move {
+            while let Some((from, count)) = asked.recv().await {
+                serve_blocks(&store, &clients, &reads, connection, from, count).await;
+            }
+        });
+        ask
+    }
+
+    async fn answer(&self, connection: ConnectionId, request: Request) {
         match request {
             Request::Submit { first_tag, txs } => self.submit(connection, first_tag, txs),
             Request::Topology => self.send(connection, &Answer::Topology(self.topology())),
             Request::Info => self.send(connection, &Answer::Info(Box::new(self.info()))),
             Request::State => self.inbox.query(Event::StateAsked(connection)).await,
             Request::Status(txids) => self.inbox.query(Event::StatusAsked { connection, txids }).await,
-            Request::Blocks { from, count } => {
-                let (store, clients, reads) = (self.store.clone(), self.clients.clone(), Arc::clone(reads));
-                tokio::spawn(async move {
-                    // Never closed while the task runs.
-                    let _permit = reads.acquire_owned().await;
-                    serve_blocks(&store, &clients, connection, from, count.min(BLOCKS_MAX)).await;
-                });
-            }
-            Request::Hello(_) => {}
+            Request::Blocks { .. } | Request::Hello(_) => {}
         }
     }
 
@@ -173,6 +192,7 @@ impl Ingress {
 async fn serve_blocks(
     store: &StoreHandle,
     clients: &ServerHandle,
+    reads: &Semaphore,
     connection: ConnectionId,
     from: Height,
     count: u16,
@@ -188,10 +208,14 @@ async fn serve_blocks(
             bytes_max: READ_BYTES,
             bodies: true,
         };
-        let asked = store.read_committed(read, move |blocks| drop(reply.send(blocks)));
-        let blocks = match (asked, answer.await) {
-            (Ok(()), Ok(Ok(blocks))) => blocks,
-            _ => break,
+        let blocks = {
+            // Held while the store reads and not while the client does: a slow one must not keep the others waiting.
+            let _permit = reads.acquire().await;
+            let asked = store.read_committed(read, move |blocks| drop(reply.send(blocks)));
+            match (asked, answer.await) {
+                (Ok(()), Ok(Ok(blocks))) => blocks,
+                _ => break,
+            }
         };
         if blocks.is_empty() {
             break;

@@ -13,7 +13,8 @@
 //!
 //! A run is safety phase (faults), then heal, then liveness phase (everything admitted must be decided).
 //!
-//! Invariant: a run is a function of its options; nothing sleeps, reads a clock or asks for entropy.
+//! Invariant: a run is a function of its options; nothing sleeps, reads a clock or asks for entropy. The one exception
+//! is [`hostile`], which attacks real networks and shares only the random numbers with the rest.
 
 pub mod byzantine;
 pub mod campaign;
@@ -22,6 +23,7 @@ pub mod clock;
 pub mod disk;
 pub mod explore;
 pub mod faults;
+pub mod hostile;
 pub mod invariants;
 pub mod network;
 pub mod node;

@@ -5,11 +5,11 @@ use std::process::{Command, Stdio};
 use crate::programs::{Folder, Running, assert_sound, loadgen, program, report};
 
 /// Below the range from which systems hand out ports, and another one for each network of this process.
-fn base_port(network: u32) -> u32 {
-    21_000 + std::process::id() % 500 * 16 + network * 8
+pub(crate) fn base_port(network: u32) -> u32 {
+    21_000 + std::process::id() % 180 * 64 + network * 8
 }
 
-fn genesis(folder: &Folder, base_port: u32) {
+pub(crate) fn genesis(folder: &Folder, base_port: u32) {
     let out = folder.join("net");
     let status = Command::new(program("shardbench-node"))
         .args([
@@ -33,7 +33,7 @@ fn genesis(folder: &Folder, base_port: u32) {
     assert!(status.success());
 }
 
-fn start(folder: &Folder, validator: usize) -> Running {
+pub(crate) fn start(folder: &Folder, validator: usize) -> Running {
     let config = folder.join("net").join(format!("validator-{validator:03}.toml"));
     let mut command = Command::new(program("shardbench-node"));
     Running::start(
@@ -46,7 +46,7 @@ fn start(folder: &Folder, validator: usize) -> Running {
     )
 }
 
-fn load(folder: &Folder, out: &str) {
+pub(crate) fn load(folder: &Folder, out: &str) {
     let output = loadgen(
         folder,
         &[

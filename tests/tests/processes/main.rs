@@ -11,6 +11,7 @@ mod bitcoin;
 mod disks;
 mod embedded;
 mod four_nodes;
+mod hostile;
 mod kill_loop;
 mod leader;
 mod lying;

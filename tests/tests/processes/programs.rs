@@ -119,7 +119,7 @@ fn spawn(folder: &Folder, arguments: &[&str]) -> Child {
         .expect("loadgen starts")
 }
 
-fn finish(mut child: Child) -> Output {
+pub(crate) fn finish(mut child: Child) -> Output {
     let start = Instant::now();
     // Pipes are small; what the programs print here fits, and a reader thread would hide a hang.
     while start.elapsed() < DEADLINE {

@@ -13,6 +13,7 @@ mod abuse;
 mod clients;
 mod frames;
 mod handshake;
+mod identities;
 mod links;
 mod rogue;
 

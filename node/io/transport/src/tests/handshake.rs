@@ -1,14 +1,12 @@
 //! Who is let in, and who is not.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::SignatureScheme;
 use rustls::sign::CertifiedKey;
 
-use super::rogue::{Rogue, Stubborn, certified};
+use super::rogue::Rogue;
 use super::{endpoint, identities, keys, loopback, numbered, within};
-use crate::tls::{CLIENT_ALPN, PEER_ALPN};
+use crate::tls::PEER_ALPN;
 use crate::{BindError, ConnectError, Identity, Lane, PeerConfig, PeerEndpoint, RefusalCounts};
 
 #[tokio::test]
@@ -37,108 +35,8 @@ async fn listed_keys_are_linked_both_ways() {
     assert!(listener.socket_buffers().receive_bytes > 0);
 }
 
-/// Lets `intrude` try a listener, then asserts that the refusal was counted as `expected` and that the first
-/// connection its owner ever sees is that of the validator who belongs there.
-async fn assert_refused(intruder: Rogue, expected: RefusalCounts) {
-    let all = identities(2);
-    let mut listener = endpoint(&all[1], &keys(&all));
-    within(intruder.intrude(listener.local_addr())).await;
-    within(async {
-        while listener.refusals().total() == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    })
-    .await;
-    assert_eq!(listener.refusals(), expected);
-    assert_eq!(listener.traffic().received_bytes, 0, "no link was ever made");
-    let good = endpoint(&all[0], &keys(&all));
-    let address = listener.local_addr();
-    let (dialled, accepted) =
-        within(async { tokio::join!(good.connect(1, address), listener.accept()) }).await;
-    let (link, _from_control, _from_bulk) = dialled.expect("let in").split();
-    let (_link, mut control, _bulk) = accepted.expect("connection").split();
-    link.try_send(Lane::Control, numbered(5, 1)).expect("room");
-    assert_eq!(within(control.recv()).await, Ok(numbered(5, 1)));
-}
-
 fn shown(identity: &Identity) -> CertifiedKey {
     CertifiedKey::clone(&identity.certified())
-}
-
-#[tokio::test]
-async fn no_certificate_is_refused() {
-    let expected = RefusalCounts {
-        no_certificate: 1,
-        ..Default::default()
-    };
-    assert_refused(Rogue::new(None, &[PEER_ALPN]), expected).await;
-}
-
-#[tokio::test]
-async fn an_unknown_key_is_refused() {
-    let stranger = Identity::from_seed(&[99; 32]).expect("valid seed");
-    let expected = RefusalCounts {
-        unknown_key: 1,
-        ..Default::default()
-    };
-    assert_refused(Rogue::new(Some(shown(&stranger)), &[PEER_ALPN]), expected).await;
-}
-
-#[tokio::test]
-async fn a_listed_certificate_without_its_key_is_refused() {
-    let (listed, stranger) = (
-        &identities(2)[0],
-        Identity::from_seed(&[99; 32]).expect("valid seed"),
-    );
-    let stolen = CertifiedKey::new(shown(listed).cert, Arc::clone(&shown(&stranger).key));
-    let expected = RefusalCounts {
-        wrong_key_type: 1,
-        ..Default::default()
-    };
-    assert_refused(Rogue::new(Some(stolen), &[PEER_ALPN]), expected).await;
-}
-
-#[tokio::test]
-async fn honest_ecdsa_and_rsa_identities_are_refused() {
-    for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_RSA_SHA256] {
-        // Their own stack finds no scheme in common and shows no certificate.
-        let expected = RefusalCounts {
-            no_certificate: 1,
-            ..Default::default()
-        };
-        assert_refused(Rogue::new(Some(certified(algorithm)), &[PEER_ALPN]), expected).await;
-    }
-}
-
-#[tokio::test]
-async fn forced_ecdsa_and_rsa_identities_are_refused() {
-    for (algorithm, scheme) in [
-        (
-            &rcgen::PKCS_ECDSA_P256_SHA256,
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-        ),
-        (&rcgen::PKCS_RSA_SHA256, SignatureScheme::RSA_PSS_SHA256),
-    ] {
-        let honest = certified(algorithm);
-        let forced = CertifiedKey::new(honest.cert, Arc::new(Stubborn(honest.key, scheme)));
-        let expected = RefusalCounts {
-            wrong_key_type: 1,
-            ..Default::default()
-        };
-        assert_refused(Rogue::new(Some(forced), &[PEER_ALPN]), expected).await;
-    }
-}
-
-#[tokio::test]
-async fn another_protocol_is_refused() {
-    let listed = &identities(2)[0];
-    for alpn in [&[CLIENT_ALPN] as &[&[u8]], &[b"shardbench-peer/2"], &[b"h3"], &[]] {
-        let expected = RefusalCounts {
-            no_common_protocol: 1,
-            ..Default::default()
-        };
-        assert_refused(Rogue::new(Some(shown(listed)), alpn), expected).await;
-    }
 }
 
 #[tokio::test]

@@ -20,6 +20,15 @@ pub(super) struct Rogue {
 impl Rogue {
     /// Shows `certified`, or no certificate, and asks for `alpn`.
     pub(super) fn new(certified: Option<CertifiedKey>, alpn: &[&[u8]]) -> Self {
+        Self::made(certified, alpn, false)
+    }
+
+    /// The same, and willing to send data before the handshake ends as soon as it has a ticket for that.
+    pub(super) fn with_early_data(certified: Option<CertifiedKey>, alpn: &[&[u8]]) -> Self {
+        Self::made(certified, alpn, true)
+    }
+
+    fn made(certified: Option<CertifiedKey>, alpn: &[&[u8]], early_data: bool) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -30,6 +39,7 @@ impl Rogue {
             Some(certified) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))),
             None => builder.with_no_client_auth(),
         };
+        tls.enable_early_data = early_data;
         tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let quic = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("suite");
         let mut endpoint = quinn::Endpoint::client(loopback()).expect("free port");
@@ -43,6 +53,12 @@ impl Rogue {
         address: SocketAddr,
     ) -> Result<quinn::Connection, quinn::ConnectionError> {
         self.endpoint.connect(address, "anything").expect("dialled").await
+    }
+
+    /// Whether it holds what a first flight with data needs.
+    pub(super) fn could_send_early(&self, address: SocketAddr) -> bool {
+        let connecting = self.endpoint.connect(address, "anything").expect("dialled");
+        connecting.into_0rtt().is_ok()
     }
 
     /// Dials and tries to open both lanes like a validator, until the other side ends it.
