@@ -66,6 +66,7 @@ pub(super) fn of(rng: &mut SimRng, setup: &Setup, from: MemberIndex, message: &P
         },
         PeerMessage::Block(block) => block.header.timestamp ^= 1,
         PeerMessage::Nack(header) => header.header.seq = header.header.seq.next(),
+        PeerMessage::Suspect(view) => *view = View(u32::MAX),
         // It hides what it knows of one that lost its disk.
         PeerMessage::Trace(trace) => *trace = None,
     }

@@ -276,7 +276,7 @@ impl Cluster {
     /// # Errors
     /// When what follows breaks agreement.
     pub fn give_up(&mut self, member: u16) -> Checked {
-        self.voters[usize::from(member)].machine.complain(self.now);
+        self.voters[usize::from(member)].machine.leave_view(self.now);
         self.drain(MemberIndex(member))
     }
 

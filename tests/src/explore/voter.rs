@@ -155,6 +155,7 @@ impl Voter {
             PeerMessage::Vote(vote) => machine.handle_vote(now, from, vote),
             PeerMessage::Certified(certified) => machine.handle_certified(now, certified),
             PeerMessage::ViewChange(change) => machine.handle_view_change(now, from, *change),
+            PeerMessage::Suspect(view) => machine.handle_suspect(now, from, view),
             PeerMessage::NewView(opening) => machine.handle_new_view(now, *opening),
             PeerMessage::Blocks(blocks) => machine.handle_blocks(now, from, blocks),
             PeerMessage::Block(block) => machine.handle_block(now, *block),

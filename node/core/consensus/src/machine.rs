@@ -152,6 +152,10 @@ pub struct Pbft {
     pub(crate) traces: BTreeMap<MemberIndex, Trace>,
     /// Blocks asked for by hash, with the height that each must have: a chain of made-up ancestors ends soon.
     pub(crate) fetching: BTreeMap<Hash, Height>,
+    /// The current view, while this voter would leave it.
+    pub(crate) suspecting: bool,
+    /// Views that others would leave, and when they said so.
+    pub(crate) suspects: BTreeMap<MemberIndex, (View, Time)>,
     /// Highest height that a peer handed over as final instead of its certificate being collected here.
     pub(crate) adopted: Height,
     /// Questions for final blocks so far; the next one goes to another voter.
@@ -187,8 +191,6 @@ pub struct Counters {
     pub refused: u64,
 }
 
-/// Growth of the view timeout stops here: 2^6 times its start.
-const DOUBLINGS_MAX: u32 = 6;
 /// The timeout is halved at most once per this many commits (`ios` 9.7).
 const COMMITS_PER_HALVING: u32 = 64;
 
@@ -217,6 +219,8 @@ impl Pbft {
             silent: false,
             traces: BTreeMap::new(),
             fetching: BTreeMap::new(),
+            suspecting: false,
+            suspects: BTreeMap::new(),
             adopted: Height(0),
             asked: 0,
             proposed: Height(0),
@@ -329,22 +333,13 @@ impl Pbft {
 
     /// Gives up a view that shows no progress, and sends again what nobody answered.
     pub fn handle_timeout(&mut self, now: Time) {
-        if self.silent && self.timer.give_up.is_some_and(|give_up| now >= give_up) {
-            self.timer.give_up = Some(now + self.timer.timeout);
-        }
         if self.timer.give_up.is_some_and(|give_up| now >= give_up) {
-            self.give_up(now);
+            self.suspect(now);
         }
         if now >= self.timer.resend {
             self.timer.resend = now + self.timer.start;
             self.resend();
         }
-    }
-
-    /// Leaves the current view for the next one, which gets twice the time.
-    pub fn give_up(&mut self, now: Time) {
-        self.timer.timeout = (self.timer.timeout * 2).min(self.timer.start * 2_u32.pow(DOUBLINGS_MAX));
-        self.start_view_change(now, self.view.next());
     }
 
     /// Whether it is another voter's turn to propose: the view is open, led by somebody else, and its window has room.
@@ -353,13 +348,6 @@ impl Pbft {
         let (committed, _) = self.committed();
         let last = (self.view, Height(committed.0 + self.config.policy.window));
         self.active && !self.silent && !self.is_leader() && !self.proposals.contains_key(&last)
-    }
-
-    /// Leaves the current view for the next one because of the leader's conduct (`ios` 9.8).
-    pub fn complain(&mut self, now: Time) {
-        if self.active {
-            self.start_view_change(now, self.view.next());
-        }
     }
 
     /// Sends what a peer that has just connected may lack.
@@ -394,6 +382,7 @@ impl Pbft {
 
     /// Restarts the timers after a commit or an accepted opening (`ios` 9.7).
     pub(crate) fn on_progress(&mut self, now: Time) {
+        self.suspecting = false;
         self.timer.give_up = Some(now + self.timer.timeout);
         self.timer.resend = now + self.timer.start;
     }
@@ -417,6 +406,9 @@ impl Pbft {
                 message,
             })
         };
+        if self.suspecting {
+            others(PeerMessage::Suspect(self.view));
+        }
         if !self.active && !self.silent {
             let change = self.view_changes.get(&self.config.me).cloned();
             change

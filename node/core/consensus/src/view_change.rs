@@ -36,7 +36,64 @@ fn base_of(view_changes: &[ViewChange], genesis: Hash, filter_by_height: bool) -
     }
 }
 
+/// Growth of the view timeout stops here: 2^6 times its start.
+const DOUBLINGS_MAX: u32 = 6;
+/// A suspicion of another voter counts for this many starting timeouts; one that lasts is said again in each.
+const SUSPICION_TIMEOUTS: u32 = 4;
+
 impl Pbft {
+    /// Would leave the current view: its timer fired, or the leader's conduct is a reason (`ios` 9.7, 9.8).
+    ///
+    /// The promise follows when `f + 1` would, this voter among them. A promise cannot be taken back: a voter that gave
+    /// it alone, because it alone was paused, cut off or slow, could not vote while the others stay in the view.
+    pub fn suspect(&mut self, now: Time) {
+        if self.timer.give_up.is_some() {
+            self.timer.give_up = Some(now + self.timer.timeout);
+        }
+        if self.silent {
+            return;
+        }
+        self.suspecting = true;
+        self.send(Target::Others, PeerMessage::Suspect(self.view));
+        self.leave_if_suspected(now);
+    }
+
+    /// Another voter would leave a view.
+    pub fn handle_suspect(&mut self, now: Time, from: MemberIndex, view: View) {
+        if self.config.committee.key(from).is_none() || from == self.config.me {
+            return self.refuse();
+        }
+        self.suspects.insert(from, (view, now));
+        self.leave_if_suspected(now);
+    }
+
+    fn leave_if_suspected(&mut self, now: Time) {
+        if !self.suspecting {
+            return;
+        }
+        let fresh = |at: Time| now.since(at) <= SUSPICION_TIMEOUTS * self.timer.start;
+        let suspects = self
+            .suspects
+            .iter()
+            .filter(|(_, (view, at))| *view >= self.view && fresh(*at))
+            .map(|(member, _)| *member);
+        let gone = self
+            .view_changes
+            .iter()
+            .filter(|(member, change)| change.new_view > self.view && **member != self.config.me)
+            .map(|(member, _)| *member);
+        let others: BTreeSet<MemberIndex> = suspects.chain(gone).collect();
+        if others.len() >= self.config.committee.faulty_max() {
+            self.timer.timeout = (self.timer.timeout * 2).min(self.timer.start * 2_u32.pow(DOUBLINGS_MAX));
+            self.start_view_change(now, self.view.next());
+        }
+    }
+
+    /// Leaves the view at once, as one does when enough others suspect it too: for schedules that choose the moment.
+    pub fn leave_view(&mut self, now: Time) {
+        self.start_view_change(now, self.view.next());
+    }
+
     /// Promises to vote in no view below `view` ever again, and says what is held.
     pub(crate) fn start_view_change(&mut self, now: Time, view: View) {
         if view <= self.view || self.silent {
@@ -44,6 +101,7 @@ impl Pbft {
         }
         self.view = view;
         self.active = false;
+        self.suspecting = false;
         self.opening = None;
         self.votes.clear();
         self.counters.view_changes += 1;
@@ -115,6 +173,7 @@ impl Pbft {
         self.traces
             .insert(from, Trace::ViewChange(Box::new(change.clone())));
         self.view_changes.insert(from, change);
+        self.leave_if_suspected(now);
         self.on_view_changes(now);
     }
 

@@ -79,7 +79,7 @@ impl Replica {
                     })
             });
         if left_out {
-            self.pbft.complain(now);
+            self.pbft.suspect(now);
         }
     }
 

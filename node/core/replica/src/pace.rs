@@ -39,7 +39,7 @@ impl Replica {
             return;
         };
         if wait >= patience {
-            self.pbft.give_up(now);
+            self.pbft.suspect(now);
         } else if wait >= patience / 2 {
             let nack = PeerMessage::Nack(held.header.clone());
             let leader = self.committee.leader(self.pbft.view());

@@ -30,6 +30,7 @@ impl Replica {
             PeerMessage::Vote(vote) => self.pbft.handle_vote(now, from, vote),
             PeerMessage::Certified(certified) => self.pbft.handle_certified(now, certified),
             PeerMessage::ViewChange(change) => self.pbft.handle_view_change(now, from, *change),
+            PeerMessage::Suspect(view) => self.pbft.handle_suspect(now, from, view),
             PeerMessage::NewView(opening) => self.pbft.handle_new_view(now, *opening),
             PeerMessage::Fetch(fetch) => self.serve(from, fetch),
             PeerMessage::Blocks(blocks) => {

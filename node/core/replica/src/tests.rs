@@ -39,6 +39,8 @@ struct Net {
     deaf_to_work: Option<MemberIndex>,
     /// This member loses the next author block.
     first_body_lost: Option<MemberIndex>,
+    /// Nothing reaches this member or comes from it.
+    cut_off: Option<MemberIndex>,
 }
 
 impl Net {
@@ -94,6 +96,7 @@ impl Net {
             now: Time(1_000),
             deaf_to_work: None,
             first_body_lost: None,
+            cut_off: None,
         }
     }
 
@@ -233,9 +236,12 @@ impl Net {
 
     fn is_lost(&mut self, to: MemberIndex, event: &Event) -> bool {
         use types::message::PeerMessage;
-        let Event::Peer { message, .. } = event else {
+        let Event::Peer { from, message } = event else {
             return false;
         };
+        if self.cut_off.is_some_and(|member| member == to || member == *from) {
+            return true;
+        }
         let body = matches!(message, PeerMessage::AuthorBlock(_));
         if body && self.first_body_lost == Some(to) {
             self.first_body_lost = None;

@@ -325,6 +325,8 @@ pub enum PeerMessage {
     Nack(SignedAuthorHeader),
     /// 39: what is known here of the asker's signatures.
     Trace(Option<Box<Trace>>),
+    /// 3A: the sender would leave this view; a promise follows when enough others would.
+    Suspect(View),
 }
 
 /// How urgent a message is: votes never wait behind bodies.
@@ -353,6 +355,7 @@ impl PeerMessage {
             Self::Nack(_) => 0x37,
             Self::Block(_) => 0x38,
             Self::Trace(_) => 0x39,
+            Self::Suspect(_) => 0x3a,
         }
     }
 
@@ -384,6 +387,7 @@ impl PeerMessage {
             Self::Blocks(blocks) => encode_items(blocks, &mut out),
             Self::Nack(header) => header.encode(&mut out),
             Self::Block(block) => block.encode(&mut out),
+            Self::Suspect(view) => view.encode(&mut out),
             Self::Trace(trace) => trace.as_deref().cloned().encode(&mut out),
         }
         (out, None)
@@ -419,6 +423,12 @@ impl PeerMessage {
             }
             0x37 => SignedAuthorHeader::from_bytes(payload).map(Self::Nack),
             0x38 => Block::from_bytes(payload).map(|block| Self::Block(Box::new(block))),
+            0x3a => {
+                let mut reader = Reader::new(payload);
+                let view = View::decode(&mut reader)?;
+                reader.finish()?;
+                Ok(Self::Suspect(view))
+            }
             0x39 => Option::<Trace>::from_bytes(payload).map(|trace| Self::Trace(trace.map(Box::new))),
             _ => Err(DecodeError::Value {
                 what: "type of a peer message",
@@ -435,7 +445,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn arbitrary_payloads_decode_canonically_or_are_refused(kind in 0x20u8..0x3b, bytes in proptest::collection::vec(0u8..4, 0..900)) {
+        fn arbitrary_payloads_decode_canonically_or_are_refused(kind in 0x20u8..0x3c, bytes in proptest::collection::vec(0u8..4, 0..900)) {
             let payload = Bytes::from(bytes);
             if let Ok(message) = PeerMessage::decode_payload(kind, &payload) {
                 let (mut head, body) = message.encode_payload();

@@ -224,3 +224,22 @@ fn a_leader_that_never_got_the_work_is_told_and_stays() {
     assert_eq!(net.finals(), [1], "{:?}", net.heights());
     assert_eq!(net.replica(author).view().0.0, 0);
 }
+
+#[test]
+fn one_that_was_cut_off_for_long_votes_again_although_the_others_never_left_their_view() {
+    // Its timer fired alone. Had it promised the next view, it could not vote in this one.
+    let mut net = Net::new();
+    let cut_off = net.voter_beside_the_leader();
+    let others: Vec<u16> = (0..4).filter(|member| *member != cut_off).collect();
+    net.cut_off = Some(MemberIndex(cut_off));
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(others[0], 1, payment);
+    net.pass(Duration::from_millis(3_000));
+    assert_eq!(net.finals(), [1]);
+    net.cut_off = None;
+    net.pass(Duration::from_millis(1_000));
+    let votes = net.votes(cut_off).len();
+    net.pass(Duration::from_millis(1_000));
+    assert!(net.votes(cut_off).len() > votes, "it votes again");
+    assert!((0..4).all(|member| net.replica(member).view().0.0 == 0));
+}
