@@ -311,7 +311,8 @@ impl<'a> Run<'a> {
             return;
         }
         let deaf = round.deaf & (1 << to) != 0 && is_lost(round.lost, &envelope.message);
-        if !deaf && !(round.loss > 0 && self.rng.chance(round.loss.into())) {
+        let lost = deaf || round.loss > 0 && self.rng.chance(round.loss.into());
+        if !lost {
             self.queue.push_back(envelope);
         }
     }
