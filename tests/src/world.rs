@@ -3,7 +3,7 @@
 mod effects;
 mod nemesis;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use ledger::Inline;
 use replica::Event;
@@ -48,8 +48,8 @@ struct World {
     healed: bool,
     /// Highest view that an honest member saw open.
     view_open: View,
-    /// Final blocks of which a client was told, each with the check of who holds it done.
-    told: BTreeMap<Hash, ()>,
+    /// Final blocks of which a client was told.
+    told: BTreeSet<Hash>,
     report: Report,
 }
 
@@ -95,7 +95,7 @@ impl World {
             states: 0,
             healed: false,
             view_open: View(0),
-            told: BTreeMap::new(),
+            told: BTreeSet::new(),
             report: Report::default(),
             setup,
             options,

@@ -8,6 +8,9 @@ use simulator::faults::Options;
 use simulator::planted::planted_faults;
 use types::time::Duration;
 
+/// Runs from which on a campaign must have seen everything that can happen.
+const VACUITY_RUNS: u64 = 400;
+
 /// Deterministic simulation of a shard under faults.
 #[derive(Debug, Parser)]
 #[command(name = "sim", version)]
@@ -16,10 +19,10 @@ struct Arguments {
     #[arg(conflicts_with = "seeds")]
     seed: Option<u64>,
     /// How many seeds, for each size of the committee.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seeds: u64,
-    /// First seed.
-    #[arg(long, default_value_t = 0)]
+    /// First seed, at most 2^63.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1 << 63))]
     from: u64,
     /// Sizes of the committee, each 4 to 16.
     #[arg(long, value_delimiter = ',', default_value = "4,7", value_parser = clap::value_parser!(u16).range(4..=16))]
@@ -76,10 +79,26 @@ fn main() -> ExitCode {
             println!("{options:#?}");
         }
     }
+    println!(
+        "seeds {} to {}, {:?} validators, {} s of faults each",
+        campaign.from,
+        campaign.from + campaign.seeds - 1,
+        campaign.validators,
+        arguments.seconds
+    );
     match campaign.run() {
         Ok(summary) => {
             println!("{}", summary.json());
-            ExitCode::SUCCESS
+            match summary.check_not_vacuous() {
+                Err(what) if summary.runs >= VACUITY_RUNS => {
+                    println!(
+                        "in {} runs there was no {what}: they prove nothing about it",
+                        summary.runs
+                    );
+                    ExitCode::FAILURE
+                }
+                _ => ExitCode::SUCCESS,
+            }
         }
         Err(failure) => {
             println!("{failure}");

@@ -195,7 +195,7 @@ impl World {
         if let Answer::Final(note) = answer {
             receipts::check(&self.setup, &self.model, note, &finals)?;
             let hash = crypto::hash::final_header_hash(&note.header);
-            if self.told.insert(hash, ()).is_none() {
+            if self.told.insert(hash) {
                 receipts::check_durable(&self.options, &self.setup, &self.nodes, &hash)?;
             }
         }

@@ -42,3 +42,19 @@ fn skipped_conservation_makes_value() {
         })
     ));
 }
+
+#[test]
+fn a_digest_that_skips_outputs_differs_only_where_there_are_second_outputs() {
+    let digests = |outputs: &[(types::Owner, u64)]| {
+        let block = TestBlock::of(&[pay(genesis_outpoint(0), owner(0), outputs)]);
+        let mut ledger = ledger(&[10]);
+        let right = ledger.apply(Height(1), &block.batches(), &Inline).digest;
+        ledger.roll_back(Height(0));
+        ledger.plant(PlantedBug::DigestSkipsOutput);
+        (right, ledger.apply(Height(1), &block.batches(), &Inline).digest)
+    };
+    let (right, planted) = digests(&[(owner(1), 9)]);
+    assert_eq!(right, planted);
+    let (right, planted) = digests(&[(owner(1), 5), (owner(2), 4)]);
+    assert_ne!(right, planted);
+}
