@@ -381,6 +381,17 @@ impl ConfigText<'_> {
              # Round trip that links to other validators are shaped to, up to 10s; 0s is what the network gives.\n\
              rtt = \"0s\"\n\n\
              # Where other validators are reached: number = \"IP:PORT\". The own committee is needed, others may be missing.\n\
+             # Bounds of queues, each from 1 to the default; lower ones save memory and answer `Busy` earlier. The defaults:\n\
+             # [queues]\n\
+             # peer_events = 1024, of one lane of one validator, twice on the way; the sender waits\n\
+             # peer_frames = 4096, to one lane of one validator; more are dropped and asked for again\n\
+             # client_requests = 1024, of all clients; their readers wait\n\
+             # client_frames = 1024, answers to one client; beyond, it is disconnected\n\
+             # queries = 256, questions to the replica; ingress waits\n\
+             # intake_txs = 65536, before verification and again behind it; beyond, Busy\n\
+             # admission_batches = 1024, verified and waiting for the replica; beyond, Busy\n\
+             # verify_jobs = 1024, bodies under verification; the replica holds others back\n\
+             # persist = 1024, commands to the store; the replica waits\n\n\
              [peers]\n",
             id = self.validator,
             public = hex::encode(self.public),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use store::Durability;
 
 use super::{Config, ConfigError, Overrides};
+use crate::driver::QueueBounds;
 use crate::genesis_file::{self, CreateOptions};
 
 /// A network of 4 validators in a folder.
@@ -191,7 +192,7 @@ fn a_file_of_another_shape_is_refused_with_its_line() {
         ("apply_threads = 1", "apply_threads = \"one\"", "line 18"),
         ("genesis = \"", "genesis = ", "line 6"),
         ("data_dir = ", "# ", "changed.toml: missing field `data_dir`"),
-        ("[peers]", "[peers", "line 25"),
+        ("[peers]", "[peers", "line 37"),
         ("[peers]", "# ", "unknown field `0`"),
     ] {
         let error = replaced(folder.path(), from, to);
@@ -253,4 +254,50 @@ fn missing_and_foreign_keys_are_refused() {
         words.contains("009.key") && words.contains("genesis.toml"),
         "{words}"
     );
+}
+
+#[test]
+fn bounds_of_queues_are_lowered_by_name_and_never_raised() {
+    let folder = tempfile::tempdir().expect("folder");
+    network(folder.path());
+    let text = fs::read_to_string(folder.path().join("validator-001.toml")).expect("text");
+    let path = folder.path().join("changed.toml");
+    let with = |queues: &str| {
+        fs::write(&path, format!("{text}\n[queues]\n{queues}\n")).expect("written");
+        read(&path)
+    };
+    let config = with("persist = 1\nintake_txs = 500").expect("lowered");
+    let expected = QueueBounds {
+        persist: 1,
+        intake_txs: 500,
+        ..QueueBounds::default()
+    };
+    assert_eq!(config.queues, expected);
+    assert_eq!(with("").expect("none").queues, QueueBounds::default());
+    for (queues, words) in [
+        ("persist = 0", &["queues.persist", "0", "1 to 1024"][..]),
+        (
+            "intake_txs = 65537",
+            &["queues.intake_txs", "65537", "1 to 65536"],
+        ),
+        ("peer_frames = -1", &["line 44", "-1"]),
+        ("lanes = 3", &["lanes", "peer_events"]),
+    ] {
+        let error = with(queues).expect_err(queues).to_string();
+        for word in words {
+            assert!(error.contains(word), "{queues}: {error}");
+        }
+    }
+    // The comments in a generated file name every bound with its default.
+    let commented: String = text
+        .lines()
+        .skip_while(|line| *line != "# [queues]")
+        .filter_map(|line| line.strip_prefix("# "))
+        .take(10)
+        .map(|line| format!("{}\n", line.split(',').next().unwrap_or(line)))
+        .collect();
+    let parsed: toml::Table = commented.parse().expect("TOML");
+    let queues = parsed["queues"].clone();
+    assert_eq!(queues.as_table().map(toml::Table::len), Some(9));
+    assert_eq!(queues.try_into::<QueueBounds>(), Ok(QueueBounds::default()));
 }
