@@ -167,7 +167,8 @@ impl Intake {
             self.since_suspect = 0;
             return self.take_suspect().ok_or(due);
         }
-        if !self.bodies.is_empty() && !(clients_due && self.bodies_run >= BODIES_RUN_MAX) {
+        let clients_turn = clients_due && self.bodies_run >= BODIES_RUN_MAX;
+        if !self.bodies.is_empty() && !clients_turn {
             self.bodies_run += 1;
             self.since_suspect += 1;
             return self.bodies.pop().map(|(_, job)| Work::Body(job)).ok_or(due);
