@@ -187,7 +187,7 @@ fn bodies_do_not_starve_clients_and_authors_take_turns() {
     let mut groups = Vec::new();
     let mut client_at = None;
     for unit in 0..102 {
-        match intake.take(late).ok().expect("work is due") {
+        match intake.take(late).expect("work is due") {
             Work::Body(job) => groups.push(job.header.group),
             Work::Batch(_) => client_at = Some(unit),
             Work::Suspect(_) => panic!("nobody is suspected"),
