@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use blocklog::{AppendError, BlockLog, Durability};
+use blocklog::{BlockLog, Durability};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use types::limits::PERSIST_QUEUE_MAX;
 use types::record::LogRecord;
@@ -177,7 +177,6 @@ impl Worker {
             .collect();
         match self.log.append_group(&batches) {
             Ok(()) => {}
-            Err(AppendError::NoSpace { .. }) => return self.refuse(0),
             Err(error) => return self.fail(error.to_string()),
         }
         add(&self.counters.persists, batches.len() as u64);
@@ -301,7 +300,6 @@ impl Worker {
                 self.sync();
             }
             Ok(_) => {}
-            Err(AppendError::NoSpace { .. }) => self.refuse(0),
             Err(error) => self.fail(error.to_string()),
         }
     }
