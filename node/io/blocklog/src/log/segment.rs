@@ -52,8 +52,9 @@ impl Header {
             return Ok(None);
         };
         let sound = crc32fast::hash(bytes.get(..96).unwrap_or_default()) == crc;
-        // Another version may have another layout: its number is said before its checksum is asked for.
-        if !bytes.starts_with(&MAGIC) || (version == FORMAT_VERSION && !sound) {
+        // Another version may have another layout: its number is said before its checksum is asked for. Versions
+        // begin at 1; a 0 was never written.
+        if !bytes.starts_with(&MAGIC) || ([0, FORMAT_VERSION].contains(&version) && !sound) {
             return Ok(None);
         }
         identity.check(path, version, found)?;
