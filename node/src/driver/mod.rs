@@ -251,7 +251,7 @@ fn start_store(opened: store::Opened, inbox: &Arc<Inbox>) -> anyhow::Result<Stor
     let inbox = Arc::clone(inbox);
     let on_event = move |event| {
         match event {
-        StoreEvent::Written(_) => {}
+        StoreEvent::Written(_) | StoreEvent::SpaceReturned { .. } => {}
         StoreEvent::Durable(seq) => inbox.durable(seq),
         StoreEvent::LowSpace { free, reserve } => inbox.fail(format!(
             "the disk is nearly full: {free} bytes are free, {reserve} must stay; free some space and start again"

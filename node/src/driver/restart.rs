@@ -60,7 +60,15 @@ pub(crate) fn restore(
             opened,
         });
     }
-    let ledger = match opened.state().load()? {
+    let snapshot = match opened.state().load() {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            tracing::warn!(%error, "the state is rebuilt from genesis and the block log");
+            opened = opened.reset_state()?;
+            None
+        }
+    };
+    let ledger = match snapshot {
         Some(snapshot) => Ledger::restore(ledger_config.clone(), convert(snapshot))?,
         None => {
             let ledger = genesis()?;
