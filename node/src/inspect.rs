@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use store::{FORMAT_VERSION, Identity, OpenError, ReadError, StateError, Store, StoreOptions};
+use store::{FORMAT_VERSION, Identity, OpenError, ReadError, StateError, Store};
 use types::record::LogRecord;
 use types::{Hash, Sequence};
 
@@ -49,14 +49,14 @@ pub(crate) enum InspectError {
     State(#[from] StateError),
 }
 
-/// Opens a data directory exactly as a restart does (it holds it, and cuts a torn tail) and describes it.
+/// Describes a data directory: holds it meanwhile, checks every record and changes nothing.
 ///
 /// # Errors
-/// `InspectError`; a directory that is none of ours is left as it was.
+/// `InspectError`.
 pub(crate) fn inspect(options: &InspectOptions) -> Result<String, InspectError> {
     let dir = &options.data_dir;
     let identity = read_identity(dir)?;
-    let opened = Store::open(dir, identity, StoreOptions::default())?;
+    let opened = Store::inspect(dir, identity)?;
     let backend = crypto::verify::backend();
     let mut text = Report::default();
     text.line("data directory", dir.display());
@@ -75,11 +75,11 @@ pub(crate) fn inspect(options: &InspectOptions) -> Result<String, InspectError> 
     };
     text.line("signatures", format_args!("{}{backend_note}", backend.name));
     describe_log(opened.log(), usize::from(options.records), &mut text)?;
-    match opened.state().head() {
+    match opened.state().and_then(|state| Some((state, state.head()?))) {
         None => text.line("state", "empty: restart replays the log over the genesis"),
-        Some(head) => {
+        Some((state, head)) => {
             let (mut outputs, mut supply) = (0_u64, 0_u128);
-            opened.state().for_each(|output| {
+            state.for_each(|output| {
                 outputs += 1;
                 supply += u128::from(output.amount.0);
             })?;
@@ -159,7 +159,9 @@ fn describe_log(log: &store::BlockLog, last: usize, text: &mut Report) -> Result
         let (bytes, path, offset) = (torn.bytes, torn.path.display(), torn.offset);
         text.line(
             "torn tail",
-            format_args!("{bytes} bytes of {path} cut at byte {offset}, never durable"),
+            format_args!(
+                "{bytes} bytes from byte {offset} of {path} on, never durable; the next start cuts them"
+            ),
         );
     }
     for (kind, count) in kinds {
@@ -235,7 +237,9 @@ fn describe(record: &LogRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::fs;
+    use std::path::PathBuf;
 
     use store::{Durability, Identity, Store, StoreOptions};
     use types::record::LogRecord;
@@ -304,6 +308,77 @@ mod tests {
             !text.contains("below 10"),
             "only the last two records are shown: {text}"
         );
+    }
+
+    /// Every file below a folder.
+    fn files(folder: &std::path::Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                found.extend(files(&path));
+                found.insert(path, Vec::new());
+            } else {
+                let bytes = fs::read(&path).expect("readable");
+                found.insert(path, bytes);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn not_one_byte_changes_whatever_a_crash_has_left() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut opened = Store::open(folder.path(), IDENTITY, StoreOptions::default()).expect("opened");
+        let mut genesis = store::StateChanges::default();
+        genesis.created.push(store::Output {
+            outpoint: types::OutPoint {
+                txid: types::TxId([4; 32]),
+                index: 0,
+            },
+            owner: types::Owner([5; 32]),
+            amount: types::Amount(77),
+            created: types::Height(0),
+        });
+        opened.begin_state(&genesis).expect("begun");
+        let store = opened.start(Box::new(|_| ())).expect("started");
+        let records = vec![LogRecord::Promise(View(3)), LogRecord::Promise(View(4))];
+        store
+            .handle()
+            .persist(Sequence(1), records, true)
+            .expect("persisted");
+        store.close().expect("closed");
+        let inspected = |expected: &[&str]| {
+            let before = files(folder.path());
+            let text = inspect(&options(folder.path())).expect("inspected");
+            for words in expected {
+                assert!(text.contains(words), "{words} in {text}");
+            }
+            assert!(files(folder.path()) == before, "something was changed: {text}");
+        };
+        inspected(&["1, sum 77", "2 promise"]);
+
+        // A torn tail, which the next start cuts.
+        let log = folder.path().join("log").join(format!("{:020}.log", 0));
+        let mut bytes = fs::read(&log).expect("readable");
+        bytes.extend_from_slice(&[7; 50]);
+        fs::write(&log, &bytes).expect("written");
+        inspected(&["50 bytes from byte", "2 promise", "sum 77"]);
+
+        // A next segment that was only begun, and no state.
+        fs::write(&log, &bytes[..bytes.len() - 50]).expect("written");
+        let next = format!("{:020}.log", bytes.len() - 50);
+        fs::write(log.with_file_name(next), b"shard").expect("written");
+        fs::remove_dir_all(folder.path().join("state")).expect("removed");
+        inspected(&["2 promise", "state            empty"]);
+
+        // Damage is refused, and stays for whoever looks into it.
+        fs::create_dir(folder.path().join("state")).expect("created");
+        fs::write(folder.path().join("state/CURRENT"), "MANIFEST-000009\n").expect("written");
+        let before = files(folder.path());
+        let error = inspect(&options(folder.path())).expect_err("damaged");
+        assert!(error.to_string().contains("cannot open the state"), "{error}");
+        assert!(files(folder.path()) == before, "something was changed");
     }
 
     #[test]

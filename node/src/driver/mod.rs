@@ -311,6 +311,10 @@ fn start_store(opened: store::Opened, inbox: &Arc<Inbox>) -> anyhow::Result<Stor
             );
             inbox.space(true);
         }
+        StoreEvent::SpaceReturned { free } => {
+            tracing::info!(free, "the disk has room again: going on");
+            inbox.space(false);
+        }
         StoreEvent::Failed(reason) => inbox.fail(reason),
     };
     Ok(opened.start(Box::new(on_event))?)

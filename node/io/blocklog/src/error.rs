@@ -94,12 +94,6 @@ pub enum AppendError {
         /// Accepted.
         max: usize,
     },
-    /// The disk is full.
-    #[error("no space left for {path}")]
-    NoSpace {
-        /// Segment.
-        path: PathBuf,
-    },
     /// The log can no longer be written to: what its end holds is not known.
     #[error("cannot append to {path}: {}; the log takes no more records", words(source))]
     Io {

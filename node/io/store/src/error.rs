@@ -47,6 +47,15 @@ pub enum StateError {
         /// What was found.
         what: &'static str,
     },
+    /// The state would have to be derived from genesis and the block log, and the log no longer begins there, or the
+    /// state ends below the first block that it still has.
+    #[error(
+        "the state in {path} cannot be derived again: the block log was cut and no longer joins it; accepted is the state that belongs to this log"
+    )]
+    Underivable {
+        /// Directory.
+        path: PathBuf,
+    },
     /// Changes of later blocks say nothing of the outputs of genesis: without those the state would be short of them
     /// after a restart.
     #[error("the state in {path} is empty; it begins with the outputs of genesis, not with height {given}")]

@@ -7,18 +7,22 @@
 mod changes;
 mod error;
 mod format;
+mod limits;
 mod mounts;
 mod service;
 mod state;
 mod stats;
 
 pub use blocklog::{
-    AppendError, BlockLog, Cut, Durability, FORMAT_VERSION, Identity, IdentityError, LogOptions,
+    AppendError, BlockLog, Cut, Disk, Durability, FORMAT_VERSION, Identity, IdentityError, LogOptions,
     RECORD_BYTES_MAX, ReadError, Replay, SyncFailed, TornTail,
 };
 pub use changes::{Output, StateChanges};
 pub use error::{OpenError, StateError};
+pub use limits::{PERSIST_BYTES_MAX, PERSISTS_IN_FLIGHT_MAX, RESERVE_BYTES};
 pub use mounts::{filesystem_name, free_bytes};
-pub use service::{CommittedRead, Opened, Store, StoreEvent, StoreHandle, StoreOptions, StoreStopped};
+pub use service::{
+    CommittedRead, FreeSpace, Inspected, Opened, Store, StoreEvent, StoreHandle, StoreOptions, StoreStopped,
+};
 pub use state::{Snapshot, SnapshotHead, StateOptions, StateStore};
 pub use stats::StoreStats;

@@ -1,13 +1,15 @@
 //! The thread that owns log and state of one validator: group commit, writing behind, reads.
 
+mod space;
 mod worker;
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use blocklog::{BlockLog, Durability, Identity, LogOptions, ReadError, directory};
+use blocklog::{BlockLog, Disk, Durability, Identity, LogOptions, ReadError, SystemDisk, directory};
 use crossbeam::channel::{Sender, bounded};
 use types::block::{Block, CommittedBlock};
 use types::limits::PERSIST_QUEUE_MAX;
@@ -19,8 +21,13 @@ use self::worker::Worker;
 use crate::changes::StateChanges;
 use crate::error::{OpenError, StateError};
 use crate::format;
+use crate::limits::RESERVE_BYTES;
+use crate::mounts::free_bytes;
 use crate::state::{StateOptions, StateStore};
 use crate::stats::{Counters, StoreStats};
+
+/// Says how many bytes may still be written on the filesystem of a path.
+pub type FreeSpace = fn(&Path) -> io::Result<u64>;
 
 /// How a data directory is kept.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +36,13 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Bytes after which the log begins a new segment.
     pub segment_bytes: u64,
-    /// Bytes that stay free on the filesystem; below, records are refused.
+    /// Bytes that stay free on the filesystem for what is under way when space becomes low. Several data directories
+    /// on one filesystem need the sum.
     pub reserve_bytes: u64,
     /// Commands that wait for the store's thread, at least 1; the caller waits then.
     pub commands_max: usize,
+    /// Tells the free space; a test gives its own.
+    pub free_space: FreeSpace,
     /// State.
     pub state: StateOptions,
 }
@@ -42,8 +52,9 @@ impl Default for StoreOptions {
         Self {
             durability: Durability::Fsync,
             segment_bytes: LogOptions::default().segment_bytes,
-            reserve_bytes: 64 << 20,
+            reserve_bytes: RESERVE_BYTES,
             commands_max: PERSIST_QUEUE_MAX,
+            free_space: free_bytes,
             state: StateOptions::default(),
         }
     }
@@ -56,15 +67,21 @@ pub enum StoreEvent {
     Written(Sequence),
     /// Everything up to this sequence is durable, as far as the durability asked for goes.
     Durable(Sequence),
-    /// The disk is nearly full. The records given now and later are refused until the data directory is opened
-    /// again; reading goes on.
+    /// Free space has fallen below the reserve. What is handed over is still written and made durable, and reading
+    /// goes on, but whoever hands over should stop making more: the reserve is for what is already under way.
     LowSpace {
         /// Bytes free.
         free: u64,
-        /// Bytes that stay free.
+        /// Bytes that should stay free.
         reserve: u64,
     },
-    /// Log or state failed, in words. Nothing is written any more and the node must stop; reading goes on.
+    /// After `LowSpace`: free space is above five quarters of the reserve again.
+    SpaceReturned {
+        /// Bytes free.
+        free: u64,
+    },
+    /// Log or state failed, in words, a full disk included. Nothing is written or reported durable any more, every
+    /// command is refused and the node must stop.
     Failed(String),
 }
 
@@ -147,8 +164,11 @@ impl Opened {
     /// Throws the state away, which genesis and the block log give again; `begin_state` comes next.
     ///
     /// # Errors
-    /// The system refuses.
+    /// `Underivable` when the log was cut since genesis (nothing is thrown away), or the system refuses.
     pub fn reset_state(mut self) -> Result<Self, OpenError> {
+        if !self.log.is_from_genesis() {
+            return Err(underivable(&self.directory.join("state")).into());
+        }
         self.state = self.state.reset()?;
         Ok(self)
     }
@@ -162,7 +182,8 @@ impl Opened {
         let counters = Arc::new(Counters::default());
         let durability = self.options.durability;
         let directory = self.directory.clone();
-        let worker = Worker::new(self, Arc::clone(&counters), on_event);
+        let failure = Arc::new(OnceLock::new());
+        let worker = Worker::new(self, Arc::clone(&counters), Arc::clone(&failure), on_event);
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || worker.run(&receiver))
@@ -171,10 +192,67 @@ impl Opened {
             handle: StoreHandle {
                 sender,
                 counters,
+                failure,
                 durability,
             },
             thread: Some(thread),
         })
+    }
+}
+
+/// A data directory that is open for reading alone.
+#[derive(Debug)]
+pub struct Inspected {
+    log: BlockLog,
+    state: Option<StateStore>,
+    _held: File,
+}
+
+impl Inspected {
+    /// The block log without its torn tail, if it has one: `torn` says where it begins.
+    #[must_use]
+    pub const fn log(&self) -> &BlockLog {
+        &self.log
+    }
+
+    /// The state as written behind; `None` when there is none.
+    #[must_use]
+    pub const fn state(&self) -> Option<&StateStore> {
+        self.state.as_ref()
+    }
+}
+
+/// Opens the state, or an empty one in its place when it is damaged and the log gives it again.
+fn open_state(
+    path: &Path,
+    identity: Identity,
+    options: StateOptions,
+    log: &BlockLog,
+) -> Result<StateStore, OpenError> {
+    let derivable = log.is_from_genesis();
+    // An empty one would be created over what is left.
+    if !derivable && !StateStore::is_in(path) {
+        return Err(underivable(path).into());
+    }
+    let state = match StateStore::open(path, identity, options) {
+        Err(OpenError::State(error)) if derivable => {
+            tracing::warn!(%error, "the state is thrown away; genesis and the block log give it again");
+            StateStore::discard(path)?;
+            StateStore::open(path, identity, options)?
+        }
+        state => state?,
+    };
+    let joins = |height: Height| log.committed_range().is_none_or(|(low, _)| low <= height.next());
+    if derivable || state.head().is_some_and(|head| joins(head.height)) {
+        Ok(state)
+    } else {
+        Err(underivable(path).into())
+    }
+}
+
+fn underivable(path: &Path) -> StateError {
+    StateError::Underivable {
+        path: path.to_path_buf(),
     }
 }
 
@@ -186,21 +264,38 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens or creates a data directory: `log/`, `state/`, `FORMAT`.
+    /// Opens or creates a data directory: `log/`, `state/`, `FORMAT`. A state that cannot be opened is thrown away
+    /// when the log gives it again.
     ///
     /// # Errors
-    /// Another process holds it, it belongs to something else, the log is damaged or gone, or the system refuses.
+    /// Another process holds it, it belongs to something else, the log is damaged or gone, the state is and the log
+    /// was cut, or the system refuses.
     pub fn open(path: &Path, identity: Identity, options: StoreOptions) -> Result<Opened, OpenError> {
+        Self::open_on(Arc::new(SystemDisk), path, identity, options)
+    }
+
+    /// `open` with the log on a disk that may fail.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        identity: Identity,
+        options: StoreOptions,
+    ) -> Result<Opened, OpenError> {
         directory::create(path)?;
         let held = directory::hold(path)?;
         let in_use_before = format::check(path, &identity)?;
-        let state = StateStore::open(&path.join("state"), identity, options.state)?;
+        let at = path.join("state");
         let log = LogOptions {
             segment_bytes: options.segment_bytes,
             durability: options.durability,
-            existing: in_use_before || state.head().is_some(),
+            // The log is always begun first.
+            existing: in_use_before || at.exists(),
         };
-        let log = BlockLog::open(&path.join("log"), identity, log)?;
+        let log = BlockLog::open_on(disk, &path.join("log"), identity, log)?;
+        let state = open_state(&at, identity, options.state, &log)?;
         if !in_use_before {
             format::write(path, &identity)?;
         }
@@ -213,6 +308,20 @@ impl Store {
             log,
             state,
             held,
+        })
+    }
+
+    /// Opens a data directory for reading alone. Not one byte of it changes, whatever state it is in.
+    ///
+    /// # Errors
+    /// Another process holds it, it belongs to something else, log or state are damaged, or the system refuses.
+    pub fn inspect(path: &Path, identity: Identity) -> Result<Inspected, OpenError> {
+        let held = directory::hold(path)?;
+        format::check(path, &identity)?;
+        Ok(Inspected {
+            log: BlockLog::open_read_only(&path.join("log"), identity)?,
+            state: StateStore::open_read_only(&path.join("state"), identity)?,
+            _held: held,
         })
     }
 
@@ -259,6 +368,7 @@ impl Drop for Store {
 pub struct StoreHandle {
     sender: Sender<Command>,
     counters: Arc<Counters>,
+    failure: Arc<OnceLock<String>>,
     durability: Durability,
 }
 
@@ -332,6 +442,10 @@ impl StoreHandle {
     }
 
     fn send(&self, command: Command) -> Result<(), StoreStopped> {
+        if let Some(reason) = self.failure.get() {
+            let reason = reason.clone();
+            return Err(StoreStopped { reason });
+        }
         self.sender.send(command).map_err(|_| StoreStopped {
             reason: "its thread has ended".into(),
         })

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use blocklog::{FORMAT_VERSION, Identity, directory};
 use rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE;
 use rocksdb::{
-    DB, Direction, FlushOptions, IteratorMode, LogLevel, MemtableFactory, Options, ReadOptions, WriteBatch,
-    WriteOptions,
+    DB, Direction, FlushOptions, InfoLogger, IteratorMode, LogLevel, MemtableFactory, Options, ReadOptions,
+    WriteBatch, WriteOptions,
 };
 use types::codec::{Decode, DecodeError, Encode, Reader};
 use types::{Amount, Hash, Height, OutPoint, Owner};
 
 use crate::changes::{Output, StateChanges};
 use crate::error::{OpenError, StateError};
+use crate::limits::STATE_BUFFER_BYTES;
 
 /// Key of the format version, genesis and validator.
 const IDENTITY_KEY: [u8; 1] = [0];
@@ -35,7 +36,7 @@ pub struct StateOptions {
 impl Default for StateOptions {
     fn default() -> Self {
         Self {
-            write_buffer_bytes: 32 << 20,
+            write_buffer_bytes: STATE_BUFFER_BYTES,
         }
     }
 }
@@ -91,8 +92,7 @@ impl StateStore {
         if old.exists() {
             std::fs::remove_dir_all(&old).map_err(blocklog::OpenError::io("remove", &old))?;
         }
-        let database = |action| database(action, path);
-        let db = DB::open(&db_options(options), path).map_err(database("open"))?;
+        let db = DB::open(&db_options(options), path).map_err(database("open", path))?;
         let mut store = Self {
             db,
             path: path.to_path_buf(),
@@ -103,21 +103,88 @@ impl StateStore {
             flushing: None,
             _held: held,
         };
-        match store.db.get(IDENTITY_KEY).map_err(database("read"))? {
-            Some(bytes) => {
-                let (version, found) = decode_identity(&bytes)
-                    .map_err(|_| store.damaged("the record of its owner has another form"))?;
-                identity.check(path, version, found)?;
-            }
-            None => store.claim(&identity)?,
+        if !store.is_owned()? {
+            store.claim(&identity)?;
         }
-        if let Some(bytes) = store.db.get(HEAD_KEY).map_err(database("read"))? {
-            let head = decode_head(&bytes)
-                .map_err(|_| store.damaged("the record of its height has another form"))?;
-            store.head = Some(head);
-            store.flushed = Some(head.height);
-        }
+        store.read_head()?;
         Ok(store)
+    }
+
+    /// Opens a state for reading alone and changes nothing; `None` when the directory holds none.
+    ///
+    /// # Errors
+    /// `InUse`, `Identity`, `Io`, `State`.
+    pub fn open_read_only(path: &Path, identity: Identity) -> Result<Option<Self>, OpenError> {
+        if !Self::is_in(path) {
+            return Ok(None);
+        }
+        let held = directory::hold(path)?;
+        let options = StateOptions::default();
+        let mut db = db_options(options);
+        db.create_if_missing(false);
+        // RocksDB would begin a log of its own doings in the directory.
+        db.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, |_, text| {
+            tracing::warn!(text, "RocksDB");
+        }));
+        let db = DB::open_for_read_only(&db, path, false).map_err(database("open", path))?;
+        let mut store = Self {
+            db,
+            path: path.to_path_buf(),
+            identity,
+            options,
+            head: None,
+            flushed: None,
+            flushing: None,
+            _held: held,
+        };
+        if !store.is_owned()? {
+            return Ok(None);
+        }
+        store.read_head()?;
+        Ok(Some(store))
+    }
+
+    /// True when it names its owner, who must be ours; false when it names none.
+    fn is_owned(&self) -> Result<bool, OpenError> {
+        let read = self.db.get(IDENTITY_KEY);
+        let Some(bytes) = read.map_err(database("read", &self.path))? else {
+            return Ok(false);
+        };
+        let (version, found) =
+            decode_identity(&bytes).map_err(|_| self.damaged("the record of its owner has another form"))?;
+        self.identity.check(&self.path, version, found)?;
+        Ok(true)
+    }
+
+    fn read_head(&mut self) -> Result<(), StateError> {
+        if let Some(bytes) = self.db.get(HEAD_KEY).map_err(database("read", &self.path))? {
+            let head =
+                decode_head(&bytes).map_err(|_| self.damaged("the record of its height has another form"))?;
+            self.head = Some(head);
+            self.flushed = Some(head.height);
+        }
+        Ok(())
+    }
+
+    /// True when a directory holds a state, whole or not.
+    pub(crate) fn is_in(path: &Path) -> bool {
+        // RocksDB names its newest file in this one, and begins anew where it is missing.
+        path.join("CURRENT").exists()
+    }
+
+    /// Puts a state out of the way that cannot be opened; opening creates an empty one then.
+    ///
+    /// # Errors
+    /// `InUse`, `Io`.
+    pub(crate) fn discard(path: &Path) -> Result<(), OpenError> {
+        let _held = directory::hold(path)?;
+        let old = discarded(path);
+        if old.exists() {
+            std::fs::remove_dir_all(&old).map_err(blocklog::OpenError::io("remove", &old))?;
+        }
+        // Under another name first: a crash leaves the old state, or none, never half of one.
+        std::fs::rename(path, &old).map_err(blocklog::OpenError::io("rename", path))?;
+        Ok(())
     }
 
     /// Writes whose state this is; only into an empty database.
@@ -148,10 +215,8 @@ impl StateStore {
             ..
         } = self;
         drop(db);
-        // Under another name first: a crash leaves the old state, or none, never half of one.
-        let old = discarded(&path);
-        std::fs::rename(&path, &old).map_err(blocklog::OpenError::io("rename", &path))?;
         drop(held);
+        Self::discard(&path)?;
         Self::open(&path, identity, options)
     }
 

@@ -11,7 +11,7 @@ use blocklog::{Durability, FORMAT_VERSION, Identity};
 use types::record::LogRecord;
 use types::{Amount, Hash, Height, OutPoint, Owner, Sequence, TxId};
 
-use super::{CommittedRead, Opened, Store, StoreEvent, StoreOptions};
+use super::{CommittedRead, Opened, Store, StoreEvent, StoreHandle, StoreOptions};
 use crate::changes::{Output, StateChanges};
 use crate::error::OpenError;
 
@@ -71,6 +71,10 @@ fn ids(opened: &Opened) -> Vec<u64> {
     let snapshot = opened.state().load().expect("readable").expect("not empty");
     snapshot.outputs.iter().map(|output| output.amount.0).collect()
 }
+
+mod faults;
+mod rebuilding;
+mod space;
 
 #[test]
 fn many_persists_share_a_few_fsyncs_and_events_keep_their_order() {
@@ -234,23 +238,7 @@ fn heights_that_do_not_rise_are_a_failure_and_nothing_of_them_is_written() {
         reason,
         "changes up to height 4 do not follow height 4, which the state holds"
     );
-    // Nothing is written any more, reading goes on.
-    store
-        .handle()
-        .persist(Sequence(1), vec![vote(1)], true)
-        .expect("running");
-    let (sender, answer) = mpsc::channel();
-    store
-        .handle()
-        .read_body(Hash([0; 32]), move |body| drop(sender.send(body)))
-        .expect("running");
-    assert!(
-        answer
-            .recv_timeout(PATIENCE)
-            .expect("an answer")
-            .expect("readable")
-            .is_none()
-    );
+    assert_refuses_all(&store.handle(), &reason);
     assert_eq!(store.close().expect_err("failed").reason, reason);
     assert!(events.try_recv().is_err(), "said once");
     let opened = open(directory.path(), StoreOptions::default());
@@ -450,52 +438,26 @@ fn the_log_is_never_cut_above_the_state_on_disk() {
     assert_eq!(ask(&store, read).len(), 10, "above the state everything is there");
 }
 
-#[test]
-fn a_full_disk_refuses_records_cleanly_and_the_next_start_goes_on() {
-    let directory = tempfile::tempdir().expect("directory");
-    let (store, events) = start(open(directory.path(), StoreOptions::default()));
-    store
-        .handle()
-        .persist(Sequence(1), height(1, 100), true)
-        .expect("running");
-    until_durable(&events, 1);
-    store.close().expect("closed well");
-
-    let full = StoreOptions {
-        reserve_bytes: u64::MAX / 2,
-        ..StoreOptions::default()
-    };
-    let (store, events) = start(open(directory.path(), full));
-    for number in 2..=5 {
-        store
-            .handle()
-            .persist(Sequence(number), vec![vote(number)], true)
-            .expect("running");
-    }
-    let event = events.recv_timeout(PATIENCE).expect("an event");
-    assert!(
-        matches!(event, StoreEvent::LowSpace { free: 1.., reserve } if reserve == u64::MAX / 2),
-        "{event:?}"
-    );
+/// A handle of a failed store refuses every command, in the words of the failure.
+fn assert_refuses_all(handle: &StoreHandle, reason: &str) {
     let read = CommittedRead {
         from: Height(1),
         count: 1,
-        bytes_max: 1 << 20,
-        bodies: true,
+        bytes_max: 0,
+        bodies: false,
     };
-    assert_eq!(ask(&store, read), [(1, 1)]);
-    assert_eq!(store.handle().stats().persists, 0);
-    store.close().expect("no damage");
-    assert!(events.try_recv().is_err(), "said once");
-
-    let opened = open(directory.path(), StoreOptions::default());
-    assert_eq!((opened.log().replay().count(), opened.log().torn()), (4, None));
-    let (store, events) = start(opened);
-    store
-        .handle()
-        .persist(Sequence(2), vec![vote(2)], true)
-        .expect("running");
-    until_durable(&events, 2);
+    let never = |_: &str| panic!("answered after the failure");
+    let outcomes = [
+        handle.persist(Sequence(u64::MAX), vec![vote(1)], true),
+        handle.write_state(StateChanges::default()),
+        handle.cut_below(Height(1)),
+        handle.read_committed(read, move |_| never("blocks")),
+        handle.read_body(Hash([0; 32]), move |_| never("body")),
+        handle.read_block(Hash([0; 32]), move |_| never("block")),
+    ];
+    for outcome in outcomes {
+        assert_eq!(outcome.expect_err("refused").reason, reason);
+    }
 }
 
 #[test]
@@ -568,7 +530,10 @@ fn foreign_and_beheaded_data_directories_are_refused() {
     // Without `FORMAT` the files themselves still say whose they are.
     fs::remove_file(directory.path().join("FORMAT")).expect("removed");
     let error = Store::open(directory.path(), other, StoreOptions::default()).expect_err("foreign");
-    assert!(matches!(error, OpenError::Identity(_)), "{error}");
+    assert!(
+        matches!(error, OpenError::Log(blocklog::OpenError::Identity(_))),
+        "{error}"
+    );
     assert!(!directory.path().join("FORMAT").exists());
     drop(open(directory.path(), StoreOptions::default()));
 

@@ -1,25 +1,23 @@
 //! What the store's thread does with its commands.
 
 use std::fs::File;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use blocklog::{AppendError, BlockLog, Durability};
+use blocklog::{BlockLog, Durability};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use types::limits::PERSIST_QUEUE_MAX;
 use types::record::LogRecord;
 use types::{Height, Sequence};
 
+use super::space::Space;
 use super::{Command, CommittedAnswer, CommittedRead, Opened, StoreEvent, StoreOptions};
 use crate::changes::{Pending, StateChanges};
-use crate::mounts::free_bytes;
+use crate::limits::GROUP_BYTES_MAX;
 use crate::state::StateStore;
 use crate::stats::{Counters, add};
 
-/// Bytes of one group; what waits beyond goes into the next one.
-const GROUP_BYTES_MAX: usize = 8 << 20;
 /// State changes wait at least this long, so that what is spent soon is never written.
 const STATE_WAIT_MIN: Duration = Duration::from_millis(50);
 /// And at most this long while records keep coming.
@@ -31,18 +29,10 @@ const STATE_FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// Idle time after which written records are made durable though nobody waits for it.
 const IDLE: Duration = Duration::from_millis(250);
 
-/// Whether records are taken.
-#[derive(Debug, PartialEq, Eq)]
-enum Health {
-    Well,
-    /// Records were refused for want of space. Later ones must be refused too: they build on those.
-    Full,
-    Failed(String),
-}
-
 /// Commands of one turn.
 #[derive(Default)]
 struct Group {
+    commands: usize,
     persists: Vec<(Sequence, Vec<LogRecord>)>,
     bytes: usize,
     sync: bool,
@@ -52,7 +42,6 @@ struct Group {
 }
 
 pub(super) struct Worker {
-    directory: PathBuf,
     options: StoreOptions,
     log: BlockLog,
     state: StateStore,
@@ -63,7 +52,9 @@ pub(super) struct Worker {
     flush_began: Instant,
     /// Highest sequence that is written and not reported durable.
     undurable: Option<Sequence>,
-    health: Health,
+    space: Space,
+    /// Why nothing is written any more; the handles refuse with it.
+    failure: Arc<OnceLock<String>>,
     /// Lock on the directory, for the life of the thread.
     _held: File,
 }
@@ -72,6 +63,7 @@ impl Worker {
     pub(super) fn new(
         opened: Opened,
         counters: Arc<Counters>,
+        failure: Arc<OnceLock<String>>,
         on_event: Box<dyn Fn(StoreEvent) + Send>,
     ) -> Self {
         let Opened {
@@ -85,7 +77,7 @@ impl Worker {
             .state_height
             .store(state.head().map_or(0, |head| head.height.0), Ordering::Relaxed);
         Self {
-            directory,
+            space: Space::new(directory, options.free_space, options.reserve_bytes),
             options,
             log,
             state,
@@ -95,7 +87,7 @@ impl Worker {
             pending_since: None,
             flush_began: Instant::now(),
             undurable: None,
-            health: Health::Well,
+            failure,
             _held: held,
         }
     }
@@ -103,6 +95,7 @@ impl Worker {
     /// Serves until it is told to stop or nobody is left to tell it; returns the failure, if any.
     pub(super) fn run(mut self, receiver: &Receiver<Command>) -> Option<String> {
         loop {
+            self.look_at_space(false);
             let mut group = Group::default();
             match receiver.recv_timeout(self.wait()) {
                 Ok(command) => self.take(command, &mut group),
@@ -138,6 +131,7 @@ impl Worker {
     }
 
     fn take(&mut self, command: Command, group: &mut Group) {
+        group.commands += 1;
         match command {
             Command::Persist { seq, records, sync } => {
                 group.bytes += records.iter().map(size_of_record).sum::<usize>();
@@ -151,7 +145,7 @@ impl Worker {
     }
 
     fn merge(&mut self, changes: StateChanges) {
-        if self.health != Health::Well {
+        if self.has_failed() {
             return;
         }
         if let Err(error) = self.state.check_follows(&changes, self.pending.height()) {
@@ -166,7 +160,7 @@ impl Worker {
         let Some((last, _)) = group.persists.last() else {
             return;
         };
-        if self.health != Health::Well || !self.has_space(group.bytes as u64) {
+        if self.has_failed() {
             return;
         }
         let before = self.log.bytes();
@@ -177,7 +171,6 @@ impl Worker {
             .collect();
         match self.log.append_group(&batches) {
             Ok(()) => {}
-            Err(AppendError::NoSpace { .. }) => return self.refuse(0),
             Err(error) => return self.fail(error.to_string()),
         }
         add(&self.counters.persists, batches.len() as u64);
@@ -193,6 +186,21 @@ impl Worker {
             Durability::Fsync if group.sync => self.sync(),
             Durability::Fsync => {}
         }
+        self.look_at_space(true);
+    }
+
+    /// Says when space becomes low or returns: after each group, and from time to time.
+    fn look_at_space(&mut self, now: bool) {
+        if (now || self.space.is_due())
+            && !self.has_failed()
+            && let Some(event) = self.space.look()
+        {
+            (self.on_event)(event);
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
     }
 
     fn report_durable(&mut self) {
@@ -203,7 +211,7 @@ impl Worker {
 
     /// Makes the log durable, if something is not, and reports it.
     fn sync(&mut self) {
-        if self.health != Health::Well || self.options.durability == Durability::Async {
+        if self.has_failed() || self.options.durability == Durability::Async {
             return;
         }
         if self.log.is_unsynced() {
@@ -216,29 +224,10 @@ impl Worker {
         self.report_durable();
     }
 
-    fn has_space(&mut self, bytes: u64) -> bool {
-        // Where the system does not say, writing will.
-        let free = free_bytes(&self.directory).unwrap_or(u64::MAX);
-        let enough = free >= self.options.reserve_bytes.saturating_add(bytes);
-        if !enough {
-            self.refuse(free);
-        }
-        enough
-    }
-
-    fn refuse(&mut self, free: u64) {
-        self.health = Health::Full;
-        self.drop_pending();
-        (self.on_event)(StoreEvent::LowSpace {
-            free,
-            reserve: self.options.reserve_bytes,
-        });
-    }
-
+    /// The first failure counts. The handles refuse before the event is out.
     fn fail(&mut self, reason: String) {
-        if !matches!(self.health, Health::Failed(_)) {
-            (self.on_event)(StoreEvent::Failed(reason.clone()));
-            self.health = Health::Failed(reason);
+        if self.failure.set(reason.clone()).is_ok() {
+            (self.on_event)(StoreEvent::Failed(reason));
             self.drop_pending();
         }
     }
@@ -286,7 +275,7 @@ impl Worker {
 
     /// Cuts the log, never above what the state on disk makes superfluous (`ios` 20.6).
     fn cut_below(&mut self, height: Height) {
-        if self.health != Health::Well {
+        if self.has_failed() {
             return;
         }
         if let Err(error) = self.state.begin_flush() {
@@ -301,7 +290,6 @@ impl Worker {
                 self.sync();
             }
             Ok(_) => {}
-            Err(AppendError::NoSpace { .. }) => self.refuse(0),
             Err(error) => self.fail(error.to_string()),
         }
     }
@@ -341,7 +329,7 @@ impl Worker {
     }
 
     fn flush_when_due(&mut self) {
-        if self.health == Health::Well && self.flush_began.elapsed() >= STATE_FLUSH_INTERVAL {
+        if !self.has_failed() && self.flush_began.elapsed() >= STATE_FLUSH_INTERVAL {
             self.flush_began = Instant::now();
             if let Err(error) = self.state.begin_flush() {
                 self.fail(error.to_string());
@@ -352,7 +340,7 @@ impl Worker {
     /// Ends in good order: what was written becomes durable.
     fn finish(mut self) -> Option<String> {
         self.sync();
-        if self.health == Health::Well {
+        if !self.has_failed() {
             if let Err(error) = self.log.sync() {
                 self.fail(error.to_string());
             }
@@ -360,10 +348,7 @@ impl Worker {
                 self.fail(error.to_string());
             }
         }
-        match self.health {
-            Health::Failed(reason) => Some(reason),
-            Health::Well | Health::Full => None,
-        }
+        self.failure.get().cloned()
     }
 }
 
@@ -373,8 +358,7 @@ impl Group {
     }
 
     fn is_open(&self) -> bool {
-        let count = self.persists.len() + self.after.len();
-        !self.stop && self.bytes < GROUP_BYTES_MAX && count < PERSIST_QUEUE_MAX
+        !self.stop && self.bytes < GROUP_BYTES_MAX && self.commands < PERSIST_QUEUE_MAX
     }
 }
 
