@@ -50,7 +50,8 @@ fn validators_killed_at_random_instants_lose_nothing_that_was_final() {
     let seed = seed();
     println!("kill loop: {rounds} rounds, SHARDBENCH_SEED={seed}");
     let mut rng = SimRng::new(seed, 0);
-    let mut network = Network::started("kill-loop");
+    let mut network = Network::new("kill-loop");
+    network.start_all();
     let mut observer = Observer::new(&network);
     let (mut checked, mut unanswered, mut lost) = (0, 0, 0);
     for round in 0..rounds {

@@ -8,7 +8,9 @@ mod observer;
 mod programs;
 
 mod bitcoin;
+mod disks;
 mod embedded;
 mod four_nodes;
 mod kill_loop;
+mod leader;
 mod usage;

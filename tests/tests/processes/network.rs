@@ -61,13 +61,18 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Creates a genesis with 4000 accounts of seed 1; nothing runs yet.
+    /// Creates a genesis with 4000 accounts; nothing runs yet.
     pub(crate) fn new(name: &str) -> Self {
+        Self::with_accounts(name, 4_000)
+    }
+
+    /// Creates a genesis with accounts of seed 1.
+    pub(crate) fn with_accounts(name: &str, accounts: u32) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Folder::new(name);
         let made = Command::new(program("shardbench-node"))
             .args(["genesis", "--shards", "1", "--validators", "4", "--seed", "1"])
-            .args(["--accounts", "4000", "--amount", "1000000"])
+            .args(["--accounts", &accounts.to_string(), "--amount", "1000000"])
             .args(["--base-port", &free_ports().to_string(), "--name", name, "--out"])
             .arg(folder.join("net"))
             .output()
@@ -78,13 +83,6 @@ impl Network {
             nodes: (0..VALIDATORS).map(|_| None).collect(),
             _turn: turn,
         }
-    }
-
-    /// The same with all validators started.
-    pub(crate) fn started(name: &str) -> Self {
-        let mut network = Self::new(name);
-        network.start_all();
-        network
     }
 
     pub(crate) fn config(&self, validator: usize) -> PathBuf {
@@ -219,7 +217,7 @@ impl Network {
     }
 }
 
-/// Newest file below a folder whose name ends so.
+/// Last file of a folder, by name, among those whose name ends so.
 pub(crate) fn newest(folder: &Path, suffix: &str) -> PathBuf {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use loadgen::audit::fetch::{fetch_chain, fetch_state};
+use loadgen::audit::fetch::fetch_state;
 use loadgen::genesis_file::NetworkGenesis;
 use loadgen::hosts::parse_nodes;
 use loadgen::network::{Control, Target, find_targets, greeting};
 use tokio::runtime::Runtime;
 use types::block::CommittedBlock;
-use types::client::{BlockItem, NodeInfo, Request, StateInfo};
+use types::client::{Answer, BlockItem, Request, StateInfo};
 use types::{Height, MemberIndex};
 
 use crate::network::{Network, VALIDATORS, wait_for};
@@ -61,13 +61,6 @@ impl Observer {
         Some(state)
     }
 
-    pub(crate) fn info(&mut self, validator: usize) -> Option<NodeInfo> {
-        let mut control = self.control(validator)?;
-        let info = self.runtime.block_on(control.info()).ok()?;
-        self.controls[validator] = Some(control);
-        Some(info)
-    }
-
     /// Final height of a validator that must answer.
     pub(crate) fn height(&mut self, validator: usize) -> Height {
         wait_for(&format!("an answer of validator {validator}"), || {
@@ -102,7 +95,7 @@ impl Observer {
                     .await
                     .ok()?
                     .ok()??;
-                if let types::client::Answer::Blocks { items, last } = received.answer {
+                if let Answer::Blocks { items, last } = received.answer {
                     found.extend(items.into_iter().filter_map(|item| match item {
                         BlockItem::Block(block) => Some(*block),
                         BlockItem::Body(_) => None,
@@ -153,20 +146,5 @@ impl Observer {
                 .all(|validator| self.state(*validator).as_ref() == Some(&first))
                 .then_some(first)
         })
-    }
-
-    /// Header hashes of a whole chain, as one validator shows it.
-    pub(crate) fn chain(&mut self, validator: usize, until: Height) -> Vec<CommittedBlock> {
-        let mut control = self.control(validator).expect("a running validator");
-        let mut blocks = Vec::new();
-        let mut take = |item| {
-            if let BlockItem::Block(block) = item {
-                blocks.push(*block);
-            }
-        };
-        let fetched = fetch_chain(&control.sender, &mut control.answers, until, ANSWER, &mut take);
-        self.runtime.block_on(fetched).expect("its chain");
-        self.controls[validator] = Some(control);
-        blocks
     }
 }

@@ -146,6 +146,8 @@ pub struct Pbft {
     pub(crate) votes: BTreeMap<Subject, BTreeMap<MemberIndex, Signature>>,
     /// Latest view change of each voter.
     pub(crate) view_changes: BTreeMap<MemberIndex, ViewChange>,
+    /// Highest height that a peer handed over as final instead of its certificate being collected here.
+    pub(crate) adopted: Height,
     /// Blocks asked for by hash.
     pub(crate) fetching: BTreeSet<Hash>,
     /// Questions for final blocks so far; the next one goes to another voter.
@@ -208,6 +210,7 @@ impl Pbft {
             prepare_certificates: BTreeMap::new(),
             votes: BTreeMap::new(),
             view_changes: BTreeMap::new(),
+            adopted: Height(0),
             fetching: BTreeSet::new(),
             asked: 0,
             proposed: Height(0),
@@ -253,6 +256,13 @@ impl Pbft {
     #[must_use]
     pub const fn committed(&self) -> (Height, Hash) {
         self.blocks.committed()
+    }
+
+    /// Highest height that this voter took from a peer because it was behind: it saw nothing of how the blocks up to
+    /// there came about.
+    #[must_use]
+    pub const fn adopted(&self) -> Height {
+        self.adopted
     }
 
     /// Whether this voter leads the current view.

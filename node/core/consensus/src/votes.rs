@@ -283,6 +283,7 @@ impl Pbft {
     fn adopt(&mut self, committed: CommittedBlock) {
         let hash = final_header_hash(&committed.block.header);
         let header = &committed.block.header;
+        self.adopted = header.height;
         self.blocks.set_committed(header.height, hash, header.timestamp);
         if committed.proof.hash == hash {
             self.commit_certificate = Some(direct_certificate(&committed.proof));

@@ -56,9 +56,11 @@ impl Replica {
     }
 
     /// Starts a view change when a ready block that could be included was left out for the whole lag (`ios` 9.8).
+    /// Heights that were taken over from a peer do not count: while this voter was away, nobody left its block out.
     pub(crate) fn complain_of_censorship(&mut self, now: Time) {
         let height = self.chain.final_height();
         let lag = self.config.epoch.policy.lag;
+        let adopted = self.pbft.adopted();
         let left_out = self
             .chain
             .tip_cursors()
@@ -71,7 +73,7 @@ impl Replica {
                         held.ready().is_some()
                             && held.header.header.prev == cursor.last
                             && held.header.header.base_height < height
-                            && held.ready_height.0 + lag.saturating_sub(4) < height.0
+                            && held.ready_height.max(adopted).0 + lag.saturating_sub(4) < height.0
                             && held.header.header.base_height.0.saturating_add(lag) > height.0
                     })
             });

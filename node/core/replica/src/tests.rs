@@ -491,6 +491,49 @@ fn a_replica_that_was_away_catches_up() {
     );
 }
 
+/// Its own block, which nobody else has, is no reason to leave a view in which the others make progress: alone in the
+/// next one it would not vote again before the others leave theirs.
+#[test]
+fn a_restarted_replica_does_not_blame_the_leader_for_what_was_left_out_while_it_was_away() {
+    let mut net = Net::new();
+    let away = (0..4)
+        .rev()
+        .find(|member| *member != net.epoch.committees[0].leaders[0].0);
+    let away = away.expect("a follower");
+    net.pass(Duration::from_millis(200));
+    let others: Vec<_> = (0..4)
+        .map(|member| {
+            (member != away)
+                .then(|| net.replicas[usize::from(member)].take())
+                .flatten()
+        })
+        .collect();
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(away, 1, payment);
+    net.pass(Duration::from_millis(50));
+    let cut = net.replicas[usize::from(away)].take().expect("runs");
+    assert_eq!(cut.counters().cut, 1, "it has a block that nobody else has");
+    for (replica, other) in net.replicas.iter_mut().zip(others) {
+        *replica = other;
+    }
+    let before = net.heights()[0];
+    net.pass(Duration::from_millis(3_000));
+    assert!(
+        net.heights()[0] > before + net.genesis.policy.lag,
+        "{:?}",
+        net.heights()
+    );
+    let view = |net: &Net, member: u16| net.replicas[usize::from(member)].as_ref().expect("runs").view();
+    let witness = (0..4).find(|member| *member != away).expect("another");
+    let of_others = view(&net, witness);
+    net.restart(away);
+    net.pass(Duration::from_millis(1_500));
+    let replica = net.replicas[usize::from(away)].as_ref().expect("runs");
+    assert!(replica.final_height().0 > before + net.genesis.policy.lag);
+    assert_eq!(view(&net, away), of_others);
+    assert_eq!(view(&net, witness), of_others);
+}
+
 #[test]
 fn an_idle_network_stays_in_its_view_and_goes_on_proposing() {
     // A leader once lost sight of its parent when that was final, and every second height cost a view change.

@@ -1,0 +1,233 @@
+//! Data directories that a dead validator left in a bad state, and a disk that fills up.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use simulator::record;
+
+use crate::leader::catch_up;
+use crate::network::{Network, newest, wait_for};
+use crate::observer::Observer;
+use crate::programs::{Running, assert_survived, report};
+
+/// Bytes that are cut off the log of a killed validator: some of its last record, or several.
+const TAILS: [u64; 3] = [1, 90, 2000];
+
+#[test]
+fn a_torn_log_and_a_lost_state_are_repaired_and_a_damaged_log_is_refused() {
+    let mut network = Network::new("disks");
+    network.start_all();
+    let mut observer = Observer::new(&network);
+    let load = network.load(200, 25, "disks.json");
+    let idle = observer.height(0);
+    observer.above(0, idle.next().next());
+
+    for bytes in TAILS {
+        network.kill(1);
+        cut_tail(&newest(&network.data(1).join("log"), ".log"), bytes);
+        network.start(1);
+        catch_up(&mut observer, 1, 0);
+    }
+    network.kill(2);
+    fs::remove_dir_all(network.data(2).join("state")).expect("the state is removed");
+    network.start(2);
+    catch_up(&mut observer, 2, 0);
+
+    network.kill(3);
+    let log = newest(&network.data(3).join("log"), ".log");
+    let place = fs::metadata(&log).expect("a log").len() / 2;
+    flip_bit(&log, place);
+    network.start(3);
+    let status = wait_for("the end of validator 3 on its damaged log", || network.ended(3));
+    assert_eq!(status.code(), Some(2), "{}", network.said(3));
+    let said = network.said(3);
+    assert!(
+        said.contains("damaged at byte") && said.contains("must not vote again"),
+        "{said}"
+    );
+    let without = observer.height(0);
+    observer.above(0, without.next().next());
+    // The disk restored, as the message says.
+    flip_bit(&log, place);
+    network.start(3);
+    catch_up(&mut observer, 3, 0);
+
+    let output = load.finish();
+    assert_survived(&report(&network.folder.join("disks.json")), &output);
+    observer.agreed(&[0, 1, 2, 3]);
+    record::append(
+        "data directories",
+        &[
+            ("torn logs", TAILS.len() as u64),
+            ("lost states", 1),
+            ("damaged logs", 1),
+        ],
+    );
+}
+
+fn cut_tail(path: &Path, bytes: u64) {
+    let file = OpenOptions::new().write(true).open(path).expect("the log");
+    let len = file.metadata().expect("its length").len();
+    file.set_len(len.saturating_sub(bytes)).expect("cut");
+}
+
+fn flip_bit(path: &Path, place: u64) {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("the log");
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(place)).expect("a place in it");
+    file.read_exact(&mut byte).expect("a byte");
+    file.seek(SeekFrom::Start(place)).expect("the same place");
+    file.write_all(&[byte[0] ^ 0x10]).expect("written");
+}
+
+/// Removes a validator's whole data directory: its key is all that is left of it.
+fn wipe(network: &Network, validator: usize) {
+    fs::remove_dir_all(network.data(validator)).expect("the data directory is removed");
+}
+
+/// A key without its log may have promised anything: what it may do in this epoch is decided by the node. That it
+/// follows the chain again and that nobody is harmed holds in any case.
+#[test]
+fn a_validator_whose_data_directory_is_gone_follows_the_chain_again() {
+    let mut network = Network::new("wiped");
+    network.start_all();
+    let mut observer = Observer::new(&network);
+    let load = network.load(200, 10, "wiped.json");
+    let idle = observer.height(0);
+    observer.above(0, idle.next().next());
+    network.kill(1);
+    wipe(&network, 1);
+    network.start(1);
+    catch_up(&mut observer, 1, 0);
+    let output = load.finish();
+    assert_survived(&report(&network.folder.join("wiped.json")), &output);
+    observer.agreed(&[0, 1, 2, 3]);
+    record::append("data directories", &[("wiped", 1)]);
+}
+
+/// Size of the small disk: the log's reserve and some minutes of a light load.
+const DISK_MIB: u64 = 96;
+
+/// A mount namespace of its own with a small tmpfs in it; both end with the process that holds them.
+struct SmallDisk {
+    holder: Running,
+    at: PathBuf,
+}
+
+impl SmallDisk {
+    /// `None` with a printed reason where mounting is not allowed.
+    fn mount(at: &Path) -> Option<Self> {
+        fs::create_dir_all(at).expect("a place to mount");
+        // `cat` ends when its standard input, a pipe of this process, does.
+        let script = "mount -t tmpfs -o size=\"$1m\" tmpfs \"$2\" && echo mounted && exec cat";
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", script, "sh", &DISK_MIB.to_string()])
+            .arg(at)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .stdin(Stdio::piped());
+        let Ok(child) = command.spawn() else {
+            println!("skipped: there is no unshare(1) on this system");
+            return None;
+        };
+        let mut holder = Running(child);
+        let mut said = [0; 8];
+        let is_mounted = holder
+            .0
+            .stdout
+            .as_mut()
+            .is_some_and(|out| out.read_exact(&mut said).is_ok() && &said == b"mounted\n");
+        if !is_mounted {
+            println!("skipped: mounting a tmpfs in a namespace of its own needs root (CAP_SYS_ADMIN)");
+            return None;
+        }
+        Some(Self {
+            holder,
+            at: at.to_owned(),
+        })
+    }
+
+    fn process(&self) -> String {
+        self.holder.0.id().to_string()
+    }
+
+    /// A file on the disk, seen from outside of the namespace.
+    fn file(&self, name: &str) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.process()));
+        let inside = self.at.strip_prefix("/").expect("an absolute path");
+        root.join(inside).join(name)
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let mut ballast = fs::File::create(self.file("ballast")).expect("a file on the small disk");
+        let block = vec![0_u8; 1 << 20];
+        for _ in 0..=DISK_MIB {
+            if ballast.write_all(&block).is_err() {
+                return;
+            }
+        }
+        panic!("{DISK_MIB} MiB do not fill the small disk");
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.file("ballast")).expect("the ballast");
+    }
+}
+
+#[test]
+fn a_full_disk_stops_one_validator_alone_and_room_brings_it_back() {
+    let mut network = Network::new("full");
+    let Some(disk) = SmallDisk::mount(&network.data(1)) else {
+        return;
+    };
+    for validator in [0, 2, 3] {
+        network.start(validator);
+    }
+    let holder = disk.process();
+    let inside = ["nsenter", "--mount", "--target", &holder];
+    let command = network.run(1, &inside);
+    network.start_as(1, command);
+    let mut observer = Observer::new(&network);
+    let load = network.load(200, 16, "full.json");
+    let idle = observer.height(0);
+    observer.above(1, idle.next().next());
+
+    disk.fill();
+    wait_for("validator 1 to say that its disk is nearly full", || {
+        network.said(1).contains("nearly full").then_some(())
+    });
+    let without = observer.height(0);
+    observer.above(0, without.next().next());
+    disk.free();
+    // It goes on by itself, or was ended by the full disk and is started again as its message says.
+    let ended = wait_for("validator 1 to go on or to end", || match network.ended(1) {
+        Some(status) => Some(Some(status)),
+        None => {
+            let height = observer.height(0);
+            let shown = observer.state(1)?.height;
+            (shown >= height).then_some(None)
+        }
+    });
+    if let Some(status) = ended {
+        assert_eq!(status.code(), Some(2), "{}", network.said(1));
+        let command = network.run(1, &inside);
+        network.start_as(1, command);
+    }
+    catch_up(&mut observer, 1, 0);
+    let output = load.finish();
+    assert_survived(&report(&network.folder.join("full.json")), &output);
+    observer.agreed(&[0, 1, 2, 3]);
+    println!(
+        "validator 1 ended by the full disk and was started again: {}",
+        ended.is_some()
+    );
+    record::append("full disk", &[("runs", 1)]);
+}
