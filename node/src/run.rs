@@ -30,7 +30,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 async fn serve(network: Arc<genesis_file::Network>, config: Config, id: ValidatorId) -> anyhow::Result<()> {
     let validator = ValidatorConfig {
         id,
-        seed: *config.key.expose(),
+        key: config.key.clone(),
         data_dir: config.data_dir.clone(),
         listen_peers: config.listen_peers,
         listen_clients: config.listen_clients,

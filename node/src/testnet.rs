@@ -165,7 +165,7 @@ fn prepare(
         .map(|(id, seed)| {
             let config = ValidatorConfig {
                 id,
-                seed: *seed.expose(),
+                key: seed,
                 data_dir: options.dir.join("data").join(format!("{:03}", id.0)),
                 listen_peers: any,
                 listen_clients: any,

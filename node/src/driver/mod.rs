@@ -32,6 +32,7 @@ use types::{Epoch, MemberIndex, ShardId, ValidatorId};
 use crate::clock::Clock;
 use crate::genesis_file::Network;
 use crate::ingress::{self, Ingress};
+use crate::keys::KeySeed;
 use crate::verify_pool::{VerifyLane, VerifyPool};
 use inbox::Inbox;
 pub(crate) use replica_thread::SharedCounters;
@@ -45,7 +46,7 @@ pub(crate) struct ValidatorConfig {
     /// Index in the id-sorted list.
     pub(crate) id: ValidatorId,
     /// Secret seed of its id key.
-    pub(crate) seed: [u8; 32],
+    pub(crate) key: KeySeed,
     /// Where its data lies.
     pub(crate) data_dir: PathBuf,
     /// UDP address for validators.
@@ -97,7 +98,7 @@ impl Prepared {
     pub(crate) fn new(network: &Network, config: ValidatorConfig) -> anyhow::Result<Self> {
         let place = place_of(network, config.id)
             .with_context(|| format!("validator {} is in no committee", config.id))?;
-        let identity = Identity::from_seed(&config.seed)?;
+        let identity = Identity::from_seed(config.key.expose())?;
         let keys: BTreeMap<u16, [u8; 32]> = place
             .committee
             .members

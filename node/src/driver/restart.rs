@@ -47,7 +47,7 @@ pub(crate) fn restore(
         boot_nonce: u64::from_le_bytes(random()?),
         planted: None,
     };
-    let key = || SecretKey::from_seed(config.seed);
+    let key = || SecretKey::from_seed(*config.key.expose());
     let ledger_config = ledger_config(network, place)?;
     // Keys the coefficients of the batch equation.
     let seed: [u8; 32] = random()?;

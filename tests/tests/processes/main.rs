@@ -13,4 +13,5 @@ mod embedded;
 mod four_nodes;
 mod kill_loop;
 mod leader;
+mod secrets;
 mod usage;
