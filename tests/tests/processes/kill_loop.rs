@@ -73,6 +73,9 @@ fn validators_killed_at_random_instants_lose_nothing_that_was_final() {
         let output = load.finish();
         let report = survived(&network.folder, &out, &output);
         let count = |section: &str, key: &str| report[section][key].as_u64().expect("a count");
+        // Everyone is back and reached again: nothing is left waiting for a node that was away.
+        assert_eq!(count("counts", "shed"), 0, "{}", report["counts"]);
+        assert_eq!(count("counts", "timeout"), 0, "{}", report["counts"]);
         checked += count("counts", "final");
         unanswered += count("audit", "unanswered_txs_in_chain");
         lost += count("counts", "lost");
