@@ -33,6 +33,16 @@ pub(crate) enum KeyFileError {
         /// File.
         path: PathBuf,
     },
+    /// Others may read or change it, so it may be known to them already.
+    #[error(
+        "the key file {path} has mode {mode:03o}, accepted is one that its owner alone may use: chmod 600 {path}; if others had access, make a new key"
+    )]
+    Exposed {
+        /// File.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// It is there already.
     #[error("{path} exists already and is not overwritten; choose another directory or remove it")]
     Exists {
@@ -92,10 +102,10 @@ impl fmt::Debug for KeySeed {
     }
 }
 
-/// Reads a key file. One that others may read is used with a warning: it may lie on a system without permissions.
+/// Reads a key file that its owner alone may use.
 ///
 /// # Errors
-/// `Read` or `Content`.
+/// `Read`, `Exposed` or `Content`.
 pub(crate) fn read_key(path: &Path) -> Result<KeySeed, KeyFileError> {
     let read_error = |source| KeyFileError::Read {
         path: path.into(),
@@ -103,9 +113,13 @@ pub(crate) fn read_key(path: &Path) -> Result<KeySeed, KeyFileError> {
     };
     let content_error = || KeyFileError::Content { path: path.into() };
     let mut file = std::fs::File::open(path).map_err(read_error)?;
-    let mode = file.metadata().map_err(read_error)?.permissions().mode();
+    // Of the open file: what the name stands for may be exchanged.
+    let mode = file.metadata().map_err(read_error)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "others may read this secret key; chmod 600 keeps it yours");
+        return Err(KeyFileError::Exposed {
+            path: path.into(),
+            mode,
+        });
     }
     // As large as it may grow, so that no copy of the secret is left behind by growing.
     let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
@@ -174,8 +188,14 @@ pub(crate) fn create(dir: &Path, count: u16) -> Result<Vec<(PathBuf, [u8; 32])>,
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
     use super::{KeyFileError, KeySeed, create, read_key, write_key};
+
+    fn write_private(path: &Path, content: impl AsRef<[u8]>) {
+        fs::write(path, content).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("changed");
+    }
 
     #[test]
     fn keys_are_written_for_their_owner_alone_and_read_back() {
@@ -245,7 +265,7 @@ mod tests {
             good.replace("5a", "zz"),
             good.repeat(9),
         ] {
-            fs::write(&path, &text).expect("written");
+            write_private(&path, &text);
             let error = read_key(&path).expect_err("no key");
             assert!(matches!(error, KeyFileError::Content { .. }), "{error}");
             assert!(
@@ -253,15 +273,35 @@ mod tests {
                 "{error}"
             );
         }
-        fs::write(&path, [0xff; 64]).expect("written");
+        write_private(&path, [0xff; 64]);
         assert!(matches!(read_key(&path), Err(KeyFileError::Content { .. })));
         for text in [
             good.clone(),
             format!("{good}\n"),
             format!("{}\r\n", good.to_uppercase()),
         ] {
-            fs::write(&path, text).expect("written");
+            write_private(&path, text);
             assert_eq!(read_key(&path).expect("read").expose(), &[0x5a; 32]);
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_may_use_is_refused_with_the_way_out() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("a.key");
+        let seed = KeySeed::generate().expect("entropy");
+        write_key(&path, &seed).expect("written");
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("changed");
+            let error = read_key(&path).expect_err("exposed");
+            assert!(matches!(error, KeyFileError::Exposed { .. }), "{mode:o}: {error}");
+            let said = error.to_string();
+            let parts = ["a.key", "chmod 600", &format!("{mode:o}")];
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        }
+        for mode in [0o600, 0o400] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("changed");
+            assert_eq!(read_key(&path).expect("read").expose(), seed.expose());
         }
     }
 
@@ -269,7 +309,7 @@ mod tests {
     fn debug_shows_nothing_secret() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("a.key");
-        fs::write(&path, "5a".repeat(32)).expect("written");
+        write_private(&path, "5a".repeat(32));
         assert_eq!(format!("{:?}", read_key(&path).expect("read")), "KeySeed(..)");
     }
 }

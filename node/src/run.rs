@@ -31,7 +31,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 async fn serve(network: Arc<NetworkGenesis>, config: Config, id: ValidatorId) -> anyhow::Result<()> {
     let validator = ValidatorConfig {
         id,
-        seed: *config.key.expose(),
+        key: config.key.clone(),
         key_mark: Some(KeyMark::beside(&config.key_file)),
         data_dir: config.data_dir.clone(),
         listen_peers: config.listen_peers,

@@ -165,7 +165,7 @@ fn prepare(
         .map(|(id, seed)| {
             let config = ValidatorConfig {
                 id,
-                seed: *seed.expose(),
+                key: seed,
                 // Keys and data lie in one folder and are lost together.
                 key_mark: None,
                 data_dir: options.dir.join("data").join(format!("{:03}", id.0)),

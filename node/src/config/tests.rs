@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -252,7 +253,9 @@ fn missing_and_foreign_keys_are_refused() {
         matches!(error, ConfigError::Key(_)) && error.to_string().contains("009.key"),
         "{error}"
     );
-    fs::write(folder.path().join("keys/009.key"), "5a".repeat(32)).expect("written");
+    let foreign = folder.path().join("keys/009.key");
+    fs::write(&foreign, "5a".repeat(32)).expect("written");
+    fs::set_permissions(&foreign, PermissionsExt::from_mode(0o600)).expect("changed");
     let error = replaced(folder.path(), "keys/001.key", "keys/009.key");
     assert!(matches!(error, ConfigError::Foreign { .. }), "{error}");
     let words = error.to_string();

@@ -33,6 +33,7 @@ use types::{Epoch, MemberIndex, ShardId, ValidatorId};
 use crate::clock::Clock;
 use crate::ingress::Ingress;
 use crate::key_mark::KeyMark;
+use crate::keys::KeySeed;
 use crate::verify_pool::{VerifyLane, VerifyPool};
 use inbox::Inbox;
 use peers::Peer;
@@ -47,7 +48,7 @@ pub(crate) struct ValidatorConfig {
     /// Index in the id-sorted list.
     pub(crate) id: ValidatorId,
     /// Secret seed of its id key.
-    pub(crate) seed: [u8; 32],
+    pub(crate) key: KeySeed,
     /// The mark beside its key file, where it outlives the data.
     pub(crate) key_mark: Option<KeyMark>,
     /// Where its data lies.
@@ -115,7 +116,7 @@ impl Prepared {
     pub(crate) fn new(network: &NetworkGenesis, config: ValidatorConfig) -> anyhow::Result<Self> {
         let place = place_of(network, config.id)
             .with_context(|| format!("validator {} is in no committee", config.id))?;
-        let identity = Identity::from_seed(&config.seed)?;
+        let identity = Identity::from_seed(config.key.expose())?;
         let keys: BTreeMap<u16, [u8; 32]> = place
             .committee
             .members

@@ -50,7 +50,7 @@ pub(crate) fn restore(
         disk_lost: is_disk_lost(config, &network.hash, fresh)?,
         planted: None,
     };
-    let key = || SecretKey::from_seed(config.seed);
+    let key = || SecretKey::from_seed(*config.key.expose());
     let ledger_config = ledger_config(network, place)?;
     // Keys the coefficients of the batch equation.
     let seed: [u8; 32] = random()?;
@@ -294,7 +294,7 @@ mod tests {
         let any_port = "127.0.0.1:0".parse().expect("address");
         let config = ValidatorConfig {
             id: ID,
-            seed: [1; 32],
+            key: crate::keys::KeySeed::of([1; 32]),
             key_mark: None,
             queues: QueueBounds::default(),
             data_dir: data_dir.into(),

@@ -216,6 +216,7 @@ fn wrong_numbers_of_keys_and_equal_keys_are_refused() {
         "{error}"
     );
     fs::write(mine.join("007.key"), "short").expect("written");
+    fs::set_permissions(mine.join("007.key"), PermissionsExt::from_mode(0o600)).expect("changed");
     assert!(matches!(refused(&options), CreateError::Key(_)));
     let none = CreateOptions {
         keys: Some(folder.path().join("none")),

@@ -1,6 +1,8 @@
 //! `cargo xtask check`: the read-only gate. `cargo xtask fix`: what can be repaired by a program.
+//! `cargo xtask record`: what a test run did, as one file that documents may cite.
 
 mod gate;
+mod record;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +30,16 @@ enum Task {
     },
     /// Let clippy and rustfmt edit the working tree
     Fix,
+    /// Sum the lines that test campaigns wrote, add commit and machine, write JSON and print a table
+    Record {
+        /// File named by SHARDBENCH_TEST_RECORD while the tests ran
+        lines: PathBuf,
+        /// JSON file to write
+        out: PathBuf,
+        /// PART:COUNTER:MIN, repeatable: fail when this counter is missing or below MIN (at least 1)
+        #[arg(long = "expect", value_name = "PART:COUNTER:MIN", value_parser = record::parse_expectation)]
+        expected: Vec<record::Expectation>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -53,6 +65,9 @@ fn run(arguments: &Arguments) -> Result<Vec<&'static str>> {
         Task::Check { steps } if steps.is_empty() => gate::check(&root, Step::value_variants()),
         Task::Check { steps } => gate::check(&root, steps),
         Task::Fix => gate::fix(&root),
+        Task::Record { lines, out, expected } => {
+            record::record(&root, lines, out, expected).map(|()| Vec::new())
+        }
     }
 }
 

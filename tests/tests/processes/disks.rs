@@ -10,7 +10,7 @@ use simulator::record;
 use crate::leader::catch_up;
 use crate::network::{Network, newest, wait_for};
 use crate::observer::Observer;
-use crate::programs::{Running, assert_survived, report};
+use crate::programs::{Running, survived};
 
 /// Bytes that are cut off the log of a killed validator: some of its last record, or several.
 const TAILS: [u64; 3] = [1, 90, 2000];
@@ -20,9 +20,9 @@ fn a_torn_log_and_a_lost_state_are_repaired_and_a_damaged_log_is_refused() {
     let mut network = Network::new("disks");
     network.start_all();
     let mut observer = Observer::new(&network);
-    let load = network.load(200, 25, "disks.json");
     let idle = observer.height(0);
-    observer.above(0, idle.next().next());
+    let load = network.load(200, 25, "disks.json");
+    observer.loaded(idle);
 
     for bytes in TAILS {
         network.kill(1);
@@ -55,7 +55,7 @@ fn a_torn_log_and_a_lost_state_are_repaired_and_a_damaged_log_is_refused() {
     catch_up(&mut observer, 3, 0);
 
     let output = load.finish();
-    assert_survived(&report(&network.folder.join("disks.json")), &output);
+    survived(&network.folder, "disks.json", &output);
     observer.agreed(&[0, 1, 2, 3]);
     record::append(
         "data directories",
@@ -98,15 +98,15 @@ fn a_validator_whose_data_directory_is_gone_follows_the_chain_again() {
     let mut network = Network::new("wiped");
     network.start_all();
     let mut observer = Observer::new(&network);
-    let load = network.load(200, 10, "wiped.json");
     let idle = observer.height(0);
-    observer.above(0, idle.next().next());
+    let load = network.load(200, 10, "wiped.json");
+    observer.loaded(idle);
     network.kill(1);
     wipe(&network, 1);
     network.start(1);
     catch_up(&mut observer, 1, 0);
     let output = load.finish();
-    assert_survived(&report(&network.folder.join("wiped.json")), &output);
+    survived(&network.folder, "wiped.json", &output);
     observer.agreed(&[0, 1, 2, 3]);
     record::append("data directories", &[("wiped", 1)]);
 }
@@ -196,9 +196,9 @@ fn a_full_disk_stops_one_validator_alone_and_room_brings_it_back() {
     let command = network.run(1, &inside);
     network.start_as(1, command);
     let mut observer = Observer::new(&network);
-    let load = network.load(200, 16, "full.json");
     let idle = observer.height(0);
-    observer.above(1, idle.next().next());
+    let load = network.load(200, 16, "full.json");
+    observer.loaded(idle);
 
     disk.fill();
     wait_for("validator 1 to say that its disk is nearly full", || {
@@ -223,7 +223,7 @@ fn a_full_disk_stops_one_validator_alone_and_room_brings_it_back() {
     }
     catch_up(&mut observer, 1, 0);
     let output = load.finish();
-    assert_survived(&report(&network.folder.join("full.json")), &output);
+    survived(&network.folder, "full.json", &output);
     observer.agreed(&[0, 1, 2, 3]);
     println!(
         "validator 1 ended by the full disk and was started again: {}",

@@ -11,7 +11,7 @@ use simulator::rng::SimRng;
 
 use crate::network::{Network, VALIDATORS};
 use crate::observer::Observer;
-use crate::programs::{assert_survived, report};
+use crate::programs::survived;
 
 /// Kills of one validator in a round, each under the same load.
 const SINGLES: u64 = 6;
@@ -56,10 +56,9 @@ fn validators_killed_at_random_instants_lose_nothing_that_was_final() {
     let (mut checked, mut unanswered, mut lost) = (0, 0, 0);
     for round in 0..rounds {
         let out = format!("round-{round}.json");
+        let idle = observer.height(0);
         let load = network.load(TPS, LOAD_SECONDS, &out);
-        // The load has begun when the chain grows.
-        let before = observer.height(0);
-        observer.above(0, before);
+        observer.loaded(idle);
         for _ in 0..SINGLES {
             let victim = rng.below(VALIDATORS as u64) as usize;
             sleep(&mut rng, 50, 900);
@@ -72,9 +71,11 @@ fn validators_killed_at_random_instants_lose_nothing_that_was_final() {
         sleep(&mut rng, 0, 500);
         network.start_all();
         let output = load.finish();
-        let report = report(&network.folder.join(&out));
-        assert_survived(&report, &output);
+        let report = survived(&network.folder, &out, &output);
         let count = |section: &str, key: &str| report[section][key].as_u64().expect("a count");
+        // Everyone is back and reached again: nothing is left waiting for a node that was away.
+        assert_eq!(count("counts", "shed"), 0, "{}", report["counts"]);
+        assert_eq!(count("counts", "timeout"), 0, "{}", report["counts"]);
         checked += count("counts", "final");
         unanswered += count("audit", "unanswered_txs_in_chain");
         lost += count("counts", "lost");

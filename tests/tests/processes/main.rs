@@ -15,4 +15,5 @@ mod hostile;
 mod kill_loop;
 mod leader;
 mod lying;
+mod secrets;
 mod usage;

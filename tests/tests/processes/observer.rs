@@ -112,6 +112,20 @@ impl Observer {
         found
     }
 
+    /// Waits until transactions of a load that was just started are final: it is connected to everyone then, and
+    /// sends.
+    pub(crate) fn loaded(&mut self, since: Height) {
+        let mut from = since.next();
+        wait_for("a final block with transactions of the load", || {
+            let blocks = self.blocks(0, from);
+            from = blocks
+                .last()
+                .map_or(from, |block| block.block.header.height.next());
+            let is_full = blocks.iter().any(|block| block.block.header.tx_count > 0);
+            is_full.then_some(())
+        });
+    }
+
     /// The validator that leads the view of the newest certificate that `shown_by` holds.
     pub(crate) fn leader(&mut self, shown_by: usize) -> usize {
         let block = wait_for("a final block", || {
@@ -128,13 +142,24 @@ impl Observer {
         usize::from(target.expect("a member").validator.0)
     }
 
-    /// Whether a validator's signature stands in a commit certificate among the 16 blocks from this height on.
-    pub(crate) fn has_signed(&mut self, validator: usize, shown_by: usize, from: Height) -> bool {
+    /// Waits for a commit certificate above this height in which a validator's signature stands.
+    pub(crate) fn signed(&mut self, validator: usize, shown_by: usize, above: Height) {
         let member = self.targets[validator].member;
-        self.blocks(shown_by, from).iter().any(|block| {
-            let signatures = &block.proof.certificate.signatures;
-            signatures.iter().any(|(signer, _)| *signer == member)
-        })
+        let mut from = above.next();
+        wait_for(
+            &format!("a signature of validator {validator} above height {above}"),
+            || {
+                let blocks = self.blocks(shown_by, from);
+                from = blocks
+                    .last()
+                    .map_or(from, |block| block.block.header.height.next());
+                let is_signer = |block: &CommittedBlock| {
+                    let signatures = &block.proof.certificate.signatures;
+                    signatures.iter().any(|(signer, _)| *signer == member)
+                };
+                blocks.iter().any(is_signer).then_some(())
+            },
+        );
     }
 
     /// Waits until all of these show one state at one height. Ask when the load has ended.

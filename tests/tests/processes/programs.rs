@@ -146,7 +146,17 @@ pub(crate) fn assert_sound(report: &Value, output: &Output) {
 }
 
 /// The same for a run under which validators died: what became final while nobody could say so is found in the chains.
-pub(crate) fn assert_survived(report: &Value, output: &Output) {
+/// Returns its report.
+pub(crate) fn survived(folder: &Folder, out: &str, output: &Output) -> Value {
+    let path = folder.join(out);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(path.exists(), "no report after {:?}: {said}", output.status);
+    let report = report(&path);
+    assert_survived(&report, output);
+    report
+}
+
+fn assert_survived(report: &Value, output: &Output) {
     let text = format!(
         "{}\n{}",
         String::from_utf8_lossy(&output.stdout),
