@@ -81,7 +81,13 @@ const EDGES: &[Edge] = &[
         &["crypto", "files", "rpc", "transport", "types"],
         &[],
     ),
-    edge("simulator", "tests", CORE, &[]),
+    edge(
+        "fuzzing",
+        "tests/fuzzing",
+        &["crypto", "files", "transport", "types"],
+        &[],
+    ),
+    edge("simulator", "tests", CORE, &["fuzzing"]),
     edge("bench", "bench", &["loadgen", "simulator"], CORE_AND_EDGES),
     edge("xtask", "scripts/xtask", &[], &[]),
 ];
