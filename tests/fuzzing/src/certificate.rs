@@ -10,6 +10,7 @@ use types::certificate::{Phase, Subject};
 use types::codec::{Decode, Encode};
 use types::message::{Certified, NewView, ViewChange};
 
+use crate::memory::in_proportion;
 use crate::seeds::Voters;
 
 /// The first byte chooses scheme (bit 0), committee (bit 1) and what the rest is (bits 2 and 3).
@@ -29,7 +30,7 @@ pub(crate) fn check(input: &[u8]) {
 
 /// Decodes, compares the encoding and goes on with what is accepted.
 fn canonical<T: Decode + Encode>(bytes: &[u8], accepted: impl FnOnce(T)) {
-    if let Ok(value) = T::from_bytes(bytes) {
+    if let Ok(value) = in_proportion(bytes.len(), 16, || T::from_bytes(bytes)) {
         assert_eq!(value.to_bytes(), bytes);
         accepted(value);
     }

@@ -8,6 +8,11 @@ use files::genesis::{check_amounts, decode_allocations, encode_allocations, gene
 use files::{hosts, policy};
 use types::ValidatorId;
 
+use crate::memory::in_proportion;
+
+/// Bytes that a parser of TOML may hold for each byte of text: a table for a key of one letter.
+const TEXT_FACTOR: u64 = 256;
+
 /// The first byte chooses the kind of file, the rest is its content.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, content)) = input.split_first() else {
@@ -32,7 +37,8 @@ fn refused(error: &dyn Error) {
 
 fn check_genesis(content: &[u8]) {
     let path = Path::new("genesis.toml");
-    match parse_genesis(path, content.to_vec()) {
+    let parse = || parse_genesis(path, content.to_vec());
+    match in_proportion(content.len(), TEXT_FACTOR, parse) {
         Err(error) => refused(&error),
         Ok(genesis) => {
             let again = genesis_text(&genesis).into_bytes();
@@ -48,7 +54,7 @@ fn check_genesis(content: &[u8]) {
 }
 
 fn check_allocations(content: &[u8]) {
-    match decode_allocations(content) {
+    match in_proportion(content.len(), 4, || decode_allocations(content)) {
         Err(error) => refused(&error),
         Ok(allocations) => {
             assert_eq!(encode_allocations(&allocations), content);
@@ -61,7 +67,8 @@ fn check_allocations(content: &[u8]) {
 }
 
 fn check_settings(text: &str) {
-    match Settings::parse(Path::new("folder/validator.toml"), text) {
+    let parse = || Settings::parse(Path::new("folder/validator.toml"), text);
+    match in_proportion(text.len(), TEXT_FACTOR, parse) {
         Err(error) => refused(&error),
         Ok(settings) => {
             let genesis = crate::seeds::genesis();
@@ -78,7 +85,7 @@ fn check_settings(text: &str) {
 fn check_hosts(text: &str) {
     // Names are not asked for: that would be a question to the network.
     let read = |text: &str| hosts::parse(text, |address| address.parse().ok());
-    match read(text) {
+    match in_proportion(text.len(), TEXT_FACTOR, || read(text)) {
         Err(error) => refused(&error),
         Ok(found) => {
             let lines = found.iter().map(|host| match &host.key {
@@ -92,7 +99,8 @@ fn check_hosts(text: &str) {
 }
 
 fn check_policy(text: &str) {
-    match policy::parse(Path::new("policy.toml"), text) {
+    let parse = || policy::parse(Path::new("policy.toml"), text);
+    match in_proportion(text.len(), TEXT_FACTOR, parse) {
         Err(error) => refused(&error),
         Ok(policy) => {
             assert_eq!(policy.validate(), Ok(()));

@@ -9,8 +9,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 use transport::{Frame, FrameError, FrameReader};
 
-/// Payload that the reader of this target accepts, bytes.
-const PAYLOAD_BYTES_MAX: usize = 1 << 12;
+use crate::memory::in_proportion;
+
+/// Payload that the reader of this target accepts, bytes; much more than any input has.
+const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// What the reader asks its stream for at once, bytes.
 const READ_BYTES: usize = 64;
 
@@ -51,7 +53,9 @@ pub(crate) fn check(input: &[u8]) {
     let read = RUNTIME.with_borrow_mut(|runtime| {
         let start = || Builder::new_current_thread().enable_time().build();
         let runtime = runtime.get_or_insert_with(|| start().expect("a runtime"));
-        runtime.block_on(read_all(FrameReader::new(pieces, READ_BYTES, PAYLOAD_BYTES_MAX)))
+        let reader = FrameReader::new(pieces, READ_BYTES, PAYLOAD_BYTES_MAX);
+        // A frame is 12 bytes at least, and 48 in memory; the buffer of a payload is as large again as what arrived.
+        in_proportion(stream.len(), 16, || runtime.block_on(read_all(reader)))
     });
     assert_eq!(read, cut(stream));
 }

@@ -1,8 +1,10 @@
 //! What fuzzing asserts of every decoder, as functions of bytes: the fuzz engine in `tests/fuzz` calls them with inputs
 //! that it searches for, the test `corpora` with every input that was ever kept.
 //!
-//! A target panics when a property does not hold; that a decoder neither panics nor allocates out of proportion, the
-//! engine watches. The first bytes of an input may choose what the rest is taken for.
+//! A target panics when a property does not hold, also when a decoder held memory out of proportion to its input. The
+//! first byte of an input may choose what the rest is taken for.
+//!
+//! Programs with this crate count their allocations: it is for tests alone.
 //!
 //! Invariant: a target is a function of its bytes; no clock, no entropy, no file.
 
@@ -10,6 +12,7 @@ mod certificate;
 mod client;
 mod files;
 mod frame;
+mod memory;
 mod peer;
 mod reference;
 pub mod seeds;

@@ -7,6 +7,8 @@ use types::message::{AuthorBlock, PeerMessage};
 use types::record::LogRecord;
 use types::transaction::TxView;
 
+use crate::memory::in_proportion;
+
 /// The first byte is the type: below 0x20 of a record, else of a message; the rest is its payload.
 pub(crate) fn check(input: &[u8]) {
     let Some((kind, payload)) = input.split_first() else {
@@ -21,7 +23,8 @@ pub(crate) fn check(input: &[u8]) {
 }
 
 fn check_message(kind: u8, payload: &Bytes) {
-    let Ok(message) = PeerMessage::decode_payload(kind, payload) else {
+    let decode = || PeerMessage::decode_payload(kind, payload);
+    let Ok(message) = in_proportion(payload.len(), 16, decode) else {
         return;
     };
     assert_eq!(message.kind(), kind);
@@ -38,7 +41,8 @@ fn check_message(kind: u8, payload: &Bytes) {
 }
 
 fn check_record(kind: u8, payload: &Bytes) {
-    if let Ok(record) = LogRecord::decode_payload(kind, payload) {
+    let decode = || LogRecord::decode_payload(kind, payload);
+    if let Ok(record) = in_proportion(payload.len(), 16, decode) {
         assert_eq!(record.kind(), kind);
         assert_eq!(joined(record.encode_payload()), payload);
     }
@@ -62,7 +66,8 @@ fn check_body(AuthorBlock { header, body }: AuthorBlock) {
     if let Some(count) = body.first_chunk::<4>() {
         header.tx_count = u32::from_le_bytes(*count);
     }
-    if let Err(BodyError::Root { found, .. }) = body::decode(&header, body.clone()) {
+    let decode = || body::decode(&header, body.clone());
+    if let Err(BodyError::Root { found, .. }) = in_proportion(body.len(), 16, decode) {
         header.tx_root = found;
         check_accepted(&header, &body);
     }

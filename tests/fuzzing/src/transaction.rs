@@ -3,11 +3,12 @@
 use types::transaction::{TxDraft, TxView};
 use types::{Amount, Reject};
 
+use crate::memory::in_proportion;
 use crate::reference::{self, Transaction};
 
 /// The input is one transaction.
 pub(crate) fn check(input: &[u8]) {
-    let decoded = TxView::decode(input);
+    let decoded = in_proportion(input.len(), 0, || TxView::decode(input));
     let reference = reference::decode(input);
     match (&decoded, &reference) {
         (Ok(view), Ok(expected)) => {
