@@ -3,6 +3,7 @@
 mod chain;
 mod exchange;
 mod network;
+mod segments;
 mod text;
 
 pub(crate) use network::{Voters, genesis};
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Seed> {
         exchange::transactions(),
         exchange::clients(),
         exchange::frames(),
+        segments::logs(),
         text::files(),
     ]
     .concat()

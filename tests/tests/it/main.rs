@@ -1,6 +1,7 @@
 //! One binary for all tests of the simulator.
 
 mod corpora;
+mod crash_points;
 mod exploration;
 mod planted;
 mod seeds;

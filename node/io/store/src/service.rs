@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use blocklog::{BlockLog, Durability, Identity, LogOptions, ReadError, directory};
 use crossbeam::channel::{Sender, bounded};
 use types::block::{Block, CommittedBlock};
 use types::limits::PERSIST_QUEUE_MAX;
@@ -16,12 +17,10 @@ use types::{Hash, Height, Sequence};
 
 use self::worker::Worker;
 use crate::changes::StateChanges;
-use crate::error::{OpenError, ReadError, StateError};
-use crate::identity::Identity;
-use crate::log::{BlockLog, LogOptions};
+use crate::error::{OpenError, StateError};
+use crate::format;
 use crate::state::{StateOptions, StateStore};
 use crate::stats::{Counters, StoreStats};
-use crate::{Durability, directory};
 
 /// How a data directory is kept.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +158,7 @@ impl Opened {
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || worker.run(&receiver))
-            .map_err(OpenError::io("start a thread for", &directory))?;
+            .map_err(blocklog::OpenError::io("start a thread for", &directory))?;
         Ok(Store {
             handle: StoreHandle {
                 sender,
@@ -186,7 +185,7 @@ impl Store {
     pub fn open(path: &Path, identity: Identity, options: StoreOptions) -> Result<Opened, OpenError> {
         directory::create(path)?;
         let held = directory::hold(path)?;
-        let in_use_before = directory::check_format(path, &identity)?;
+        let in_use_before = format::check(path, &identity)?;
         let state = StateStore::open(&path.join("state"), identity, options.state)?;
         let log = LogOptions {
             segment_bytes: options.segment_bytes,
@@ -195,7 +194,7 @@ impl Store {
         };
         let log = BlockLog::open(&path.join("log"), identity, log)?;
         if !in_use_before {
-            directory::write_format(path, &identity)?;
+            format::write(path, &identity)?;
         }
         if let Some(torn) = log.torn() {
             tracing::warn!(path = %torn.path.display(), offset = torn.offset, bytes = torn.bytes, "torn tail cut");

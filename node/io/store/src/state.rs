@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use blocklog::{FORMAT_VERSION, Identity, directory};
 use rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE;
 use rocksdb::{
     DB, Direction, FlushOptions, IteratorMode, LogLevel, MemtableFactory, Options, ReadOptions, WriteBatch,
@@ -15,9 +16,7 @@ use types::codec::{Decode, DecodeError, Encode, Reader};
 use types::{Amount, Hash, Height, OutPoint, Owner};
 
 use crate::changes::{Output, StateChanges};
-use crate::directory;
 use crate::error::{OpenError, StateError};
-use crate::identity::{FORMAT_VERSION, Identity};
 
 /// Key of the format version, genesis and validator.
 const IDENTITY_KEY: [u8; 1] = [0];
@@ -90,7 +89,7 @@ impl StateStore {
         let held = directory::hold(path)?;
         let old = discarded(path);
         if old.exists() {
-            std::fs::remove_dir_all(&old).map_err(OpenError::io("remove", &old))?;
+            std::fs::remove_dir_all(&old).map_err(blocklog::OpenError::io("remove", &old))?;
         }
         let database = |action| database(action, path);
         let db = DB::open(&db_options(options), path).map_err(database("open"))?;
@@ -151,7 +150,7 @@ impl StateStore {
         drop(db);
         // Under another name first: a crash leaves the old state, or none, never half of one.
         let old = discarded(&path);
-        std::fs::rename(&path, &old).map_err(OpenError::io("rename", &path))?;
+        std::fs::rename(&path, &old).map_err(blocklog::OpenError::io("rename", &path))?;
         drop(held);
         Self::open(&path, identity, options)
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::Durability;
+use blocklog::Durability;
 
 /// Latencies kept for the percentiles: the last ones.
 const SAMPLES: usize = 4096;
@@ -106,8 +106,9 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
 mod tests {
     use std::time::Duration;
 
+    use blocklog::Durability;
+
     use super::Counters;
-    use crate::Durability;
 
     #[test]
     fn percentiles_are_of_the_last_samples() {

@@ -32,6 +32,7 @@ const fn edge(
 
 const CORE: &[&str] = &["consensus", "crypto", "ledger", "mempool", "replica", "types"];
 const CORE_AND_EDGES: &[&str] = &[
+    "blocklog",
     "consensus",
     "crypto",
     "files",
@@ -57,7 +58,8 @@ const EDGES: &[Edge] = &[
         &[],
     ),
     edge("files", "node/io/files", &["crypto", "types"], &[]),
-    edge("store", "node/io/store", &["crypto", "types"], &[]),
+    edge("blocklog", "node/io/blocklog", &["crypto", "types"], &[]),
+    edge("store", "node/io/store", &["blocklog", "types"], &[]),
     edge("transport", "node/io/transport", &["crypto", "types"], &[]),
     edge("rpc", "node/io/rpc", &["crypto", "transport", "types"], &[]),
     edge(
@@ -84,10 +86,10 @@ const EDGES: &[Edge] = &[
     edge(
         "fuzzing",
         "tests/fuzzing",
-        &["crypto", "files", "transport", "types"],
+        &["blocklog", "crypto", "files", "transport", "types"],
         &[],
     ),
-    edge("simulator", "tests", CORE, &["fuzzing"]),
+    edge("simulator", "tests", CORE, &["blocklog", "fuzzing"]),
     edge("bench", "bench", &["loadgen", "simulator"], CORE_AND_EDGES),
     edge("xtask", "scripts/xtask", &[], &[]),
 ];

@@ -6,15 +6,14 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use blocklog::samples::{IDENTITY, author_block, committed, hash_of, height, vote};
+use blocklog::{Durability, FORMAT_VERSION, Identity};
 use types::record::LogRecord;
 use types::{Amount, Hash, Height, OutPoint, Owner, Sequence, TxId};
 
 use super::{CommittedRead, Opened, Store, StoreEvent, StoreOptions};
 use crate::changes::{Output, StateChanges};
 use crate::error::OpenError;
-use crate::identity::Identity;
-use crate::samples::{IDENTITY, author_block, committed, hash_of, height, vote};
-use crate::{Durability, FORMAT_VERSION};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -500,39 +499,6 @@ fn a_full_disk_refuses_records_cleanly_and_the_next_start_goes_on() {
 }
 
 #[test]
-fn a_failing_disk_is_said_once_and_nothing_is_reported_durable() {
-    let directory = tempfile::tempdir().expect("directory");
-    let mut opened = open(directory.path(), StoreOptions::default());
-    opened.log.append(&height(1, 100), Sequence(1)).expect("appended");
-    opened.log.break_sync();
-    let (store, events) = start(opened);
-    // Nothing is written by an empty batch; asking for the disk is what fails.
-    for number in 2..=4 {
-        store
-            .handle()
-            .persist(Sequence(number), Vec::new(), true)
-            .expect("running");
-    }
-    let reason = store.close().expect_err("failed").reason;
-    assert!(
-        reason.contains("what reached the disk is unknown, the node must stop"),
-        "{reason}"
-    );
-    let events: Vec<_> = events.iter().collect();
-    assert_eq!(
-        events
-            .iter()
-            .filter(|event| **event == StoreEvent::Failed(reason.clone()))
-            .count(),
-        1
-    );
-    assert!(
-        !events.iter().any(|event| matches!(event, StoreEvent::Durable(_))),
-        "{events:?}"
-    );
-}
-
-#[test]
 fn a_sequence_that_does_not_rise_is_a_failure() {
     let directory = tempfile::tempdir().expect("directory");
     let (store, events) = start(open(directory.path(), StoreOptions::default()));
@@ -565,7 +531,10 @@ fn a_data_directory_is_used_by_one_and_a_handle_outlives_its_store_in_words() {
     let directory = tempfile::tempdir().expect("directory");
     let opened = open(directory.path(), StoreOptions::default());
     let error = Store::open(directory.path(), IDENTITY, StoreOptions::default()).expect_err("in use");
-    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    assert!(
+        matches!(error, OpenError::Log(blocklog::OpenError::InUse { .. })),
+        "{error}"
+    );
     let (store, _events) = start(opened);
     let error = Store::open(directory.path(), IDENTITY, StoreOptions::default()).expect_err("in use");
     assert!(
@@ -605,7 +574,10 @@ fn foreign_and_beheaded_data_directories_are_refused() {
 
     fs::remove_dir_all(directory.path().join("log")).expect("removed");
     let error = Store::open(directory.path(), IDENTITY, StoreOptions::default()).expect_err("beheaded");
-    assert!(matches!(error, OpenError::LogMissing { .. }), "{error}");
+    assert!(
+        matches!(error, OpenError::Log(blocklog::OpenError::LogMissing { .. })),
+        "{error}"
+    );
 }
 
 #[test]

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use blocklog::{BlockLog, Durability};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use types::limits::PERSIST_QUEUE_MAX;
 use types::record::LogRecord;
 use types::{Height, Sequence};
 
 use super::{Command, CommittedAnswer, CommittedRead, Opened, StoreEvent, StoreOptions};
-use crate::Durability;
 use crate::changes::{Pending, StateChanges};
-use crate::error::AppendError;
-use crate::log::BlockLog;
 use crate::mounts::free_bytes;
 use crate::state::StateStore;
 use crate::stats::{Counters, add};
@@ -179,7 +177,6 @@ impl Worker {
             .collect();
         match self.log.append_group(&batches) {
             Ok(()) => {}
-            Err(AppendError::NoSpace { .. }) => return self.refuse(0),
             Err(error) => return self.fail(error.to_string()),
         }
         add(&self.counters.persists, batches.len() as u64);
@@ -303,7 +300,6 @@ impl Worker {
                 self.sync();
             }
             Ok(_) => {}
-            Err(AppendError::NoSpace { .. }) => self.refuse(0),
             Err(error) => self.fail(error.to_string()),
         }
     }

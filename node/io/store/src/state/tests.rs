@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use blocklog::samples::IDENTITY;
+use blocklog::{Identity, IdentityError};
 use types::{Amount, Hash, Height, OutPoint, Owner, TxId};
 
 use super::{Snapshot, StateOptions, StateStore};
 use crate::changes::{Output, StateChanges};
 use crate::error::{OpenError, StateError};
-use crate::identity::{Identity, IdentityError};
-use crate::samples::IDENTITY;
 
 fn open(path: &Path, options: StateOptions) -> StateStore {
     StateStore::open(path, IDENTITY, options).expect("a sound state")

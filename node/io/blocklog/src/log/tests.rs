@@ -1,6 +1,7 @@
 //! Round trips, torn tails, damage, foreign files, cutting.
 
-use std::fs::{self, File};
+use std::fs;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use crypto::hash::final_header_hash;
 use types::record::LogRecord;
 use types::{Hash, Height, Sequence};
 
+use super::frame::Step;
 use super::recovery::examine;
 use super::segment::HEADER_BYTES;
 use super::{BlockLog, LogOptions, RECORD_BYTES_MAX};
@@ -17,7 +19,7 @@ use crate::identity::{Identity, IdentityError};
 use crate::samples::{
     IDENTITY, author_block, block, committed, hash_of, height, new_view, promise, proposal, tip, vote,
 };
-use crate::{Durability, FORMAT_VERSION};
+use crate::{Durability, FORMAT_VERSION, Fault, FaultyDisk};
 
 type Records = Vec<(Sequence, LogRecord)>;
 
@@ -66,11 +68,11 @@ fn write_byte(file: &Path, place: usize, byte: u8) {
 
 /// Records as `examine` finds them, or the error.
 fn examined(path: &Path) -> Result<(usize, Records), OpenError> {
-    let found = examine(path, &IDENTITY)?;
+    let found = examine(path, &IDENTITY, true)?;
     let mut records = Vec::new();
     for segment in found.segments.values() {
         let mut reader = segment.reader();
-        while let super::Step::Record(found) = reader.step().expect("readable") {
+        while let Step::Record(found) = reader.step().expect("readable") {
             let record = LogRecord::decode_payload(found.frame.kind, &found.payload).expect("decodes");
             records.push((found.frame.seq, record));
         }
@@ -578,40 +580,194 @@ fn a_log_is_open_once() {
     open(directory.path(), LogOptions::default());
 }
 
-fn put_back(log: &mut BlockLog, file: Arc<File>) {
-    log.segments.values_mut().next_back().expect("active").file = file;
+fn open_faulty(path: &Path, options: LogOptions) -> (BlockLog, Arc<FaultyDisk>) {
+    let disk = Arc::new(FaultyDisk::default());
+    let log =
+        BlockLog::open_on(Arc::<FaultyDisk>::clone(&disk), path, IDENTITY, options).expect("a sound log");
+    (log, disk)
+}
+
+/// A log that failed takes nothing more, asks the disk for nothing more and is read on.
+fn assert_closed(log: &mut BlockLog, disk: &FaultyDisk) {
+    disk.set(None);
+    let calls = disk.calls();
+    assert!(log.sync().is_err(), "though the disk is well again");
+    let error = log.append(&[vote(2)], Sequence(99)).expect_err("closed");
+    assert!(matches!(error, AppendError::Closed), "{error}");
+    let error = log.cut_below(Height(u64::MAX)).expect_err("closed");
+    assert!(matches!(error, AppendError::Closed), "{error}");
+    assert_eq!(disk.calls(), calls, "asked once, never again");
+    assert!(log.read_committed(Height(1)).expect("readable").is_some());
 }
 
 #[test]
 fn a_failed_sync_is_never_tried_again() {
-    let directory = tempfile::tempdir().expect("directory");
-    let mut log = open(directory.path(), LogOptions::default());
-    log.append(&height(1, 10), Sequence(1)).expect("appended");
-    let file = log.break_sync().expect("broken");
-    let error = log.sync().expect_err("refused").to_string();
-    assert!(error.contains("the node must stop"), "{error}");
-    put_back(&mut log, file);
-    assert!(log.sync().is_err(), "though the disk is well again");
-    let error = log.append(&[vote(2)], Sequence(2)).expect_err("closed");
-    assert!(matches!(error, AppendError::Closed), "{error}");
-    assert!(log.read_committed(Height(1)).expect("readable").is_some());
-    drop(log);
-    assert_eq!(replay(&open(directory.path(), LogOptions::default())).len(), 4);
+    for error in [io::ErrorKind::Other, io::ErrorKind::StorageFull] {
+        let directory = tempfile::tempdir().expect("directory");
+        let (mut log, disk) = open_faulty(directory.path(), LogOptions::default());
+        log.append(&height(1, 10), Sequence(1)).expect("appended");
+        disk.set(Some(Fault::Sync(error)));
+        let before = disk.calls().syncs;
+        let words = log.sync().expect_err("refused").to_string();
+        assert!(words.contains("the node must stop"), "{words}");
+        assert_eq!(disk.calls().syncs, before + 1);
+        assert_closed(&mut log, &disk);
+        drop(log);
+        assert_eq!(replay(&open(directory.path(), LogOptions::default())).len(), 4);
+    }
 }
 
 #[test]
-fn a_failed_write_that_cannot_be_taken_back_closes_the_log() {
+fn a_failed_write_closes_the_log_and_leaves_nothing_of_the_group() {
+    let lengths = [0, 1, 24, 25, 60, 200];
+    for (room, error) in lengths.into_iter().zip(
+        [io::ErrorKind::StorageFull, io::ErrorKind::Other]
+            .into_iter()
+            .cycle(),
+    ) {
+        let directory = tempfile::tempdir().expect("directory");
+        let (mut log, disk) = open_faulty(directory.path(), LogOptions::default());
+        log.append(&height(1, 10), Sequence(1)).expect("appended");
+        let before = files(directory.path());
+        disk.set(Some(Fault::Append { room, error }));
+        let refused = log.append(&height(2, 90), Sequence(2)).expect_err("not written");
+        assert!(
+            matches!(&refused, AppendError::Io { source, .. } if source.kind() == error),
+            "{refused}"
+        );
+        assert_closed(&mut log, &disk);
+        assert_eq!(
+            files(directory.path()),
+            before,
+            "{room} bytes were written and taken back"
+        );
+        assert_eq!(log.last_sequence(), Some(Sequence(1)));
+    }
+}
+
+#[test]
+fn a_failed_write_that_cannot_be_taken_back_is_a_torn_tail_later() {
     let directory = tempfile::tempdir().expect("directory");
-    let mut log = open(directory.path(), LogOptions::default());
+    let (mut log, disk) = open_faulty(directory.path(), LogOptions::default());
     log.append(&height(1, 10), Sequence(1)).expect("appended");
-    let (path, before) = last_file(directory.path());
-    let unwritable = Arc::new(File::open(path).expect("file"));
-    put_back(&mut log, unwritable);
-    let error = log.append(&[vote(2)], Sequence(2)).expect_err("not writable");
-    assert!(matches!(error, AppendError::Io { .. }), "{error}");
-    let error = log.append(&[vote(2)], Sequence(2)).expect_err("closed");
-    assert!(matches!(error, AppendError::Closed), "{error}");
-    assert!(log.sync().is_err());
-    assert_eq!(last_file(directory.path()).1, before);
-    assert_eq!(log.last_sequence(), Some(Sequence(1)));
+    let whole = log.bytes();
+    let (room, error) = (60, io::ErrorKind::StorageFull);
+    disk.set(Some(Fault::AppendForGood { room, error }));
+    log.append(&height(2, 90), Sequence(2)).expect_err("not written");
+    assert_closed(&mut log, &disk);
+    drop(log);
+    let mut log = open(directory.path(), LogOptions::default());
+    let torn = log.torn().expect("torn");
+    assert_eq!((torn.offset, torn.bytes), (whole, 60));
+    assert_eq!(replay(&log).len(), 4);
+    log.append(&height(2, 90), Sequence(2)).expect("goes on");
+    assert_eq!(replay(&log).len(), 8);
+}
+
+#[test]
+fn short_writes_are_no_failure() {
+    for room in [1, 3, 25, 26] {
+        let directory = tempfile::tempdir().expect("directory");
+        let (mut log, disk) = open_faulty(directory.path(), small());
+        disk.set(Some(Fault::Short(room)));
+        let mut written = Records::new();
+        for number in 1..=3 {
+            let records = height(number, 2000);
+            log.append(&records, Sequence(number)).expect("appended");
+            written.extend(records.into_iter().map(|record| (Sequence(number), record)));
+        }
+        assert!(disk.calls().appends > 6000 / room as u64);
+        assert_eq!(replay(&log), written);
+        drop(log);
+        assert_eq!(replay(&open(directory.path(), small())), written);
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_begun_closes_the_log() {
+    let error = io::ErrorKind::StorageFull;
+    for fault in [
+        Fault::Create(error),
+        Fault::Append { room: 0, error },
+        Fault::Append { room: 70, error },
+        Fault::SyncDirectory(error),
+    ] {
+        let directory = tempfile::tempdir().expect("directory");
+        let (mut log, disk) = open_faulty(directory.path(), small());
+        log.append(&height(1, 4000), Sequence(1)).expect("appended");
+        disk.set(Some(fault));
+        log.append(&height(2, 10), Sequence(2)).expect_err("no segment");
+        assert_closed(&mut log, &disk);
+        drop(log);
+        let mut log = open(directory.path(), small());
+        assert_eq!((replay(&log).len(), log.torn()), (4, None), "{fault:?}");
+        log.append(&height(2, 10), Sequence(2)).expect("goes on");
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_removed_closes_the_log() {
+    for fault in [
+        Fault::Remove(io::ErrorKind::Other),
+        Fault::SyncDirectory(io::ErrorKind::Other),
+    ] {
+        let directory = tempfile::tempdir().expect("directory");
+        let (mut log, disk) = open_faulty(directory.path(), small());
+        for number in 1..=9 {
+            log.append(&height(number, 4000), Sequence(number))
+                .expect("appended");
+        }
+        disk.set(Some(fault));
+        log.cut_below(Height(8)).expect_err("refused");
+        disk.set(None);
+        let calls = disk.calls();
+        assert!(log.append(&[vote(9)], Sequence(99)).is_err() && log.sync().is_err());
+        assert_eq!(disk.calls(), calls, "asked once, never again");
+        drop(log);
+        let log = open(directory.path(), small());
+        assert_eq!(log.committed_range().map(|range| range.1), Some(Height(9)));
+    }
+}
+
+#[test]
+fn every_segment_is_made_durable_when_the_log_is_opened() {
+    let directory = tempfile::tempdir().expect("directory");
+    several(directory.path(), Durability::Async);
+    let count = files(directory.path()).len() as u64;
+    let (_log, disk) = open_faulty(directory.path(), small());
+    assert!(
+        count > 3 && disk.calls().syncs == count,
+        "{count} segments, {:?}",
+        disk.calls()
+    );
+}
+
+#[test]
+fn opening_for_reading_alone_finds_the_same_and_changes_nothing() {
+    // A torn tail, and a segment that was never begun.
+    for torn in [300, 0] {
+        let directory = tempfile::tempdir().expect("directory");
+        let written = several(directory.path(), Durability::Fsync);
+        if torn > 0 {
+            let (last, mut bytes) = last_file(directory.path());
+            bytes.resize(bytes.len() + torn, 7);
+            fs::write(&last, &bytes).expect("written");
+        } else {
+            let end: usize = files(directory.path()).iter().map(|(_, bytes)| bytes.len()).sum();
+            fs::write(directory.path().join(format!("{end:020}.log")), b"shard").expect("written");
+        }
+        let before = files(directory.path());
+
+        let mut log = BlockLog::open_read_only(directory.path(), IDENTITY).expect("sound");
+        assert_eq!(replay(&log), written);
+        assert_eq!(log.torn().map_or(0, |torn| torn.bytes), torn as u64);
+        assert!(log.read_committed(Height(6)).expect("readable").is_some());
+        assert!(log.append(&[vote(7)], Sequence(7)).is_err() && log.sync().is_err());
+        assert!(log.cut_below(Height(5)).is_err());
+        let error = BlockLog::open_read_only(directory.path(), IDENTITY).expect_err("held");
+        assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+        drop(log);
+        assert!(BlockLog::open_read_only(&directory.path().join("none"), IDENTITY).is_err());
+        assert_eq!(files(directory.path()), before);
+    }
 }

@@ -34,10 +34,10 @@ pub(super) struct Examined {
 }
 
 /// Reads everything and decides; changes nothing.
-pub(super) fn examine(directory: &Path, identity: &Identity) -> Result<Examined, OpenError> {
+pub(super) fn examine(directory: &Path, identity: &Identity, writable: bool) -> Result<Examined, OpenError> {
     let mut files = Vec::new();
     for (base, path) in segment::list(directory)? {
-        let opened = segment::open(&path, base, identity)?;
+        let opened = segment::open(&path, base, identity, writable)?;
         files.push((base, path, opened));
     }
     let mut examined = Examined::default();

@@ -1,4 +1,4 @@
-//! Records for tests.
+//! Records of every kind with made-up content, for tests of the log and of what uses it.
 
 use bytes::Bytes;
 use crypto::hash::author_header_hash;
@@ -14,7 +14,8 @@ use types::{Hash, Height, MemberIndex, Signature, View};
 
 use crate::identity::Identity;
 
-pub(crate) const IDENTITY: Identity = Identity {
+/// Owner of the directories that tests make.
+pub const IDENTITY: Identity = Identity {
     genesis: Hash([0xa1; 32]),
     validator: [0x0b; 32],
 };
@@ -37,7 +38,8 @@ fn certificate(view: u32) -> Certificate {
     }
 }
 
-pub(crate) fn vote(height: u64) -> LogRecord {
+/// A vote at a height.
+pub fn vote(height: u64) -> LogRecord {
     let subject = subject(Phase::Prepare, height, 0);
     LogRecord::Vote(Vote {
         subject,
@@ -46,18 +48,21 @@ pub(crate) fn vote(height: u64) -> LogRecord {
     })
 }
 
-pub(crate) fn tip(height: u64, view: u32) -> LogRecord {
+/// A prepare certificate held at a height, of a view.
+pub fn tip(height: u64, view: u32) -> LogRecord {
     LogRecord::Tip(Certified {
         subject: subject(Phase::Prepare, height, view),
         certificate: certificate(view),
     })
 }
 
-pub(crate) fn promise(view: u32) -> LogRecord {
+/// A promise to vote in no lower view.
+pub fn promise(view: u32) -> LogRecord {
     LogRecord::Promise(View(view))
 }
 
-pub(crate) fn new_view(view: u32) -> LogRecord {
+/// The opening of a view.
+pub fn new_view(view: u32) -> LogRecord {
     let signature = Signature([3; 64]);
     LogRecord::NewView(Box::new(NewView {
         view: View(view),
@@ -67,7 +72,7 @@ pub(crate) fn new_view(view: u32) -> LogRecord {
 }
 
 /// An author block with a body of `bytes` bytes; `number` makes it unlike others.
-pub(crate) fn author_block(number: u64, base_height: u64, bytes: usize) -> AuthorBlock {
+pub fn author_block(number: u64, base_height: u64, bytes: usize) -> AuthorBlock {
     let mut header = AuthorHeader::from_bytes(&[0; 183 - 64]).expect("119 bytes");
     header.seq = BlockSeq(number);
     header.base_height = Height(base_height);
@@ -82,11 +87,13 @@ pub(crate) fn author_block(number: u64, base_height: u64, bytes: usize) -> Autho
     }
 }
 
-pub(crate) fn hash_of(block: &AuthorBlock) -> Hash {
+/// Hash by which the log finds an author block.
+pub fn hash_of(block: &AuthorBlock) -> Hash {
     author_header_hash(&block.header.header)
 }
 
-pub(crate) fn block(height: u64, bodies: &[&AuthorBlock]) -> Block {
+/// A block of a height that refers to these author blocks.
+pub fn block(height: u64, bodies: &[&AuthorBlock]) -> Block {
     let mut header = FinalHeader::from_bytes(&[0; 364]).expect("364 bytes");
     header.height = Height(height);
     let refs = bodies.iter().map(|body| BlockRef {
@@ -102,7 +109,8 @@ pub(crate) fn block(height: u64, bodies: &[&AuthorBlock]) -> Block {
     }
 }
 
-pub(crate) fn proposal(height: u64) -> LogRecord {
+/// A proposal of a height without references.
+pub fn proposal(height: u64) -> LogRecord {
     LogRecord::Proposal(Propose {
         view: View(0),
         block: block(height, &[]),
@@ -110,7 +118,8 @@ pub(crate) fn proposal(height: u64) -> LogRecord {
     })
 }
 
-pub(crate) fn committed(height: u64, bodies: &[&AuthorBlock]) -> CommittedBlock {
+/// A final block of a height that refers to these author blocks.
+pub fn committed(height: u64, bodies: &[&AuthorBlock]) -> CommittedBlock {
     let proof = CommitProof {
         height: Height(height),
         hash: Hash([height as u8; 32]),
@@ -124,7 +133,7 @@ pub(crate) fn committed(height: u64, bodies: &[&AuthorBlock]) -> CommittedBlock 
 }
 
 /// The records of one height: a body of `bytes` bytes, its proposal, the vote and the final block.
-pub(crate) fn height(height: u64, bytes: usize) -> Vec<LogRecord> {
+pub fn height(height: u64, bytes: usize) -> Vec<LogRecord> {
     let body = author_block(height, height.saturating_sub(1), bytes);
     let committed = committed(height, &[&body]);
     vec![

@@ -57,12 +57,10 @@ pub enum IdentityError {
 
 impl Identity {
     /// Compares what a file names with this identity.
-    pub(crate) fn check(
-        &self,
-        path: impl Into<PathBuf>,
-        version: u32,
-        found: Self,
-    ) -> Result<(), IdentityError> {
+    ///
+    /// # Errors
+    /// Names both sides.
+    pub fn check(&self, path: impl Into<PathBuf>, version: u32, found: Self) -> Result<(), IdentityError> {
         let path = path.into();
         if version != FORMAT_VERSION {
             return Err(IdentityError::Version {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, Write};
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use types::Hash;
 use types::codec::{DecodeError, Encode, Reader};
 
 use super::frame::FrameReader;
+use crate::disk::{self, Disk};
 use crate::error::OpenError;
 use crate::identity::{FORMAT_VERSION, Identity};
 
@@ -51,8 +52,9 @@ impl Header {
             return Ok(None);
         };
         let sound = crc32fast::hash(bytes.get(..96).unwrap_or_default()) == crc;
-        // Another version may have another layout: its number is said before its checksum is asked for.
-        if !bytes.starts_with(&MAGIC) || (version == FORMAT_VERSION && !sound) {
+        // Another version may have another layout: its number is said before its checksum is asked for. Versions
+        // begin at 1; a 0 was never written.
+        if !bytes.starts_with(&MAGIC) || ([0, FORMAT_VERSION].contains(&version) && !sound) {
             return Ok(None);
         }
         identity.check(path, version, found)?;
@@ -153,11 +155,11 @@ pub(super) enum Opened {
 }
 
 /// Opens a segment file and checks its header.
-pub(super) fn open(path: &Path, base: u64, identity: &Identity) -> Result<Opened, OpenError> {
+pub(super) fn open(path: &Path, base: u64, identity: &Identity, writable: bool) -> Result<Opened, OpenError> {
     let read = OpenError::io("read", path);
     let file = OpenOptions::new()
         .read(true)
-        .append(true)
+        .append(writable)
         .open(path)
         .map_err(OpenError::io("open", path))?;
     let len = file.metadata().map_err(OpenError::io("read", path))?.len();
@@ -180,18 +182,21 @@ pub(super) fn open(path: &Path, base: u64, identity: &Identity) -> Result<Opened
 }
 
 /// Creates a segment; its header is written, not yet durable.
-pub(super) fn create(directory: &Path, base: u64, synced: u64, identity: &Identity) -> io::Result<Segment> {
+pub(super) fn create(
+    disk: &dyn Disk,
+    directory: &Path,
+    base: u64,
+    synced: u64,
+    identity: &Identity,
+) -> io::Result<Segment> {
     let path = path_of(directory, base);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create_new(true)
-        .open(&path)?;
+    let file = disk.create(&path)?;
     // Keys of `RandomState` come from the operating system; the salt needs no more than not to be known outside.
     let salt = RandomState::new().hash_one(base) as u32;
     let header = Header { base, synced, salt };
-    if let Err(error) = file.write_all(&header.encode(identity)) {
-        drop(std::fs::remove_file(&path));
+    let encoded = header.encode(identity);
+    if let Err(error) = disk::append_all(disk, &path, &file, &mut [IoSlice::new(&encoded)]) {
+        drop(disk.remove(&path));
         return Err(error);
     }
     Ok(Segment {

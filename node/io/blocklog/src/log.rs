@@ -3,13 +3,13 @@
 mod frame;
 mod index;
 mod recovery;
+mod replay;
 mod segment;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{self, IoSlice, Write};
+use std::fs::File;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,10 +21,13 @@ use types::record::LogRecord;
 use types::{Hash, Height, Sequence};
 
 pub use self::frame::RECORD_BYTES_MAX;
-use self::frame::{FRAME_BYTES, Frame, FrameReader, Step};
+use self::frame::{FRAME_BYTES, Frame};
 use self::index::{Index, Position};
+use self::recovery::Examined;
 pub use self::recovery::TornTail;
+pub use self::replay::Replay;
 use self::segment::{HEADER_BYTES, Segment, Segments};
+use crate::disk::{self, Disk, SystemDisk};
 use crate::error::{AppendError, OpenError, ReadError, SyncFailed};
 use crate::identity::Identity;
 use crate::{Durability, directory};
@@ -69,6 +72,7 @@ pub struct BlockLog {
     directory: PathBuf,
     identity: Identity,
     options: LogOptions,
+    disk: Arc<dyn Disk>,
     segments: Segments,
     index: Index,
     last_sequence: Option<Sequence>,
@@ -77,6 +81,7 @@ pub struct BlockLog {
     /// Sealed segments that were not made durable when they were left (`Async`).
     unsynced: Vec<(PathBuf, Arc<File>)>,
     torn: Option<TornTail>,
+    /// It failed, or was opened for reading alone.
     closed: bool,
     /// Lock on the directory, for the life of the log.
     _held: File,
@@ -88,9 +93,22 @@ impl BlockLog {
     /// # Errors
     /// `InUse`, `Identity`, `Damaged`, `LogMissing`, `Io`, `Sync`; files are changed only when the log is sound.
     pub fn open(path: &Path, identity: Identity, options: LogOptions) -> Result<Self, OpenError> {
+        Self::open_on(Arc::new(SystemDisk), path, identity, options)
+    }
+
+    /// `open` on a disk that may fail.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        identity: Identity,
+        options: LogOptions,
+    ) -> Result<Self, OpenError> {
         directory::create(path)?;
         let held = directory::hold(path)?;
-        let mut examined = recovery::examine(path, &identity)?;
+        let mut examined = recovery::examine(path, &identity, true)?;
         if examined.segments.is_empty() && options.existing {
             return Err(OpenError::LogMissing {
                 path: path.to_path_buf(),
@@ -98,44 +116,66 @@ impl BlockLog {
         }
         // From the back, so that a second crash leaves what the same rule cuts again.
         for file in examined.remove.iter().rev() {
-            fs::remove_file(file).map_err(OpenError::io("remove", file))?;
+            disk.remove(file).map_err(OpenError::io("remove", file))?;
         }
         if examined.segments.is_empty() {
-            let first =
-                segment::create(path, 0, 0, &identity).map_err(OpenError::io("create a segment in", path))?;
+            let first = segment::create(&*disk, path, 0, 0, &identity)
+                .map_err(OpenError::io("create a segment in", path))?;
             examined.segments.insert(0, first);
         }
-        directory::sync(path)?;
-        let mut synced = 0;
-        if let Some((_, last)) = examined.segments.last_key_value() {
-            if examined.torn.is_some() {
-                last.file
-                    .set_len(last.len)
-                    .map_err(OpenError::io("cut", &last.path))?;
-            }
-            // What was read may stand in the page cache only.
-            sync_file(&last.path, &last.file)?;
-            synced = last.end();
+        sync_directory(&*disk, path)?;
+        let last = examined.segments.last_key_value().map(|(_, last)| last);
+        if let Some(last) = last.filter(|_| examined.torn.is_some()) {
+            disk.truncate(&last.path, &last.file, last.len)
+                .map_err(OpenError::io("cut", &last.path))?;
         }
+        // What was read may stand in the page cache only, in every segment when they were written with `Async`.
+        for segment in examined.segments.values() {
+            sync_file(&*disk, &segment.path, &segment.file)?;
+        }
+        let synced = last.map_or(0, Segment::end);
         Ok(Self {
+            closed: false,
+            disk,
+            synced,
+            options,
+            ..Self::examined(path, identity, held, examined)
+        })
+    }
+
+    /// Opens a log for reading alone: checks every record as `open` does and changes nothing. A torn tail is not
+    /// read; `torn` says where it begins.
+    ///
+    /// # Errors
+    /// `InUse`, `Identity`, `Damaged`, `Io`.
+    pub fn open_read_only(path: &Path, identity: Identity) -> Result<Self, OpenError> {
+        let held = directory::hold(path)?;
+        let examined = recovery::examine(path, &identity, false)?;
+        Ok(Self::examined(path, identity, held, examined))
+    }
+
+    /// What was found, as a log that takes nothing.
+    fn examined(path: &Path, identity: Identity, held: File, examined: Examined) -> Self {
+        Self {
             directory: path.to_path_buf(),
             identity,
-            options,
+            options: LogOptions::default(),
+            disk: Arc::new(SystemDisk),
             segments: examined.segments,
             index: examined.index,
             last_sequence: examined.last_sequence,
-            synced,
+            synced: 0,
             unsynced: Vec::new(),
             torn: examined.torn,
-            closed: false,
+            closed: true,
             _held: held,
-        })
+        }
     }
 
     /// Appends records under one sequence, which must be above the last one, and waits until they are written.
     ///
     /// # Errors
-    /// `SequenceOrder`, `RecordSize` and `NoSpace` leave the log as it was; after the others it takes no more records.
+    /// `SequenceOrder` and `RecordSize` leave the log as it was; after the others it takes no more records.
     pub fn append(&mut self, records: &[LogRecord], seq: Sequence) -> Result<(), AppendError> {
         self.append_group(&[(seq, records)])
     }
@@ -213,20 +253,18 @@ impl BlockLog {
         Ok(())
     }
 
-    /// Writes to the end of the active segment; on failure takes back what was written, or closes the log.
+    /// Writes to the end of the active segment; a failure closes the log.
     fn write_parts<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]>) -> Result<(), AppendError> {
         let Some((_, active)) = self.segments.last_key_value() else {
             return Err(AppendError::Closed);
         };
         let mut slices: Vec<_> = parts.filter(|part| !part.is_empty()).map(IoSlice::new).collect();
-        let Err(source) = write_all_vectored(&active.file, &mut slices) else {
+        let Err(source) = disk::append_all(&*self.disk, &active.path, &active.file, &mut slices) else {
             return Ok(());
         };
         let path = active.path.clone();
-        let restored = active.file.set_len(active.len).is_ok();
-        if restored && source.kind() == io::ErrorKind::StorageFull {
-            return Err(AppendError::NoSpace { path });
-        }
+        // What was refused should not come back; where this fails too, opening the log decides what is whole.
+        drop(self.disk.truncate(&path, &active.file, active.len));
         self.closed = true;
         Err(AppendError::Io { path, source })
     }
@@ -244,14 +282,11 @@ impl BlockLog {
         if self.options.durability == Durability::Fsync {
             self.sync()?;
         }
-        let next = match segment::create(&self.directory, base, self.synced, &self.identity) {
+        let next = match segment::create(&*self.disk, &self.directory, base, self.synced, &self.identity) {
             Ok(next) => next,
             Err(source) => {
-                let path = segment::path_of(&self.directory, base);
-                if source.kind() == io::ErrorKind::StorageFull {
-                    return Err(AppendError::NoSpace { path });
-                }
                 self.closed = true;
+                let path = segment::path_of(&self.directory, base);
                 return Err(AppendError::Io { path, source });
             }
         };
@@ -261,7 +296,8 @@ impl BlockLog {
             return Ok(());
         }
         self.sync()?;
-        Ok(self.close_on_error(directory::sync(&self.directory))?)
+        let outcome = sync_directory(&*self.disk, &self.directory);
+        Ok(self.close_on_error(outcome)?)
     }
 
     /// Makes everything appended durable.
@@ -283,7 +319,7 @@ impl BlockLog {
         let sealed = self.unsynced.iter().map(|(path, file)| (path, file));
         let outcome = sealed
             .chain([(&active.path, &active.file)])
-            .try_for_each(|(path, file)| sync_file(path, file));
+            .try_for_each(|(path, file)| sync_file(&*self.disk, path, file));
         self.close_on_error(outcome)?;
         self.unsynced.clear();
         self.synced = end;
@@ -301,6 +337,9 @@ impl BlockLog {
     /// # Errors
     /// As `append`, and `Io` when a file cannot be removed.
     pub fn cut_below(&mut self, height: Height) -> Result<Cut, AppendError> {
+        if self.closed {
+            return Err(AppendError::Closed);
+        }
         let active = self.segments.last_key_value().map(|(base, _)| *base);
         let old = self
             .segments
@@ -324,18 +363,20 @@ impl BlockLog {
             let Some(segment) = self.segments.remove(&base) else {
                 continue;
             };
-            if let Err(source) = fs::remove_file(&segment.path) {
+            if let Err(source) = self.disk.remove(&segment.path) {
                 self.closed = true;
                 return Err(AppendError::Io {
                     path: segment.path,
                     source,
                 });
             }
+            // One name after the other, or power loss could bring back a lower one and leave a hole behind it.
+            let outcome = sync_directory(&*self.disk, &self.directory);
+            self.close_on_error(outcome)?;
             cut.segments += 1;
             cut.bytes += segment.len;
         }
         self.index.cut_below(end);
-        self.close_on_error(directory::sync(&self.directory))?;
         Ok(cut)
     }
 
@@ -414,12 +455,10 @@ impl BlockLog {
             })
     }
 
-    /// From now on the disk refuses to make the active segment durable; returns what to put back.
-    #[cfg(test)]
-    pub(crate) fn break_sync(&mut self) -> Option<Arc<File>> {
-        let (_, active) = self.segments.iter_mut().next_back()?;
-        let broken = File::open("/dev/null").ok()?;
-        Some(std::mem::replace(&mut active.file, Arc::new(broken)))
+    /// True when nothing was ever cut from the front: genesis and this log give the state again.
+    #[must_use]
+    pub fn is_from_genesis(&self) -> bool {
+        self.segments.contains_key(&0)
     }
 
     /// Last sequence in the log; the next one must be above it.
@@ -455,62 +494,16 @@ impl BlockLog {
     }
 }
 
-/// Records in the order in which they were written.
-#[derive(Debug)]
-pub struct Replay {
-    readers: VecDeque<(PathBuf, FrameReader)>,
-}
-
-impl Iterator for Replay {
-    type Item = Result<(Sequence, LogRecord), ReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (path, reader) = self.readers.front_mut()?;
-            let base = reader.base();
-            let damaged = |path: &Path, at, reason| ReadError::Damaged {
-                path: path.into(),
-                offset: at - base,
-                reason,
-            };
-            let error = match reader.step() {
-                Ok(Step::End) => {
-                    self.readers.pop_front();
-                    continue;
-                }
-                Ok(Step::Record(found)) => {
-                    match LogRecord::decode_payload(found.frame.kind, &found.payload) {
-                        Ok(record) => return Some(Ok((found.frame.seq, record))),
-                        Err(error) => damaged(path, found.offset, error.to_string()),
-                    }
-                }
-                Ok(Step::Bad(offset)) => damaged(path, offset, "it changed after it was checked".into()),
-                Err(source) => ReadError::Io {
-                    path: path.clone(),
-                    source,
-                },
-            };
-            self.readers.clear();
-            return Some(Err(error));
-        }
-    }
-}
-
-fn sync_file(path: &Path, file: &File) -> Result<(), SyncFailed> {
-    file.sync_data().map_err(|source| SyncFailed {
+fn sync_file(disk: &dyn Disk, path: &Path, file: &File) -> Result<(), SyncFailed> {
+    disk.sync(path, file).map_err(|source| SyncFailed {
         path: path.to_path_buf(),
         source,
     })
 }
 
-fn write_all_vectored(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-    while !slices.is_empty() {
-        match file.write_vectored(slices) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut slices, written),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+fn sync_directory(disk: &dyn Disk, path: &Path) -> Result<(), SyncFailed> {
+    disk.sync_directory(path).map_err(|source| SyncFailed {
+        path: path.to_path_buf(),
+        source,
+    })
 }

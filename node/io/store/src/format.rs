@@ -1,59 +1,26 @@
-//! Directories: made durable, held by one process, and the `FORMAT` file of a data directory.
+//! The `FORMAT` file of a data directory.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use blocklog::{FORMAT_VERSION, Identity, directory};
 use types::Hash;
 
-use crate::error::{OpenError, SyncFailed};
-use crate::identity::{FORMAT_VERSION, Identity};
+use crate::error::OpenError;
 
 /// First line of `FORMAT`.
 const TITLE: &str = "shardbench data directory";
 /// Name of the format file.
 const FORMAT: &str = "FORMAT";
 
-/// Creates a directory where it is missing and makes its name durable.
-pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
-    if !path.is_dir() {
-        fs::create_dir_all(path).map_err(OpenError::io("create the directory", path))?;
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync(parent)?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes names created in or removed from a directory durable.
-pub(crate) fn sync(path: &Path) -> Result<(), SyncFailed> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|source| SyncFailed {
-            path: path.to_path_buf(),
-            source,
-        })
-}
-
-/// Holds a directory until the returned file is dropped; the lock ends with the process, however that ends.
-pub(crate) fn hold(path: &Path) -> Result<File, OpenError> {
-    let directory = File::open(path).map_err(OpenError::io("open the directory", path))?;
-    match directory.try_lock() {
-        Ok(()) => Ok(directory),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: path.to_path_buf(),
-        }),
-        Err(TryLockError::Error(source)) => Err(OpenError::io("lock the directory", path)(source)),
-    }
-}
-
 /// Reads `FORMAT` and compares it. False when there is none: the directory was never in use.
-pub(crate) fn check_format(directory: &Path, identity: &Identity) -> Result<bool, OpenError> {
+pub(crate) fn check(directory: &Path, identity: &Identity) -> Result<bool, OpenError> {
     let path = directory.join(FORMAT);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(OpenError::io("read", &path)(error)),
+        Err(error) => return Err(blocklog::OpenError::io("read", &path)(error).into()),
     };
     let bad = |reason| OpenError::Format {
         path: path.clone(),
@@ -83,7 +50,7 @@ pub(crate) fn check_format(directory: &Path, identity: &Identity) -> Result<bool
 }
 
 /// Writes `FORMAT` so that it is there whole or not at all.
-pub(crate) fn write_format(directory: &Path, identity: &Identity) -> Result<(), OpenError> {
+pub(crate) fn write(directory: &Path, identity: &Identity) -> Result<(), OpenError> {
     let (path, draft) = (directory.join(FORMAT), directory.join("FORMAT.new"));
     let text = format!(
         "{TITLE}\nformat {FORMAT_VERSION}\ngenesis {}\nvalidator {}\n",
@@ -93,8 +60,8 @@ pub(crate) fn write_format(directory: &Path, identity: &Identity) -> Result<(), 
     File::create(&draft)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&draft, &path))
-        .map_err(OpenError::io("write", &path))?;
-    Ok(sync(directory)?)
+        .map_err(blocklog::OpenError::io("write", &path))?;
+    Ok(directory::sync(directory).map_err(blocklog::OpenError::from)?)
 }
 
 fn hash_from_hex(text: &str) -> Option<Hash> {
@@ -114,9 +81,10 @@ mod tests {
 
     use types::Hash;
 
-    use super::{check_format, create, hold, write_format};
+    use blocklog::{Identity, IdentityError};
+
+    use super::{check, write};
     use crate::error::OpenError;
-    use crate::identity::{Identity, IdentityError};
 
     const IDENTITY: Identity = Identity {
         genesis: Hash([0xa1; 32]),
@@ -126,16 +94,16 @@ mod tests {
     #[test]
     fn format_is_read_back_and_foreign_ones_are_refused_unchanged() {
         let directory = tempfile::tempdir().expect("directory");
-        assert!(!check_format(directory.path(), &IDENTITY).expect("none yet"));
-        write_format(directory.path(), &IDENTITY).expect("written");
-        assert!(check_format(directory.path(), &IDENTITY).expect("ours"));
+        assert!(!check(directory.path(), &IDENTITY).expect("none yet"));
+        write(directory.path(), &IDENTITY).expect("written");
+        assert!(check(directory.path(), &IDENTITY).expect("ours"));
 
         let text = fs::read_to_string(directory.path().join("FORMAT")).expect("text");
         let other = Identity {
             genesis: Hash([2; 32]),
             ..IDENTITY
         };
-        let error = check_format(directory.path(), &other).expect_err("foreign genesis");
+        let error = check(directory.path(), &other).expect_err("foreign genesis");
         assert!(matches!(
             error,
             OpenError::Identity(IdentityError::Genesis { .. })
@@ -149,7 +117,7 @@ mod tests {
             validator: [3; 32],
             ..IDENTITY
         };
-        let error = check_format(directory.path(), &other).expect_err("foreign validator");
+        let error = check(directory.path(), &other).expect_err("foreign validator");
         assert!(matches!(
             error,
             OpenError::Identity(IdentityError::Validator { .. })
@@ -165,7 +133,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let file = directory.path().join("FORMAT");
         fs::write(&file, "shardbench data directory\nformat 7\nshape round\n").expect("written");
-        let error = check_format(directory.path(), &IDENTITY).expect_err("version 7");
+        let error = check(directory.path(), &IDENTITY).expect_err("version 7");
         let expected = OpenError::Identity(IdentityError::Version {
             path: file.clone(),
             found: 7,
@@ -179,23 +147,8 @@ mod tests {
             "shardbench data directory\nformat 1\n",
         ] {
             fs::write(&file, text).expect("written");
-            let error = check_format(directory.path(), &IDENTITY).expect_err("not a format");
+            let error = check(directory.path(), &IDENTITY).expect_err("not a format");
             assert!(matches!(error, OpenError::Format { .. }), "{error}");
         }
-    }
-
-    #[test]
-    fn a_directory_is_held_once() {
-        let directory = tempfile::tempdir().expect("directory");
-        let nested = directory.path().join("a/b");
-        create(&nested).expect("created");
-        let held = hold(&nested).expect("held");
-        let error = hold(&nested).expect_err("held already");
-        assert!(
-            error.to_string().contains("is in use by another process"),
-            "{error}"
-        );
-        drop(held);
-        hold(&nested).expect("free again");
     }
 }
