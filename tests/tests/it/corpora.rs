@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use fuzzing::{TARGETS, seeds};
+use simulator::record;
 
 /// Bytes of all inputs together: they are cloned with the repository.
 const CORPORA_BYTES_MAX: u64 = 300 << 10;
@@ -30,6 +31,7 @@ fn every_kept_input_holds_what_its_target_asserts() {
     let targets: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
     assert_eq!(entries(&corpora()), targets, "a folder of inputs for each target");
     let mut broken = Vec::new();
+    let mut count = 0;
     for target in TARGETS {
         let folder = corpora().join(target.name);
         let inputs = entries(&folder);
@@ -37,6 +39,7 @@ fn every_kept_input_holds_what_its_target_asserts() {
         for name in inputs {
             let path = folder.join(name);
             let input = fs::read(&path).expect("an input");
+            count += 1;
             // The message of the panic is on stderr, before this list.
             if catch_unwind(AssertUnwindSafe(|| (target.check)(&input))).is_err() {
                 broken.push(path);
@@ -45,6 +48,7 @@ fn every_kept_input_holds_what_its_target_asserts() {
         // No bytes are an input too, and the first that the engine tries.
         (target.check)(&[]);
     }
+    record::append("corpora", &[("inputs", count)]);
     assert!(broken.is_empty(), "inputs that break a property: {broken:#?}");
 }
 

@@ -7,6 +7,7 @@ use types::client::{
     Answer, BlockItem, CLIENT_PROTOCOL_VERSION, FinalNote, Hello, Level, MerklePath, NodeInfo, NoteEntry,
     Refused, Request, Role, ShardStatus, StateInfo, TagAt, Topology, TxStatus, ValidatorAddress,
 };
+use types::codec::Encode as _;
 use types::transaction::{Input, Output, TxDraft};
 use types::{Amount, Epoch, Hash, Height, OutPoint, Owner, Reject, ShardId, Tag, TxId, ValidatorId};
 
@@ -113,7 +114,20 @@ pub(super) fn clients() -> Vec<Seed> {
         let bytes = choose(answer.kind(), &answer.encode_payload());
         seed("client", format!("answer-{name}"), bytes)
     });
-    requests.chain(answers).collect()
+    requests.chain(answers).chain(counts_that_lie()).collect()
+}
+
+/// The largest counts that are accepted, and next to nothing behind them: no room may be made on their word.
+fn counts_that_lie() -> [Seed; 2] {
+    let submission = [&[0x10], &7_u32.to_le_bytes()[..], &4096_u16.to_le_bytes()].concat();
+    let note = note(&Voters::new(Scheme::Simulated, 4));
+    let entries_at = 1 + note.header.to_bytes().len() + note.proof.to_bytes().len();
+    let mut bytes = choose(0x13, &note.to_bytes());
+    bytes[entries_at..entries_at + 4].copy_from_slice(&2048_u32.to_le_bytes());
+    [
+        seed("client", "count-submission", submission),
+        seed("client", "count-note", bytes),
+    ]
 }
 
 fn answers(hello: Hello) -> [(&'static str, Answer); 9] {
