@@ -1,5 +1,6 @@
 //! One binary for all tests of the simulator.
 
+mod corpora;
 mod crash_points;
 mod exploration;
 mod planted;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use types::block::{AuthorHeader, Body, TxEntry};
-use types::limits::{BATCH_BYTES_MAX, BATCH_TXS_MAX};
+use types::limits::{BATCH_BYTES_MAX, BATCH_TXS_MAX, TX_BYTES_MIN};
 use types::transaction::TxView;
 use types::{Hash, Reject, TxId};
 
@@ -79,8 +79,10 @@ pub fn decode(header: &AuthorHeader, bytes: Bytes) -> Result<Body, BodyError> {
             stated: header.tx_count,
         });
     }
-    let mut entries = Vec::with_capacity(count as usize);
-    let mut leaves = Vec::with_capacity(count as usize);
+    // As many as the bytes can hold, whatever the count says.
+    let room = (count as usize).min(found / TX_BYTES_MIN);
+    let mut entries = Vec::with_capacity(room);
+    let mut leaves = Vec::with_capacity(room);
     let mut rest = &bytes[COUNT_BYTES..];
     for position in 0..count {
         let refused = |reject| BodyError::Transaction { position, reject };

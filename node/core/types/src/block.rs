@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::certificate::Certificate;
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
 use crate::ids::{Epoch, Hash, Height, ShardId, Signature, TxId, ValidatorId, View};
-use crate::limits::{BATCH_TXS_MAX, BLOCK_RECORDS_MAX, BLOCK_REFS_MAX};
+use crate::limits::{BATCH_TXS_MAX, BLOCK_RECORDS_MAX, BLOCK_REFS_MAX, DESCENDANTS_MAX};
 use crate::struct_codec;
 use crate::transaction::TxView;
 
@@ -39,10 +39,10 @@ impl BlockSeq {
         self.0 & ((1 << 48) - 1)
     }
 
-    /// The block after this one in the same run.
+    /// The block after this one in the same run; the last number of all stays what it is.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
@@ -178,6 +178,12 @@ impl Body {
     /// # Panics
     /// When the position is not below `len`: a mistake of the caller.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "no bytes from outside decide here: positions are ours, entries were decoded when the body was built"
+    )]
     pub fn tx(&self, position: usize) -> TxView<'_> {
         let entry = &self.entries[position];
         let start = entry.offset as usize;
@@ -370,7 +376,7 @@ impl Encode for CommitProof {
 impl Decode for CommitProof {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (height, hash) = (Height::decode(reader)?, Hash::decode(reader)?);
-        let descendants = reader.count("descendants", crate::limits::WINDOW_MAX as usize + 1)?;
+        let descendants = reader.count("descendants", DESCENDANTS_MAX)?;
         Ok(Self {
             height,
             hash,

@@ -72,9 +72,9 @@ impl Encode for Certificate {
         self.view.encode(out);
         self.committee.encode(out);
         let start = out.len();
-        out.resize(start + usize::from(self.committee).div_ceil(8), 0);
+        out.resize(start.saturating_add(usize::from(self.committee).div_ceil(8)), 0);
         for (member, _) in &self.signatures {
-            if let Some(byte) = out.get_mut(start + usize::from(member.0 / 8)) {
+            if let Some(byte) = out.get_mut(start.saturating_add(usize::from(member.0 / 8))) {
                 *byte |= 1 << (member.0 % 8);
             }
         }

@@ -275,12 +275,11 @@ impl Request {
             0x10 => {
                 let first_tag = Tag::decode(&mut reader)?;
                 let count = reader.count16("transactions of a submission", SUBMIT_TXS_MAX)?;
-                let mut txs = Vec::with_capacity(count);
+                // A transaction takes its length at least, whatever the count says.
+                let mut txs = Vec::with_capacity(count.min(reader.remaining() / 2));
                 for _ in 0..count {
                     let len = reader.count16("bytes of a transaction", TX_BYTES_MAX)?;
-                    let start = reader.offset();
-                    reader.bytes(len)?;
-                    txs.push(payload.slice(start..start + len));
+                    txs.push(payload.slice_ref(reader.bytes(len)?));
                 }
                 if first_tag.0.checked_add(count as u32).is_none() {
                     return Err(DecodeError::Value { what: "first tag" });
@@ -451,11 +450,9 @@ fn decode_blocks(reader: &mut Reader<'_>, payload: &Bytes) -> Result<Answer, Dec
             1 => {
                 let header = SignedAuthorHeader::decode(reader)?;
                 let len = reader.count("bytes of a body", crate::limits::BATCH_BYTES_MAX)?;
-                let start = reader.offset();
-                reader.bytes(len)?;
                 items.push(BlockItem::Body(AuthorBlock {
                     header,
-                    body: payload.slice(start..start + len),
+                    body: payload.slice_ref(reader.bytes(len)?),
                 }));
             }
             _ => {

@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
     /// Bytes not yet consumed.
     #[must_use]
     pub const fn remaining(&self) -> usize {
-        self.bytes.len() - self.offset
+        self.bytes.len().saturating_sub(self.offset)
     }
 
     /// The next `len` bytes.
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
             offset: self.offset,
             needed: len.saturating_sub(rest.len()),
         })?;
-        self.offset += len;
+        self.offset = self.offset.saturating_add(len);
         Ok(taken)
     }
 
@@ -175,12 +175,14 @@ impl<'a> Reader<'a> {
         bounded(what, count, max)
     }
 
-    /// `count` values; the vector grows with what was really read.
+    /// `count` values. Room is made for no more bytes than are left to read; beyond, the vector grows with what was
+    /// really read.
     ///
     /// # Errors
     /// Those of the values.
     pub fn items<T: Decode>(&mut self, count: usize) -> Result<Vec<T>, DecodeError> {
-        let mut items = Vec::with_capacity(count.min(self.remaining()));
+        let room = self.remaining().checked_div(size_of::<T>());
+        let mut items = Vec::with_capacity(count.min(room.unwrap_or_default()));
         for _ in 0..count {
             items.push(T::decode(self)?);
         }

@@ -97,7 +97,7 @@ impl Genesis {
             return Err(GenesisError::Shards(self.shards));
         }
         let (validators, shards) = (self.validators.len(), usize::from(self.shards));
-        let size = validators / shards;
+        let size = validators.checked_div(shards).unwrap_or_default();
         if !validators.is_multiple_of(shards)
             || !(4..=LIST_VOTERS_MAX).contains(&size)
             || validators > VALIDATORS_MAX
@@ -107,8 +107,9 @@ impl Genesis {
                 shards: self.shards,
             });
         }
-        if let Some(position) = self.validators.windows(2).position(|pair| pair[0] >= pair[1]) {
-            return Err(GenesisError::Unsorted(position + 1));
+        let mut pairs = self.validators.iter().zip(self.validators.iter().skip(1));
+        if let Some(position) = pairs.position(|(left, right)| left >= right) {
+            return Err(GenesisError::Unsorted(position.saturating_add(1)));
         }
         Ok(self.policy.validate()?)
     }
@@ -180,14 +181,15 @@ impl Committee {
     /// Quorum, `q = n - f` (`ios` 0.3).
     #[must_use]
     pub fn quorum(&self) -> usize {
-        self.size() - self.faulty_max()
+        self.size().saturating_sub(self.faulty_max())
     }
 
     /// Leader of a view.
     #[must_use]
     pub fn leader(&self, view: View) -> MemberIndex {
-        let position = view.0 as usize % self.leaders.len().max(1);
-        self.leaders.get(position).copied().unwrap_or_default()
+        let position = (view.0 as usize).checked_rem(self.leaders.len());
+        let leader = position.and_then(|position| self.leaders.get(position));
+        leader.copied().unwrap_or_default()
     }
 
     /// Id key of a member.

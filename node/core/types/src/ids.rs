@@ -54,18 +54,18 @@ integer_id!(
 );
 
 impl Height {
-    /// The next height.
+    /// The next height; the highest of all stays what it is.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
 impl View {
-    /// The next view.
+    /// The next view; the highest of all stays what it is.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

@@ -4,6 +4,18 @@
 //! encoding (`ios` 0.5), and decoding arbitrary bytes never panics and never allocates more than the input's
 //! own length allows.
 
+// What decodes bytes from outside has nothing to panic with.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 pub mod block;
 pub mod certificate;
 pub mod client;

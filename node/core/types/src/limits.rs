@@ -35,6 +35,11 @@ pub const BLOCK_REFS_MAX: usize = 2048;
 /// Records (resets) of one final block.
 pub const BLOCK_RECORDS_MAX: usize = 64;
 
+/// Depth of the deepest Merkle path: leaves are counted in 32 bits.
+pub const MERKLE_DEPTH_MAX: usize = 32;
+/// Bytes of the longest text in a message (`NodeInfo`).
+pub const TEXT_BYTES_MAX: usize = 512;
+
 /// Voters of a committee whose certificates are lists of Ed25519 signatures (`ios` 0.7).
 pub const LIST_VOTERS_MAX: usize = 16;
 /// Validators of a network in the first version.
@@ -44,6 +49,8 @@ pub const SHARDS_MAX: usize = 256;
 
 /// Heights in flight above the committed one (`W`, `ios` 0.10). Policies may ask for less.
 pub const WINDOW_MAX: u64 = 16;
+/// Headers between a block and the certified one above it.
+pub const DESCENDANTS_MAX: usize = WINDOW_MAX as usize + 1;
 /// Proposals of future heights or views that a voter keeps; the oldest height stays, others are dropped.
 pub const PROPOSALS_HELD_MAX: usize = 64;
 /// Blocks above the committed height that a voter holds, proposed or fetched; the highest are dropped.

@@ -173,10 +173,7 @@ impl Decode for NewView {
         let view = View::decode(reader)?;
         let count = reader.count("view changes", LIST_VOTERS_MAX)?;
         let view_changes: Vec<ViewChange> = reader.items(count)?;
-        if !view_changes
-            .windows(2)
-            .all(|pair| pair[0].member < pair[1].member)
-        {
+        if !view_changes.is_sorted_by(|left, right| left.member < right.member) {
             return Err(DecodeError::Value {
                 what: "order of view changes",
             });

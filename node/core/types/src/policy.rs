@@ -93,13 +93,17 @@ impl Policy {
     /// `T_v`, the view timer before any doubling (`ios` 9.7; no challenge wait in mode 1).
     #[must_use]
     pub fn view_timeout(&self) -> Duration {
-        (4 * self.shard_delay + self.block_interval).max(self.view_timeout_min)
+        self.shard_delay
+            .saturating_mul(4)
+            .saturating_add(self.block_interval)
+            .max(self.view_timeout_min)
     }
 
     /// `T_idle`, the longest pause between proposals (`ios` 0.10).
     #[must_use]
     pub fn idle_interval(&self) -> Duration {
-        (self.view_timeout() / 2).max(self.block_interval)
+        let half = self.view_timeout().checked_div(2).unwrap_or_default();
+        half.max(self.block_interval)
     }
 
     /// Refuses what cannot run.
@@ -128,7 +132,7 @@ impl Policy {
         if self.window == 0 || self.window > WINDOW_MAX {
             return fail("window", self.window.to_string(), "1 to 16 heights");
         }
-        if self.lag < self.window + 4 || self.lag > 4096 {
+        if self.lag < self.window.saturating_add(4) || self.lag > 4096 {
             return fail("lag", self.lag.to_string(), "window + 4 to 4096 heights");
         }
         if self.batch_txs_max == 0 || self.batch_txs_max as usize > BATCH_TXS_MAX {

@@ -41,10 +41,12 @@ pub struct Output {
 #[derive(Clone, Copy, Debug)]
 pub struct TxView<'a> {
     bytes: &'a [u8],
-    owners: usize,
-    inputs: usize,
-    outputs: usize,
-    memo: usize,
+    head: &'a [u8; HEAD_BYTES],
+    owners: &'a [[u8; OWNER_BYTES]],
+    inputs: &'a [[u8; INPUT_BYTES]],
+    outputs: &'a [[u8; OUTPUT_BYTES]],
+    memo: &'a [u8],
+    signatures: &'a [[u8; SIGNATURE_BYTES]],
 }
 
 impl<'a> TxView<'a> {
@@ -53,7 +55,8 @@ impl<'a> TxView<'a> {
     /// # Errors
     /// Codes 1 to 5, 8 and 20 of `ios` 1.9.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Reject> {
-        let (view, rest) = Self::decode_prefix(bytes)?;
+        let (view, rest) = Self::split(bytes)?;
+        view.check()?;
         if rest.is_empty() {
             Ok(view)
         } else {
@@ -66,33 +69,7 @@ impl<'a> TxView<'a> {
     /// # Errors
     /// As [`TxView::decode`].
     pub fn decode_prefix(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Reject> {
-        let head = bytes.get(..HEAD_BYTES).ok_or(Reject::Encoding)?;
-        if head[0] != TX_VERSION {
-            return Err(Reject::Version);
-        }
-        let (owners, inputs, outputs) = (usize::from(head[2]), usize::from(head[3]), usize::from(head[4]));
-        let counts_fit = (1..=OWNERS_MAX).contains(&owners)
-            && (1..=INPUTS_MAX).contains(&inputs)
-            && (1..=OUTPUTS_MAX).contains(&outputs)
-            && owners <= inputs;
-        if !counts_fit {
-            return Err(Reject::Limits);
-        }
-        let memo_at = HEAD_BYTES + owners * OWNER_BYTES + inputs * INPUT_BYTES + outputs * OUTPUT_BYTES;
-        let memo = bytes.get(memo_at..memo_at + 2).ok_or(Reject::Encoding)?;
-        let memo = usize::from(u16::from_le_bytes([memo[0], memo[1]]));
-        if memo > MEMO_BYTES_MAX {
-            return Err(Reject::Limits);
-        }
-        let len = memo_at + 2 + memo + owners * SIGNATURE_BYTES;
-        let (bytes, rest) = bytes.split_at_checked(len).ok_or(Reject::Encoding)?;
-        let view = Self {
-            bytes,
-            owners,
-            inputs,
-            outputs,
-            memo,
-        };
+        let (view, rest) = Self::split(bytes)?;
         view.check()?;
         Ok((view, rest))
     }
@@ -100,31 +77,60 @@ impl<'a> TxView<'a> {
     /// A view over bytes that [`TxView::decode`] accepted before; skips the checks of order and use.
     ///
     /// # Errors
-    /// `Encoding` when the lengths do not fit, so that a mistake of the caller cannot read out of bounds.
+    /// `Version`, `Limits` or `Encoding` when the lengths do not fit, so that a mistake of the caller cannot read out
+    /// of bounds.
+    #[inline]
     pub fn decode_checked_before(bytes: &'a [u8]) -> Result<Self, Reject> {
-        let head = bytes.get(..HEAD_BYTES).ok_or(Reject::Encoding)?;
-        let (owners, inputs, outputs) = (usize::from(head[2]), usize::from(head[3]), usize::from(head[4]));
-        let fixed = HEAD_BYTES
-            + 2
-            + owners * (OWNER_BYTES + SIGNATURE_BYTES)
-            + inputs * INPUT_BYTES
-            + outputs * OUTPUT_BYTES;
-        let memo = bytes.len().checked_sub(fixed).ok_or(Reject::Encoding)?;
-        Ok(Self {
+        match Self::split(bytes)? {
+            (view, []) => Ok(view),
+            _ => Err(Reject::Encoding),
+        }
+    }
+
+    /// Cuts the fields; version, counts and lengths are checked, what the fields hold is not.
+    // Inlined, here and below: a view is large to move and cheap to make.
+    #[inline]
+    fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Reject> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(Reject::Encoding)?;
+        let [version, _, owners, inputs, outputs, ..] = *head;
+        if version != TX_VERSION {
+            return Err(Reject::Version);
+        }
+        let (owners, inputs, outputs) = (usize::from(owners), usize::from(inputs), usize::from(outputs));
+        let counts_fit = (1..=OWNERS_MAX).contains(&owners)
+            && (1..=INPUTS_MAX).contains(&inputs)
+            && (1..=OUTPUTS_MAX).contains(&outputs)
+            && owners <= inputs;
+        if !counts_fit {
+            return Err(Reject::Limits);
+        }
+        let (signers, rest) = items(rest, owners).ok_or(Reject::Encoding)?;
+        let (inputs, rest) = items(rest, inputs).ok_or(Reject::Encoding)?;
+        let (outputs, rest) = items(rest, outputs).ok_or(Reject::Encoding)?;
+        let (memo, rest) = rest.split_first_chunk::<2>().ok_or(Reject::Encoding)?;
+        let memo = usize::from(u16::from_le_bytes(*memo));
+        if memo > MEMO_BYTES_MAX {
+            return Err(Reject::Limits);
+        }
+        let (memo, rest) = rest.split_at_checked(memo).ok_or(Reject::Encoding)?;
+        let (signatures, rest) = items(rest, owners).ok_or(Reject::Encoding)?;
+        let (bytes, rest) = bytes
+            .split_at_checked(bytes.len().saturating_sub(rest.len()))
+            .ok_or(Reject::Encoding)?;
+        let view = Self {
             bytes,
-            owners,
+            head,
+            owners: signers,
             inputs,
             outputs,
             memo,
-        })
+            signatures,
+        };
+        Ok((view, rest))
     }
 
     fn check(&self) -> Result<(), Reject> {
-        if !self
-            .owners()
-            .zip(self.owners().skip(1))
-            .all(|(left, right)| left < right)
-        {
+        if !self.owners.is_sorted_by(|left, right| left < right) {
             return Err(Reject::Unsorted);
         }
         if !self
@@ -134,14 +140,15 @@ impl<'a> TxView<'a> {
         {
             return Err(Reject::Unsorted);
         }
+        // A bit for each owner that an input refers to: owners are 16 at most.
         let mut used = 0_u32;
         for input in self.inputs() {
-            if usize::from(input.owner) >= self.owners {
+            if usize::from(input.owner) >= self.owners.len() {
                 return Err(Reject::Limits);
             }
-            used |= 1 << input.owner;
+            used |= 1_u32.wrapping_shl(input.owner.into());
         }
-        if used != (1_u32 << self.owners) - 1 {
+        if used.count_ones() as usize != self.owners.len() {
             return Err(Reject::OwnerUnused);
         }
         let mut sum = self.fee();
@@ -165,102 +172,115 @@ impl<'a> TxView<'a> {
 
     /// The bytes that the txid covers: everything before the signatures.
     #[must_use]
+    #[inline]
     pub fn body(&self) -> &'a [u8] {
-        &self.bytes[..self.bytes.len() - self.owners * SIGNATURE_BYTES]
+        let signatures = self.signatures.as_flattened().len();
+        let (body, _) = self
+            .bytes
+            .split_at_checked(self.bytes.len().saturating_sub(signatures))
+            .unwrap_or_default();
+        body
     }
 
     /// Kind byte.
     #[must_use]
     pub const fn kind(&self) -> u8 {
-        self.bytes[1]
+        self.head[1]
     }
 
     /// Last epoch in which the transaction may be included.
     #[must_use]
-    pub fn expiry_epoch(&self) -> u32 {
-        u32::from_le_bytes(array(&self.bytes[5..9]))
+    pub const fn expiry_epoch(&self) -> u32 {
+        let [_, _, _, _, _, e0, e1, e2, e3, ..] = *self.head;
+        u32::from_le_bytes([e0, e1, e2, e3])
     }
 
     /// Fee, paid by the difference between inputs and outputs.
     #[must_use]
-    pub fn fee(&self) -> Amount {
-        Amount(u64::from_le_bytes(array(&self.bytes[9..17])))
+    pub const fn fee(&self) -> Amount {
+        let [.., f0, f1, f2, f3, f4, f5, f6, f7, _, _, _] = *self.head;
+        Amount(u64::from_le_bytes([f0, f1, f2, f3, f4, f5, f6, f7]))
+    }
+
+    /// Free bits, 24 of them.
+    #[must_use]
+    pub const fn nonce(&self) -> u32 {
+        let [.., n0, n1, n2] = *self.head;
+        u32::from_le_bytes([n0, n1, n2, 0])
     }
 
     /// Number of distinct owners, which is the number of signatures.
     #[must_use]
     pub const fn owner_count(&self) -> usize {
-        self.owners
+        self.owners.len()
     }
 
     /// Number of inputs.
     #[must_use]
     pub const fn input_count(&self) -> usize {
-        self.inputs
+        self.inputs.len()
     }
 
     /// Number of outputs.
     #[must_use]
     pub const fn output_count(&self) -> usize {
-        self.outputs
+        self.outputs.len()
     }
 
     /// Owners, strictly ascending.
+    #[inline]
     pub fn owners(&self) -> impl ExactSizeIterator<Item = Owner> + Clone + use<'a> {
-        self.field(HEAD_BYTES, self.owners, OWNER_BYTES)
-            .map(|bytes| Owner(array(bytes)))
+        self.owners.iter().map(|owner| Owner(*owner))
     }
 
     /// The owner at a position of the owners list.
     #[must_use]
     pub fn owner(&self, position: u8) -> Option<Owner> {
-        self.owners().nth(usize::from(position))
+        self.owners.get(usize::from(position)).map(|owner| Owner(*owner))
     }
 
     /// Inputs, strictly ascending by outpoint.
+    #[inline]
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = Input> + Clone + use<'a> {
-        self.field(HEAD_BYTES + self.owners * OWNER_BYTES, self.inputs, INPUT_BYTES)
-            .map(|bytes| Input {
-                outpoint: OutPoint {
-                    txid: TxId(array(&bytes[..32])),
-                    index: u16::from_le_bytes(array(&bytes[32..34])),
-                },
-                owner: bytes[34],
-            })
+        self.inputs.iter().map(|[txid @ .., low, high, owner]| Input {
+            outpoint: OutPoint {
+                txid: TxId(*txid),
+                index: u16::from_le_bytes([*low, *high]),
+            },
+            owner: *owner,
+        })
     }
 
     /// Outputs in order.
+    #[inline]
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = Output> + Clone + use<'a> {
-        let start = HEAD_BYTES + self.owners * OWNER_BYTES + self.inputs * INPUT_BYTES;
-        self.field(start, self.outputs, OUTPUT_BYTES).map(|bytes| Output {
-            owner: Owner(array(&bytes[..32])),
-            amount: Amount(u64::from_le_bytes(array(&bytes[32..]))),
-        })
+        self.outputs
+            .iter()
+            .map(|[owner @ .., a0, a1, a2, a3, a4, a5, a6, a7]| Output {
+                owner: Owner(*owner),
+                amount: Amount(u64::from_le_bytes([*a0, *a1, *a2, *a3, *a4, *a5, *a6, *a7])),
+            })
     }
 
     /// The opaque memo.
     #[must_use]
-    pub fn memo(&self) -> &'a [u8] {
-        let body = self.body();
-        &body[body.len() - self.memo..]
+    pub const fn memo(&self) -> &'a [u8] {
+        self.memo
     }
 
     /// Signatures, in the order of the owners.
+    #[inline]
     pub fn signatures(&self) -> impl ExactSizeIterator<Item = Signature> + Clone + use<'a> {
-        let start = self.bytes.len() - self.owners * SIGNATURE_BYTES;
-        self.field(start, self.owners, SIGNATURE_BYTES)
-            .map(|bytes| Signature(array(bytes)))
-    }
-
-    fn field(&self, start: usize, count: usize, size: usize) -> std::slice::ChunksExact<'a, u8> {
-        self.bytes[start..start + count * size].chunks_exact(size)
+        self.signatures.iter().map(|signature| Signature(*signature))
     }
 }
 
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut out = [0; N];
-    out.copy_from_slice(bytes);
-    out
+/// The first `count` items of `N` bytes, and what follows them.
+#[inline]
+fn items<const N: usize>(bytes: &[u8], count: usize) -> Option<(&[[u8; N]], &[u8])> {
+    let (taken, rest) = bytes.split_at_checked(count.checked_mul(N)?)?;
+    let (items, _) = taken.as_chunks();
+    Some((items, rest))
 }
 
 /// A transaction to be written: what a wallet fills in.
@@ -295,7 +315,8 @@ impl TxDraft {
         ]);
         self.expiry_epoch.encode(out);
         self.fee.encode(out);
-        out.extend_from_slice(&self.nonce.to_le_bytes()[..3]);
+        let [n0, n1, n2, _] = self.nonce.to_le_bytes();
+        out.extend_from_slice(&[n0, n1, n2]);
         self.owners.iter().for_each(|owner| owner.encode(out));
         for input in &self.inputs {
             input.outpoint.encode(out);

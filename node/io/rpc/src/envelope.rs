@@ -1,5 +1,17 @@
 //! The envelope of client frames (`ios` 0.5): what is written into it and what is accepted.
 
+// What judges bytes of clients has nothing to panic with.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use bytes::Bytes;
 use transport::Frame;
 use types::Epoch;

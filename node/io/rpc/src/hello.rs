@@ -1,5 +1,17 @@
 //! What two sides must agree on before anything else is said.
 
+// What judges bytes of clients has nothing to panic with.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use types::Hash;
 use types::client::{Hello, Role};
 

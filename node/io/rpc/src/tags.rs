@@ -1,5 +1,17 @@
 //! Tags of one connection: strictly rising, and at most so many without an answer.
 
+// What judges bytes of clients has nothing to panic with.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use types::Tag;
@@ -88,7 +100,7 @@ impl TagOrder {
                 least: self.least,
             });
         }
-        self.least = start + count as u64;
+        self.least = start.saturating_add(count as u64);
         // Only this reader adds, so nobody else can overfill between the look and the addition.
         let room = self.in_flight_max.saturating_sub(in_flight.count());
         if count > room as usize {

@@ -1,5 +1,17 @@
 //! Frames: the 12-byte envelope (ios 0.5) and the reader that cuts a stream into them.
 
+// What reads bytes from outside has nothing to panic with.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -32,7 +44,7 @@ pub struct Frame {
 impl Frame {
     /// Bytes of the frame on its stream.
     pub fn wire_bytes(&self) -> usize {
-        ENVELOPE_BYTES + self.payload.len()
+        self.payload.len().saturating_add(ENVELOPE_BYTES)
     }
 
     /// Writes the envelope; the payload must be shorter than 4 GiB, which every queue has checked.
@@ -121,11 +133,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 Err(need) => need,
             };
             let have = self.buffer.len();
-            self.make_room(need - have);
+            self.make_room(need.saturating_sub(have));
             let read = if have == 0 {
                 self.stream.read_buf(&mut self.buffer).await
             } else {
-                let until = *deadline.get_or_insert_with(|| Instant::now() + self.frame_deadline);
+                let until = *deadline.get_or_insert_with(|| deadline_after(self.frame_deadline));
                 match timeout_at(until, self.stream.read_buf(&mut self.buffer)).await {
                     Ok(read) => read,
                     Err(_) => {
@@ -157,7 +169,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 max: self.payload_bytes_max,
             });
         }
-        let need = ENVELOPE_BYTES + bytes;
+        let need = bytes.saturating_add(ENVELOPE_BYTES);
         if self.buffer.len() < need {
             return Ok(Err(need));
         }
@@ -174,12 +186,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     /// Makes room for the next read without trusting the announced length: at most as much again as arrived.
     fn make_room(&mut self, missing: usize) {
-        let spare = self.buffer.capacity() - self.buffer.len();
+        let spare = self.buffer.capacity().saturating_sub(self.buffer.len());
         if spare < missing.min(self.read_bytes) || spare < ENVELOPE_BYTES {
             let trusted = self.buffer.len().max(self.read_bytes);
             self.buffer.reserve(missing.clamp(self.read_bytes, trusted));
         }
     }
+}
+
+/// The end of a span from now on; a span beyond the clock ends at once.
+fn deadline_after(span: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(span).unwrap_or(now)
 }
 
 #[cfg(test)]

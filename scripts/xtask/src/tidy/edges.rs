@@ -95,7 +95,13 @@ const EDGES: &[Edge] = &[
         &["crypto", "files", "rpc", "transport", "types"],
         &[],
     ),
-    edge("simulator", "tests", CORE_AND_CLIENTS, &["blocklog"]),
+    edge(
+        "fuzzing",
+        "tests/fuzzing",
+        &["blocklog", "crypto", "files", "transport", "types"],
+        &[],
+    ),
+    edge("simulator", "tests", CORE_AND_CLIENTS, &["blocklog", "fuzzing"]),
     edge("bench", "bench", &["loadgen", "simulator"], CORE_AND_EDGES),
     edge("xtask", "scripts/xtask", &[], &[]),
 ];

@@ -7,6 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+/// Inputs of the fuzz programs: bytes, also where they happen to be text.
+const CORPORA: &str = "tests/fuzz/corpora/";
 /// Files above this are not read: their size alone is a finding (bytes).
 pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -17,7 +19,7 @@ pub(crate) struct File {
     pub(crate) path: String,
     /// Size on disk (bytes).
     pub(crate) bytes: u64,
-    /// Content; `None` when binary or above [`FILE_BYTES_MAX`].
+    /// Content; `None` when binary, above [`FILE_BYTES_MAX`] or an input of a fuzz program.
     pub(crate) text: Option<String>,
     /// Some execute bit is set (always true where the system has none).
     pub(crate) executable: bool,
@@ -156,7 +158,7 @@ fn walk(root: &Path, folder: &str, paths: &mut BTreeSet<String>) -> Result<()> {
 }
 
 fn read(root: &Path, path: String, metadata: &fs::Metadata) -> Result<File> {
-    let text = if metadata.len() > FILE_BYTES_MAX {
+    let text = if metadata.len() > FILE_BYTES_MAX || path.starts_with(CORPORA) {
         None
     } else {
         let content = fs::read(root.join(&path)).with_context(|| format!("reading {path}"))?;

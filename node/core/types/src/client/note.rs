@@ -3,11 +3,8 @@
 use crate::block::{BlockRef, CommitProof, FinalHeader, SignedAuthorHeader};
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
 use crate::ids::{Hash, Tag};
-use crate::limits::{BATCH_TXS_MAX, BLOCK_REFS_MAX};
+use crate::limits::{BATCH_TXS_MAX, BLOCK_REFS_MAX, MERKLE_DEPTH_MAX};
 use crate::struct_codec;
-
-/// Depth of the deepest Merkle path.
-const PATH_MAX: usize = 32;
 
 /// Path of a Merkle leaf to its root (`ios` 0.6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,11 +29,11 @@ impl Encode for MerklePath {
 impl Decode for MerklePath {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (index, count, depth) = (reader.u32()?, reader.u32()?, usize::from(reader.u8()?));
-        if depth > PATH_MAX {
+        if depth > MERKLE_DEPTH_MAX {
             return Err(DecodeError::Count {
                 what: "siblings",
                 count: depth as u64,
-                max: PATH_MAX as u64,
+                max: MERKLE_DEPTH_MAX as u64,
             });
         }
         Ok(Self {

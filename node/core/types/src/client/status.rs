@@ -2,10 +2,8 @@
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::ids::{Amount, Hash, Height, ValidatorId};
+use crate::limits::TEXT_BYTES_MAX;
 use crate::struct_codec;
-
-/// Bytes of the longest text in `NodeInfo`.
-const TEXT_BYTES_MAX: usize = 512;
 
 /// How far a transaction has come (17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,4 @@
+//! Target `blocklog`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzzing::check("blocklog", input));

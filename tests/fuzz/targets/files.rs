@@ -1,0 +1,4 @@
+//! Target `files`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| fuzzing::check("files", input));

@@ -1,0 +1,290 @@
+//! Blocks, certificates and messages between validators.
+
+use bytes::Bytes;
+use crypto::body;
+use crypto::cosign::{
+    sign_author_header, sign_new_view, sign_propose, sign_reset_request, sign_subject, sign_view_change,
+};
+use crypto::hash::{author_header_hash, final_header_hash, records_root, txid};
+use crypto::keys::Scheme;
+use crypto::merkle::refs_root;
+use types::block::{
+    AuthorHeader, BLOCK_VERSION, Block, BlockRef, BlockSeq, CommitProof, CommittedBlock, FinalHeader,
+    GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, ResetRequest, SignedAuthorHeader,
+};
+use types::certificate::{Phase, Subject};
+use types::codec::Encode;
+use types::message::{AuthorBlock, Committed, Fetch, NewView, PeerMessage, Propose, ViewChange, Vote};
+use types::record::LogRecord;
+use types::transaction::TxView;
+use types::{Epoch, Hash, Height, MemberIndex, ShardId, Signature, ValidatorId, View};
+
+use super::exchange::encoded;
+use super::{Seed, Voters, choose, seed};
+
+/// Inputs of the target `certificate`, for both schemes and both committees.
+pub(super) fn certificates() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (bits, scheme, size, name) in [
+        (0, Scheme::Simulated, 4, "sim-4"),
+        (1, Scheme::Ed25519, 4, "ed25519-4"),
+        (2, Scheme::Simulated, 7, "sim-7"),
+        (3, Scheme::Ed25519, 7, "ed25519-7"),
+    ] {
+        let voters = Voters::new(scheme, size);
+        let quorum: Vec<u16> = (1..u16::from(size)).collect();
+        let mut add = |what: u8, kind: &str, value: Vec<u8>| {
+            let name = format!("{kind}-{name}");
+            seeds.push(seed("certificate", name, choose(bits | what << 2, &value)));
+        };
+        add(0, "quorum", voters.certify(SUBJECT, &quorum).to_bytes());
+        add(0, "few", voters.certify(SUBJECT, &[0, 2]).to_bytes());
+        add(1, "proof", committed(&voters, 0).to_bytes());
+        add(1, "descendants", committed(&voters, 2).to_bytes());
+        add(2, "view-change", view_change(&voters, 1).to_bytes());
+        add(3, "new-view", new_view(&voters).to_bytes());
+    }
+    seeds
+}
+
+/// Inputs of the target `peer`: each message and each record.
+pub(super) fn peer() -> Vec<Seed> {
+    let voters = Voters::new(Scheme::Simulated, 4);
+    let propose = Propose {
+        view: View(2),
+        block: block(&voters, 5, Hash([8; 32])),
+        signature: sign_propose(
+            &voters.keys[2],
+            &voters.context,
+            View(2),
+            &block(&voters, 5, Hash([8; 32])).header,
+        ),
+    };
+    let vote = Vote {
+        subject: SUBJECT,
+        member: MemberIndex(1),
+        signature: sign_subject(&voters.keys[1], &voters.context, &SUBJECT),
+    };
+    let tip = voters.certify(SUBJECT, &[0, 1, 2]);
+    let many = author_block(&voters, 20);
+    let messages = [
+        ("author-block", PeerMessage::AuthorBlock(author_block(&voters, 2))),
+        ("author-block-many", PeerMessage::AuthorBlock(many.clone())),
+        ("heartbeat", PeerMessage::AuthorBlock(author_block(&voters, 0))),
+        ("reset", PeerMessage::ResetRequest(reset(&voters))),
+        ("propose", PeerMessage::Propose(propose.clone())),
+        ("vote", PeerMessage::Vote(vote.clone())),
+        ("certified", PeerMessage::Certified(tip.clone())),
+        (
+            "view-change",
+            PeerMessage::ViewChange(Box::new(view_change(&voters, 0))),
+        ),
+        ("new-view", PeerMessage::NewView(Box::new(new_view(&voters)))),
+        (
+            "fetch-committed",
+            PeerMessage::Fetch(Fetch::Committed {
+                from: Height(3),
+                count: 16,
+            }),
+        ),
+        (
+            "fetch-block",
+            PeerMessage::Fetch(Fetch::Block { hash: Hash([1; 32]) }),
+        ),
+        (
+            "fetch-body",
+            PeerMessage::Fetch(Fetch::Body { hash: Hash([2; 32]) }),
+        ),
+        (
+            "blocks",
+            PeerMessage::Blocks(vec![committed(&voters, 0), committed(&voters, 1)]),
+        ),
+        ("nack", PeerMessage::Nack(many.header.clone())),
+        ("block", PeerMessage::Block(Box::new(propose.block.clone()))),
+    ];
+    let records = [
+        ("author-block", LogRecord::AuthorBlock(author_block(&voters, 1))),
+        ("proposal", LogRecord::Proposal(propose.clone())),
+        ("vote", LogRecord::Vote(vote)),
+        ("tip", LogRecord::Tip(tip)),
+        ("committed", LogRecord::Committed(Box::new(committed(&voters, 1)))),
+        ("new-view", LogRecord::NewView(Box::new(new_view(&voters)))),
+        ("promise", LogRecord::Promise(View(7))),
+        ("block", LogRecord::Block(Box::new(propose.block))),
+    ];
+    let messages = messages.into_iter().map(|(name, message)| {
+        seed(
+            "peer",
+            format!("message-{name}"),
+            framed(message.kind(), message.encode_payload()),
+        )
+    });
+    let records = records.into_iter().map(|(name, record)| {
+        seed(
+            "peer",
+            format!("record-{name}"),
+            framed(record.kind(), record.encode_payload()),
+        )
+    });
+    // The largest count that is accepted and no transaction behind it: no room may be made on its word.
+    let mut lie = author_block(&voters, 0);
+    lie.body = Bytes::from_static(&[0, 16, 0, 0, 1]);
+    let lie = PeerMessage::AuthorBlock(lie);
+    let lie = seed("peer", "count-body", framed(lie.kind(), lie.encode_payload()));
+    messages.chain(records).chain([lie]).collect()
+}
+
+fn framed(kind: u8, (head, body): (Vec<u8>, Option<Bytes>)) -> Vec<u8> {
+    choose(kind, &[&head[..], &body.unwrap_or_default()].concat())
+}
+
+const SUBJECT: Subject = Subject {
+    phase: Phase::Commit,
+    height: Height(5),
+    view: View(2),
+    hash: Hash([3; 32]),
+};
+
+/// An author block with so many transactions.
+pub(super) fn author_block(voters: &Voters, txs: u64) -> AuthorBlock {
+    let txs: Vec<_> = (0..txs)
+        .map(|number| {
+            let bytes = encoded(number, 1, 1 + (number % 3) as u8, 2, 3);
+            let view = TxView::decode(&bytes).expect("canonical");
+            (txid(view.body()), Bytes::from(bytes.clone()))
+        })
+        .collect();
+    let (body, tx_root) = body::build(&txs);
+    let header = AuthorHeader {
+        version: BLOCK_VERSION,
+        shard: ShardId(1),
+        epoch: Epoch(0),
+        term: 0,
+        group: GROUP_ONE_LEAGUE + 1,
+        seq: BlockSeq::start_of(1).next(),
+        prev: Hash([4; 32]),
+        tx_root,
+        tx_count: txs.len() as u32,
+        body_bytes: body.bytes().len() as u32,
+        base_height: Height(4),
+        value: 77,
+        author: ValidatorId(1),
+        timestamp: 1_700_000_000_000_000_000,
+    };
+    AuthorBlock {
+        header: SignedAuthorHeader {
+            signature: sign_author_header(&voters.keys[1], &header),
+            header,
+        },
+        body: body.bytes().clone(),
+    }
+}
+
+fn reset(voters: &Voters) -> ResetRequest {
+    let mut request = ResetRequest {
+        group: GROUP_ONE_LEAGUE,
+        run: 3,
+        boot_nonce: 99,
+        signature: Signature::default(),
+    };
+    request.signature = sign_reset_request(&voters.keys[0], &voters.context, &request);
+    request
+}
+
+pub(super) fn block(voters: &Voters, height: u64, prev: Hash) -> Block {
+    let author = author_block(voters, 2).header.header;
+    let refs = vec![BlockRef {
+        group: author.group,
+        seq: author.seq,
+        hash: author_header_hash(&author),
+        tx_count: author.tx_count,
+    }];
+    let records = vec![reset(voters)];
+    Block {
+        header: FinalHeader {
+            version: BLOCK_VERSION,
+            mode: MODE_ONE_LEAGUE,
+            shard: ShardId(1),
+            epoch: Epoch(0),
+            term: 0,
+            height: Height(height),
+            view: View(2),
+            prev,
+            refs_root: refs_root(&refs),
+            excluded_root: crypto::merkle::EMPTY,
+            slow_root: crypto::merkle::EMPTY,
+            inbox_root: crypto::merkle::EMPTY,
+            outbox_root: crypto::merkle::EMPTY,
+            evidence_root: records_root(&records),
+            tx_count: 2,
+            state_digest: Hash([6; 32]),
+            committee_hash: voters.committee.hash,
+            beacon_height: Height(0),
+            beacon_hash: Hash::default(),
+            timestamp: 1_700_000_000_000_000_000,
+        },
+        refs,
+        records,
+    }
+}
+
+/// A final block whose certificate is over the block so many heights above it.
+pub(super) fn committed(voters: &Voters, above: u64) -> CommittedBlock {
+    let block = block(voters, 5, Hash([8; 32]));
+    let mut descendants: Vec<FinalHeader> = Vec::new();
+    for height in 6..6 + above {
+        let last = descendants.last().unwrap_or(&block.header);
+        descendants.push(self::block(voters, height, final_header_hash(last)).header);
+    }
+    let last = descendants.last().unwrap_or(&block.header);
+    let subject = Subject {
+        phase: Phase::Commit,
+        height: last.height,
+        view: View(2),
+        hash: final_header_hash(last),
+    };
+    CommittedBlock {
+        proof: CommitProof {
+            height: subject.height,
+            hash: subject.hash,
+            certificate: voters
+                .certify(subject, &[0, 1, 2, 3, 4][..voters.committee.quorum()])
+                .certificate,
+            descendants,
+        },
+        block,
+    }
+}
+
+fn view_change(voters: &Voters, member: u16) -> ViewChange {
+    let quorum = &[0, 1, 2, 3, 4][..voters.committee.quorum()];
+    let prepared = Subject {
+        phase: Phase::Prepare,
+        ..SUBJECT
+    };
+    let tip = voters.certify(prepared, quorum);
+    let proof = voters.certify(SUBJECT, quorum);
+    let mut change = ViewChange {
+        new_view: View(3),
+        committed: Committed {
+            height: if member == 0 { Height(0) } else { SUBJECT.height },
+            hash: SUBJECT.hash,
+            proof: (member > 0).then_some(proof),
+        },
+        tip: (member != 1).then_some(tip),
+        member: MemberIndex(member),
+        signature: Signature::default(),
+    };
+    change.signature = sign_view_change(&voters.keys[usize::from(member)], &voters.context, &change);
+    change
+}
+
+fn new_view(voters: &Voters) -> NewView {
+    let mut opening = NewView {
+        view: View(3),
+        view_changes: (0..3).map(|member| view_change(voters, member)).collect(),
+        signature: Signature::default(),
+    };
+    opening.signature = sign_new_view(&voters.keys[3], &voters.context, &opening);
+    opening
+}
