@@ -5,6 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::path::Path;
 
+use crate::error::SyncFailed;
+
 /// Every change that a log makes to its files. Each call is one system call, so that a test may fail, shorten or
 /// count it; the logic above is the same with any disk.
 pub trait Disk: fmt::Debug + Send + Sync {
@@ -95,4 +97,20 @@ pub(crate) fn append_all(
         }
     }
     Ok(())
+}
+
+/// Makes a file durable; the error names it.
+pub(crate) fn sync_file(disk: &dyn Disk, path: &Path, file: &File) -> Result<(), SyncFailed> {
+    disk.sync(path, file).map_err(|source| SyncFailed {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// Makes the names in a directory durable; the error names it.
+pub(crate) fn sync_directory(disk: &dyn Disk, path: &Path) -> Result<(), SyncFailed> {
+    disk.sync_directory(path).map_err(|source| SyncFailed {
+        path: path.to_path_buf(),
+        source,
+    })
 }

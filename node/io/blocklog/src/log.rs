@@ -27,7 +27,7 @@ use self::recovery::Examined;
 pub use self::recovery::TornTail;
 pub use self::replay::Replay;
 use self::segment::{HEADER_BYTES, Segment, Segments};
-use crate::disk::{self, Disk, SystemDisk};
+use crate::disk::{self, Disk, SystemDisk, sync_directory, sync_file};
 use crate::error::{AppendError, OpenError, ReadError, SyncFailed};
 use crate::identity::Identity;
 use crate::{Durability, directory};
@@ -492,18 +492,4 @@ impl BlockLog {
     pub const fn torn(&self) -> Option<&TornTail> {
         self.torn.as_ref()
     }
-}
-
-fn sync_file(disk: &dyn Disk, path: &Path, file: &File) -> Result<(), SyncFailed> {
-    disk.sync(path, file).map_err(|source| SyncFailed {
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
-fn sync_directory(disk: &dyn Disk, path: &Path) -> Result<(), SyncFailed> {
-    disk.sync_directory(path).map_err(|source| SyncFailed {
-        path: path.to_path_buf(),
-        source,
-    })
 }
