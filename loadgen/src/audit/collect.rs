@@ -38,7 +38,7 @@ impl Complete {
 
 /// An item before any block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stray(pub(super) AuthorBlock);
+pub(super) struct Stray(pub(super) Box<AuthorBlock>);
 
 /// Invariant: holds one block, and at most one body more than it has references.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Collector {
             }
             BlockItem::Body(body) => {
                 let Some(open) = self.open.as_mut() else {
-                    return Err(Stray(body));
+                    return Err(Stray(Box::new(body)));
                 };
                 // One surplus body is enough to be reported.
                 if open.bodies.len() <= open.committed.block.refs.len() {

@@ -146,7 +146,8 @@ impl Receipts {
                     sums.finals += 1;
                     sums.finals_honoured += u64::from(stands && !dropped);
                     // A transaction that validators dropped was reported with each of them.
-                    !stands && !(*dropped && applied.is_none())
+                    let is_reported = *dropped && applied.is_none();
+                    !(stands || is_reported)
                 }
                 Claim::Rejected(_) => applied.is_some(),
                 Claim::Open => {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: additive only within a major version of the schema; what was not measured is absent, never zero.
 
+mod audit;
 pub mod markdown;
 pub mod show;
 pub mod text;
@@ -14,10 +15,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::accounting::Counts;
-use crate::audit::Finding;
 use crate::cli::RawConfig;
 use crate::latency::LatencyFigures;
 use crate::verdict::{Check, Status};
+
+pub use audit::AuditSection;
 
 /// Version of the report's schema (SemVer).
 pub const SCHEMA_VERSION: &str = "2.0.0";
@@ -342,6 +344,7 @@ pub struct LimitSection {
     pub model_tps: Option<f64>,
 }
 
+<<<<<<< HEAD
 /// `audit`: recomputed from the chains that every validator serves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditSection {
@@ -394,6 +397,8 @@ impl AuditSection {
     }
 }
 
+=======
+>>>>>>> audits
 /// `slo[]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SloResult {
