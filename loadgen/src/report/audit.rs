@@ -24,6 +24,9 @@ pub struct AuditSection {
     pub forgeries_accepted: u64,
     /// Transactions of this run that the chains hold as final.
     pub final_txs_in_chain: u64,
+    /// Those of them that the client was not answered: part of `timeout`, `lost` or `expired`, found by this audit.
+    #[serde(default)]
+    pub unanswered_txs_in_chain: u64,
     /// What is wrong: the first findings in full.
     pub findings: Vec<Finding>,
     /// Findings beyond those.
