@@ -41,7 +41,7 @@ pub(crate) fn restore(
     clock: Clock,
 ) -> anyhow::Result<Restarted> {
     let fresh = opened.log().last_sequence().is_none() && opened.state().head().is_none();
-    let replica_config = ReplicaConfig {
+    let mut replica_config = ReplicaConfig {
         epoch: network.epoch.clone(),
         shard: place.shard,
         me: place.member,
@@ -92,7 +92,10 @@ pub(crate) fn restore(
         Err(ReplayError::Recovery(
             error @ (RecoveryError::StateAhead { .. } | RecoveryError::StateDigest(_)),
         )) => {
-            // The state is derived: the log has everything that was promised.
+            // The state is derived: the log has everything that was promised, unless it ends below the state. The
+            // state is written after the log's fsync, so durable records are gone then, and votes may be among them.
+            let lost = matches!(error, RecoveryError::StateAhead { .. });
+            replica_config.disk_lost |= lost && config.durability == store::Durability::Fsync;
             tracing::warn!(%error, "the state is rebuilt from genesis and the block log");
             opened = opened.reset_state()?;
             let ledger = genesis()?;

@@ -258,6 +258,9 @@ impl Replica {
     /// Goes on after a replay: timers, promises, blocks of the current view, and a reset of the author's run.
     fn reopen(&mut self, now: Time, last: Sequence, executor: &dyn Executor) {
         self.set_last_sequence(last);
+        if self.config.disk_lost {
+            self.bar_whatever_the_log_says();
+        }
         self.pbft.resume(now);
         for member in 0..self.committee.size() as u16 {
             if let Some(cursor) = self.chain.final_cursors().get(usize::from(member)).copied() {

@@ -48,8 +48,7 @@ pub struct ReplicaConfig {
     pub scheme: Scheme,
     /// Fresh at each start of the process; names this life of the author in reset requests.
     pub boot_nonce: u64,
-    /// The key was used with a disk that is gone: this validator signs nothing in this epoch. Matters only when the
-    /// log is empty.
+    /// The disk is known to lack things that this validator signed: it signs nothing in this epoch.
     pub disk_lost: bool,
     /// A rule to leave out.
     pub planted: Option<Planted>,

@@ -168,6 +168,13 @@ impl Replica {
     /// Signs nothing for the rest of the epoch; a voter, whose disk knows all it signed, stays one.
     pub(crate) fn bar(&mut self) {
         if matches!(self.standing, State::Newcomer { .. } | State::Entering(_)) {
+            self.bar_whatever_the_log_says();
+        }
+    }
+
+    /// The same for one whose log is known to lack durable records.
+    pub(crate) fn bar_whatever_the_log_says(&mut self) {
+        if self.standing != State::Barred {
             self.persist(vec![LogRecord::Standing(Standing::Barred)], true);
             self.set_standing(State::Barred);
         }

@@ -39,6 +39,8 @@ struct Net {
     deaf_to_work: Option<MemberIndex>,
     /// This member loses the next author block.
     first_body_lost: Option<MemberIndex>,
+    /// This member's log is known to lack records when it restarts.
+    disk_lost: Option<u16>,
     /// Nothing reaches this member or comes from it.
     cut_off: Option<MemberIndex>,
 }
@@ -96,6 +98,7 @@ impl Net {
             now: Time(1_000),
             deaf_to_work: None,
             first_body_lost: None,
+            disk_lost: None,
             cut_off: None,
         }
     }
@@ -108,7 +111,7 @@ impl Net {
             me,
             scheme: Scheme::Simulated,
             boot_nonce,
-            disk_lost: false,
+            disk_lost: self.disk_lost == Some(member),
             planted: None,
         }
     }

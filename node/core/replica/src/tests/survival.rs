@@ -243,3 +243,17 @@ fn one_that_was_cut_off_for_long_votes_again_although_the_others_never_left_thei
     assert!(net.votes(cut_off).len() > votes, "it votes again");
     assert!((0..4).all(|member| net.replica(member).view().0.0 == 0));
 }
+
+#[test]
+fn a_log_that_is_known_to_lack_records_bars_a_voter_too() {
+    let mut net = Net::new();
+    let member = net.voter_beside_the_leader();
+    net.pass(Duration::from_millis(300));
+    net.disk_lost = Some(member);
+    net.restart(member);
+    let votes = net.votes(member).len();
+    net.pass(Duration::from_millis(500));
+    assert!(net.replica(member).is_barred());
+    assert_eq!(net.votes(member).len(), votes);
+    assert_eq!(net.standings(member), [Standing::Voter, Standing::Barred]);
+}
