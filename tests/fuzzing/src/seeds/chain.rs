@@ -14,8 +14,8 @@ use types::block::{
 };
 use types::certificate::{Phase, Subject};
 use types::codec::Encode;
-use types::message::{AuthorBlock, Committed, Fetch, NewView, PeerMessage, Propose, ViewChange, Vote};
-use types::record::LogRecord;
+use types::message::{AuthorBlock, Committed, Fetch, NewView, PeerMessage, Propose, Trace, ViewChange, Vote};
+use types::record::{LogRecord, Standing};
 use types::transaction::TxView;
 use types::{Epoch, Hash, Height, MemberIndex, ShardId, Signature, ValidatorId, View};
 
@@ -101,6 +101,23 @@ pub(super) fn peer() -> Vec<Seed> {
         ),
         ("nack", PeerMessage::Nack(many.header.clone())),
         ("block", PeerMessage::Block(Box::new(propose.block.clone()))),
+        ("fetch-trace", PeerMessage::Fetch(Fetch::Trace)),
+        ("no-trace", PeerMessage::Trace(None)),
+        (
+            "trace-vote",
+            PeerMessage::Trace(Some(Box::new(Trace::Vote(vote.clone())))),
+        ),
+        (
+            "trace-view-change",
+            PeerMessage::Trace(Some(Box::new(Trace::ViewChange(Box::new(view_change(
+                &voters, 0,
+            )))))),
+        ),
+        (
+            "trace-author-block",
+            PeerMessage::Trace(Some(Box::new(Trace::AuthorBlock(many.header.clone())))),
+        ),
+        ("suspect", PeerMessage::Suspect(View(3))),
     ];
     let records = [
         ("author-block", LogRecord::AuthorBlock(author_block(&voters, 1))),
@@ -111,6 +128,8 @@ pub(super) fn peer() -> Vec<Seed> {
         ("new-view", LogRecord::NewView(Box::new(new_view(&voters)))),
         ("promise", LogRecord::Promise(View(7))),
         ("block", LogRecord::Block(Box::new(propose.block))),
+        ("voter", LogRecord::Standing(Standing::Voter)),
+        ("barred", LogRecord::Standing(Standing::Barred)),
     ];
     let messages = messages.into_iter().map(|(name, message)| {
         seed(
