@@ -65,6 +65,7 @@ pub(super) fn peer() -> Vec<Seed> {
         member: MemberIndex(1),
         signature: sign_subject(&voters.keys[1], &voters.context, &SUBJECT),
     };
+    let vote_of_one = vote.clone();
     let tip = voters.certify(SUBJECT, &[0, 1, 2]);
     let many = author_block(&voters, 20);
     let messages = [
@@ -101,23 +102,6 @@ pub(super) fn peer() -> Vec<Seed> {
         ),
         ("nack", PeerMessage::Nack(many.header.clone())),
         ("block", PeerMessage::Block(Box::new(propose.block.clone()))),
-        ("fetch-trace", PeerMessage::Fetch(Fetch::Trace)),
-        ("no-trace", PeerMessage::Trace(None)),
-        (
-            "trace-vote",
-            PeerMessage::Trace(Some(Box::new(Trace::Vote(vote.clone())))),
-        ),
-        (
-            "trace-view-change",
-            PeerMessage::Trace(Some(Box::new(Trace::ViewChange(Box::new(view_change(
-                &voters, 0,
-            )))))),
-        ),
-        (
-            "trace-author-block",
-            PeerMessage::Trace(Some(Box::new(Trace::AuthorBlock(many.header.clone())))),
-        ),
-        ("suspect", PeerMessage::Suspect(View(3))),
     ];
     let records = [
         ("author-block", LogRecord::AuthorBlock(author_block(&voters, 1))),
@@ -131,7 +115,8 @@ pub(super) fn peer() -> Vec<Seed> {
         ("voter", LogRecord::Standing(Standing::Voter)),
         ("barred", LogRecord::Standing(Standing::Barred)),
     ];
-    let messages = messages.into_iter().map(|(name, message)| {
+    let traces = traces(&voters, vote_of_one, many.header.clone());
+    let messages = messages.into_iter().chain(traces).map(|(name, message)| {
         seed(
             "peer",
             format!("message-{name}"),
@@ -151,6 +136,29 @@ pub(super) fn peer() -> Vec<Seed> {
     let lie = PeerMessage::AuthorBlock(lie);
     let lie = seed("peer", "count-body", framed(lie.kind(), lie.encode_payload()));
     messages.chain(records).chain([lie]).collect()
+}
+
+/// What is asked and said about a validator that starts with an empty disk, and a suspicion.
+fn traces(voters: &Voters, vote: Vote, header: SignedAuthorHeader) -> Vec<(&'static str, PeerMessage)> {
+    vec![
+        ("fetch-trace", PeerMessage::Fetch(Fetch::Trace)),
+        ("no-trace", PeerMessage::Trace(None)),
+        (
+            "trace-vote",
+            PeerMessage::Trace(Some(Box::new(Trace::Vote(vote)))),
+        ),
+        (
+            "trace-view-change",
+            PeerMessage::Trace(Some(Box::new(Trace::ViewChange(Box::new(view_change(
+                voters, 0,
+            )))))),
+        ),
+        (
+            "trace-author-block",
+            PeerMessage::Trace(Some(Box::new(Trace::AuthorBlock(header)))),
+        ),
+        ("suspect", PeerMessage::Suspect(View(3))),
+    ]
 }
 
 fn framed(kind: u8, (head, body): (Vec<u8>, Option<Bytes>)) -> Vec<u8> {

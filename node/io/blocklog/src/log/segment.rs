@@ -166,7 +166,8 @@ pub(super) fn open(path: &Path, base: u64, identity: &Identity, writable: bool) 
     let mut bytes = vec![0; len.min(HEADER_BYTES) as usize];
     file.read_exact_at(&mut bytes, 0).map_err(read)?;
     match Header::read(path, &bytes, identity)? {
-        Some(header) if header.base == base => {
+        // A forged base near the end of the number range would leave no offsets for the records.
+        Some(header) if header.base == base && base.checked_add(len).is_some() => {
             let path = path.to_path_buf();
             Ok(Opened::Whole(Segment {
                 path,
@@ -206,4 +207,21 @@ pub(super) fn create(
         len: HEADER_BYTES,
         height_max: 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Opened, create, open};
+    use crate::disk::SystemDisk;
+    use crate::samples::IDENTITY;
+
+    #[test]
+    fn a_forged_base_that_leaves_no_room_for_offsets_is_no_header() {
+        let directory = tempfile::tempdir().expect("directory");
+        for (base, whole) in [(0, true), (u64::MAX - 1, false)] {
+            let made = create(&SystemDisk, directory.path(), base, base, &IDENTITY).expect("created");
+            let opened = open(&made.path, base, &IDENTITY, true).expect("readable");
+            assert_eq!(matches!(opened, Opened::Whole(_)), whole, "{base}");
+        }
+    }
 }
