@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) verify_threads: usize,
     /// Round trip that links are shaped to; zero for what the network gives.
     pub(crate) rtt: Duration,
+    /// Free space below which the validator suspends, bytes.
+    pub(crate) reserve_bytes: u64,
     /// Bounds of the queues between threads and sockets.
     pub(crate) queues: QueueBounds,
 }
@@ -105,6 +107,7 @@ impl Config {
             apply_threads: settings.apply_threads,
             verify_threads: workers(settings.verify_threads),
             rtt: settings.rtt,
+            reserve_bytes: settings.reserve_mib << 20,
             queues: settings.queues,
         })
     }

@@ -38,6 +38,7 @@ async fn serve(network: Arc<NetworkGenesis>, config: Config, id: ValidatorId) ->
         listen_clients: config.listen_clients,
         durability: config.durability,
         rtt: config.rtt,
+        reserve_bytes: config.reserve_bytes,
         apply_threads: config.apply_threads,
         queues: config.queues,
     };

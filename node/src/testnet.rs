@@ -173,6 +173,7 @@ fn prepare(
                 listen_clients: any,
                 durability: options.durability,
                 rtt: options.rtt,
+                reserve_bytes: store::RESERVE_BYTES,
                 apply_threads: 1,
                 queues: QueueBounds::default(),
             };

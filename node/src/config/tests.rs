@@ -195,7 +195,7 @@ fn a_file_of_another_shape_is_refused_with_its_line() {
         ("apply_threads = 1", "apply_threads = \"one\"", "line 18"),
         ("genesis = \"", "genesis = ", "line 6"),
         ("data_dir = ", "# ", "changed.toml: missing field `data_dir`"),
-        ("\n[peers]", "\n[peers", "line 37"),
+        ("\n[peers]", "\n[peers", "line 39"),
         ("\n[peers]", "\n# ", "unknown field `0`"),
     ] {
         let error = replaced(folder.path(), from, to);

@@ -43,6 +43,11 @@ pub(crate) use restart::random;
 /// Design number of `pbft` in the hello (`ios` 14.2).
 const DESIGN_PBFT: u8 = 1;
 
+const _: () = assert!(
+    files::limits::RESERVE_MIB_DEFAULT << 20 == store::RESERVE_BYTES,
+    "a configuration's default is the store's"
+);
+
 /// What one validator is told at its start.
 pub(crate) struct ValidatorConfig {
     /// Index in the id-sorted list.
@@ -61,6 +66,8 @@ pub(crate) struct ValidatorConfig {
     pub(crate) durability: Durability,
     /// Round-trip time that links are shaped to; zero for none.
     pub(crate) rtt: Duration,
+    /// Free space below which the validator suspends, bytes.
+    pub(crate) reserve_bytes: u64,
     /// Threads that apply blocks; 1 applies on the replica's thread.
     pub(crate) apply_threads: usize,
     /// Bounds of its queues.
@@ -145,6 +152,7 @@ impl Prepared {
         let options = StoreOptions {
             durability: config.durability,
             commands_max: queues.persist,
+            reserve_bytes: config.reserve_bytes,
             ..StoreOptions::default()
         };
         let opened = Store::open(&config.data_dir, owner, options)
@@ -313,7 +321,8 @@ fn start_store(opened: store::Opened, inbox: &Arc<Inbox>) -> anyhow::Result<Stor
             inbox.space(true);
         }
         StoreEvent::SpaceReturned { free } => {
-            tracing::info!(free, "the disk has room again: going on");
+            // As loud as the warning that it ends.
+            tracing::warn!(free, "the disk has room again: going on");
             inbox.space(false);
         }
         StoreEvent::Failed(reason) => inbox.fail(reason),

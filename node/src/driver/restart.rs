@@ -305,6 +305,7 @@ mod tests {
             listen_clients: any_port,
             durability: store::Durability::Fsync,
             rtt: Duration::ZERO,
+            reserve_bytes: store::RESERVE_BYTES,
             apply_threads: 1,
         };
         let place = place_of(network, ID).expect("a member");

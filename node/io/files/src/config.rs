@@ -15,7 +15,9 @@ use types::ValidatorId;
 use types::genesis::{Committee, Genesis};
 
 use crate::bounded::{self, BoundedError};
-use crate::limits::{CONFIG_FILE_BYTES_MAX, RTT_MAX, THREADS_MAX};
+use crate::limits::{
+    CONFIG_FILE_BYTES_MAX, RESERVE_MIB_DEFAULT, RESERVE_MIB_MAX, RESERVE_MIB_MIN, RTT_MAX, THREADS_MAX,
+};
 use crate::problem::toml_problem;
 use crate::queues::QueueBounds;
 
@@ -67,6 +69,8 @@ pub struct Settings {
     pub verify_threads: usize,
     /// Round trip that links are shaped to, up to [`RTT_MAX`]; zero for what the network gives.
     pub rtt: Duration,
+    /// Free space of the data directory, MiB, below which the validator suspends.
+    pub reserve_mib: u64,
     /// Bounds of queues, the `[queues]` section.
     pub queues: QueueBounds,
 }
@@ -139,6 +143,7 @@ struct RawConfig {
     apply_threads: Option<i64>,
     verify_threads: Option<i64>,
     rtt: Option<String>,
+    reserve_mib: Option<i64>,
     #[serde(default)]
     queues: QueueBounds,
     peers: BTreeMap<String, String>,
@@ -200,6 +205,7 @@ impl Settings {
             listen_clients,
             durability,
             rtt,
+            reserve_mib: check.reserve(raw.reserve_mib)?,
             queues: raw.queues,
             apply_threads: check.threads("apply_threads", raw.apply_threads.unwrap_or(1), 1)?,
             verify_threads: check.threads("verify_threads", raw.verify_threads.unwrap_or(0), 0)?,
@@ -262,6 +268,19 @@ impl Check<'_> {
         value
             .parse()
             .map_err(|_| self.value(key, value, "IP:PORT such as 127.0.0.1:21000 or [::1]:21000"))
+    }
+
+    fn reserve(&self, stated: Option<i64>) -> Result<u64, ConfigError> {
+        let Some(stated) = stated else {
+            return Ok(RESERVE_MIB_DEFAULT);
+        };
+        u64::try_from(stated)
+            .ok()
+            .filter(|reserve| (RESERVE_MIB_MIN..=RESERVE_MIB_MAX).contains(reserve))
+            .ok_or_else(|| {
+                let accepted = format!("{RESERVE_MIB_MIN} to {RESERVE_MIB_MAX}");
+                self.value("reserve_mib", &stated.to_string(), &accepted)
+            })
     }
 
     fn threads(&self, key: &str, value: i64, min: usize) -> Result<usize, ConfigError> {

@@ -27,3 +27,10 @@ pub const RTT_MAX: Duration = Duration::from_secs(10);
 pub const THREADS_MAX: usize = 1024;
 /// Longest floor of the view timer: beyond, a network with one dead leader looks dead itself.
 pub const VIEW_TIMEOUT_MIN_MAX: Duration = Duration::from_secs(3600);
+
+/// Default of the free space, in MiB, below which a validator suspends: what is in flight then fits in any case.
+pub const RESERVE_MIB_DEFAULT: u64 = 1536;
+/// Least such reserve: the state's buffers fit, and a load of some thousand transactions per second.
+pub const RESERVE_MIB_MIN: u64 = 128;
+/// Largest such reserve.
+pub const RESERVE_MIB_MAX: u64 = 1 << 20;

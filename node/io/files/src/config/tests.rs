@@ -9,7 +9,7 @@ use types::policy::Policy;
 use types::{Amount, Hash, ValidatorId};
 
 use super::{ConfigError, ConfigText, Durability, Settings};
-use crate::limits::CONFIG_FILE_BYTES_MAX;
+use crate::limits::{CONFIG_FILE_BYTES_MAX, RESERVE_MIB_DEFAULT};
 
 fn peers() -> BTreeMap<u16, SocketAddr> {
     (0..4)
@@ -66,6 +66,7 @@ fn what_is_written_is_read_with_paths_beside_the_file() {
         apply_threads: 1,
         verify_threads: 0,
         rtt: Duration::ZERO,
+        reserve_mib: RESERVE_MIB_DEFAULT,
         queues: crate::QueueBounds::default(),
     };
     assert_eq!(settings, expected);
@@ -134,5 +135,19 @@ fn queue_bounds_are_taken_from_their_section_and_held_to_their_range() {
     ] {
         let error = parse(&uncommented.replace("persist = 1", wrong)).expect_err(wrong);
         assert!(error.to_string().contains(names), "{error}");
+    }
+}
+
+#[test]
+fn a_reserve_is_taken_and_held_to_its_range() {
+    let with =
+        |reserve: &str| parse(&text().replace("reserve_mib = 1536", &format!("reserve_mib = {reserve}")));
+    assert_eq!(with("128").expect("settings").reserve_mib, 128);
+    for wrong in ["127", "-1", "1048577"] {
+        let error = with(wrong).expect_err(wrong).to_string();
+        assert!(
+            error.contains("reserve_mib") && error.contains("128 to 1048576"),
+            "{error}"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::genesis::GENESIS_FILE;
-use crate::limits::THREADS_MAX;
+use crate::limits::{RESERVE_MIB_DEFAULT, RESERVE_MIB_MAX, RESERVE_MIB_MIN, THREADS_MAX};
 use crate::queues::QueueBounds;
 
 /// A configuration to be written.
@@ -50,7 +50,9 @@ impl ConfigText<'_> {
              # Threads that check signatures, up to {THREADS_MAX}; 0 is one for each core.\n\
              verify_threads = 0\n\
              # Round trip that links to other validators are shaped to, up to 10s; 0s is what the network gives.\n\
-             rtt = \"0s\"\n\n\
+             rtt = \"0s\"\n\
+             # Free space, in MiB, below which nothing is voted or admitted until there is room again; {RESERVE_MIB_MIN} to {RESERVE_MIB_MAX}.\n\
+             reserve_mib = {RESERVE_MIB_DEFAULT}\n\n\
              # Bounds of the queues between threads, each from 1 to the default that stands here. Lower ones refuse earlier.\n\
              # [queues]\n{queues}\n\
              # Where other validators are reached: number = \"IP:PORT\". The own committee is needed, others may be missing.\n\
