@@ -94,7 +94,7 @@ fn wipe(network: &Network, validator: usize) {
 /// A key without its log may have promised anything: what it may do in this epoch is decided by the node. That it
 /// follows the chain again and that nobody is harmed holds in any case.
 #[test]
-fn a_validator_whose_data_directory_is_gone_follows_the_chain_again() {
+fn a_validator_whose_data_directory_is_gone_follows_the_chain_and_signs_nothing() {
     let mut network = Network::new("wiped");
     network.start_all();
     let mut observer = Observer::new(&network);
@@ -103,11 +103,31 @@ fn a_validator_whose_data_directory_is_gone_follows_the_chain_again() {
     observer.loaded(idle);
     network.kill(1);
     wipe(&network, 1);
+    let wiped_at = observer.height(0);
     network.start(1);
     catch_up(&mut observer, 1, 0);
+    assert!(network.said(1).contains("signs nothing"), "{}", network.said(1));
+    // Also when the mark of the key was lost with it: the others remember its signatures.
+    network.kill(1);
+    wipe(&network, 1);
+    let mark = network.folder.join("net/keys/001.key.used");
+    fs::remove_file(&mark).expect("the mark of a key that signed");
+    network.start(1);
+    catch_up(&mut observer, 1, 0);
+    wait_for("validator 1 to know that it forgot something", || {
+        network
+            .said(1)
+            .matches("the data directory does not know")
+            .nth(1)
+            .map(drop)
+    });
     let output = load.finish();
     survived(&network.folder, "wiped.json", &output);
     observer.agreed(&[0, 1, 2, 3]);
+    // What was on its way when it was killed may stand in the first heights.
+    let (by_it, heights) = observer.signatures(1, 0, types::Height(wiped_at.0 + 16));
+    assert!(heights > 0 && by_it == 0, "{by_it} of {heights} certificates");
+    assert!(!mark.exists(), "a barred validator marks no key");
     record::append("data directories", &[("wiped", 1)]);
 }
 

@@ -162,6 +162,17 @@ impl Observer {
         );
     }
 
+    /// In how many of the commit certificates above a height a validator's signature stands.
+    pub(crate) fn signatures(&mut self, validator: usize, shown_by: usize, above: Height) -> (usize, usize) {
+        let member = self.targets[validator].member;
+        let blocks = self.blocks(shown_by, above.next());
+        let by_it = |block: &&CommittedBlock| {
+            let signatures = &block.proof.certificate.signatures;
+            signatures.iter().any(|(signer, _)| *signer == member)
+        };
+        (blocks.iter().filter(by_it).count(), blocks.len())
+    }
+
     /// Waits until all of these show one state at one height. Ask when the load has ended.
     pub(crate) fn agreed(&mut self, validators: &[usize]) -> StateInfo {
         wait_for(&format!("one state of validators {validators:?}"), || {
