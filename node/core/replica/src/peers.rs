@@ -40,13 +40,38 @@ impl Replica {
             }
             PeerMessage::Block(block) => self.pbft.handle_block(now, *block),
             PeerMessage::Trace(trace) => self.handle_trace(from, trace.map(|trace| *trace)),
-            PeerMessage::Nack(header) => {
-                let hash = hash::author_header_hash(&header.header);
-                let room = self.wanted.len() < WANTED_UNREFERENCED_MAX;
-                if room && self.is_authentic(&header) && self.pool.get(&hash).is_none() {
-                    self.want(now, hash, from, None);
-                }
-            }
+            PeerMessage::Nack(header) => self.handle_nack(now, from, &header),
+        }
+    }
+
+    /// A voter holds an author block that proposals omit: the leader fetches it.
+    fn handle_nack(&mut self, now: Time, from: MemberIndex, header: &types::block::SignedAuthorHeader) {
+        let hash = hash::author_header_hash(&header.header);
+        let room = self.wanted.len() < WANTED_UNREFERENCED_MAX;
+        if !room || !self.is_authentic(header) || self.pool.get(&hash).is_some() {
+            return;
+        }
+        if let Some(author) = author_of(header.header.group, self.committee.size()) {
+            self.make_room_at(author, header.header.seq);
+        }
+        self.want(now, hash, from, None);
+    }
+
+    /// An author that signs two blocks for one position could leave the leader with one that fits nowhere, and a voter
+    /// with one that it insists on (`ios` 9.8): what fits nowhere goes.
+    fn make_room_at(&mut self, author: MemberIndex, seq: types::block::BlockSeq) {
+        let Some(cursor) = self.chain.tip_cursors().get(usize::from(author.0)).copied() else {
+            return;
+        };
+        let height = self.chain.tip_height().next();
+        let Some((squatter, held)) = self.pool.at(author, seq) else {
+            return;
+        };
+        let header = &held.header.header;
+        let fits = header.prev == cursor.last && self.rules().is_includable(header.base_height, height);
+        if cursor.next == seq && held.ready().is_some() && !fits {
+            let squatter = *squatter;
+            self.pool.forget(author, &squatter);
         }
     }
 
