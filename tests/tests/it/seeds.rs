@@ -122,6 +122,8 @@ const REGRESSIONS: [(u64, u16, u64); 3] = [
     // Two voters that were left behind asked each other for blocks, for ever; and a leader whose last proposal was
     // final found no parent for the next one.
     (334, 10, 3),
+    // A lying author left the leader with one block for a position and a voter with another, which it insisted on.
+    (1_795_275_224_189, 4, 18),
     // A leader's timer was due again and again while its parent was not executed.
     (20, 7, 3),
     (1, 4, 3),
