@@ -118,7 +118,7 @@ fn a_chain_ahead_of_all_clocks_goes_on() {
 }
 
 /// Seeds that broke an invariant once, with the size of the committee and the seconds of faults.
-const REGRESSIONS: [(u64, u16, u64); 3] = [
+const REGRESSIONS: [(u64, u16, u64); 4] = [
     // Two voters that were left behind asked each other for blocks, for ever; and a leader whose last proposal was
     // final found no parent for the next one.
     (334, 10, 3),
