@@ -8,7 +8,7 @@ use files::config::{parse_durability, parse_rtt};
 use files::limits::THREADS_MAX;
 use store::Durability;
 
-use crate::config::{self, Overrides};
+use crate::config::Overrides;
 use crate::genesis_file::CreateOptions;
 use crate::inspect::InspectOptions;
 use crate::testnet::TestnetOptions;
@@ -112,7 +112,7 @@ fn accepted(accepted: String) -> String {
 }
 
 fn durability(text: &str) -> Result<Durability, String> {
-    parse_durability(text).map(config::durability).map_err(accepted)
+    parse_durability(text).map_err(accepted)
 }
 
 fn rtt(text: &str) -> Result<Duration, String> {

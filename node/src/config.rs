@@ -103,21 +103,13 @@ impl Config {
             listen_peers: settings.listen_peers,
             listen_clients: settings.listen_clients,
             peers: settings.peers,
-            durability: durability(settings.durability),
+            durability: settings.durability,
             apply_threads: settings.apply_threads,
             verify_threads: workers(settings.verify_threads),
             rtt: settings.rtt,
             reserve_bytes: settings.reserve_mib << 20,
             queues: settings.queues,
         })
-    }
-}
-
-/// What the store is told.
-pub(crate) const fn durability(stated: files::Durability) -> Durability {
-    match stated {
-        files::Durability::Fsync => Durability::Fsync,
-        files::Durability::Async => Durability::Async,
     }
 }
 

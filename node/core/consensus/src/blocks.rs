@@ -33,7 +33,6 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) struct BlockTree {
     committed: (Height, Hash),
-    committed_timestamp: u64,
     held: BTreeMap<Hash, Held>,
 }
 
@@ -41,18 +40,12 @@ impl BlockTree {
     pub(crate) const fn new(genesis: Hash) -> Self {
         Self {
             committed: (Height(0), genesis),
-            committed_timestamp: 0,
             held: BTreeMap::new(),
         }
     }
 
     pub(crate) const fn committed(&self) -> (Height, Hash) {
         self.committed
-    }
-
-    /// Timestamp of the committed block, 0 at genesis.
-    pub(crate) const fn committed_timestamp(&self) -> u64 {
-        self.committed_timestamp
     }
 
     pub(crate) fn get(&self, hash: &Hash) -> Option<&Held> {
@@ -113,13 +106,12 @@ impl BlockTree {
     /// Moves the committed height one block up and forgets what can never be committed any more.
     pub(crate) fn commit(&mut self, hash: Hash) -> Option<Block> {
         let held = self.held.remove(&hash)?;
-        self.set_committed(held.block.header.height, hash, held.block.header.timestamp);
+        self.set_committed(held.block.header.height, hash);
         Some(held.block)
     }
 
-    pub(crate) fn set_committed(&mut self, height: Height, hash: Hash, timestamp: u64) {
+    pub(crate) fn set_committed(&mut self, height: Height, hash: Hash) {
         self.committed = (height, hash);
-        self.committed_timestamp = timestamp;
         self.held.retain(|_, held| held.block.header.height > height);
     }
 

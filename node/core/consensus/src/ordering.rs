@@ -55,12 +55,6 @@ impl Pbft {
         })
     }
 
-    /// Timestamp that the next block must exceed when its parent is the committed block.
-    #[must_use]
-    pub const fn committed_timestamp(&self) -> u64 {
-        self.blocks.committed_timestamp()
-    }
-
     fn proposal_hash(&self, view: View, height: Height) -> Option<Hash> {
         self.proposals
             .get(&(view, height))
@@ -159,13 +153,6 @@ impl Pbft {
                 CheckVerdict::Invalid => Content::Invalid,
             };
             self.progress(now);
-        }
-    }
-
-    /// The owner could not finish a check (its state moved): ask again when it matters.
-    pub fn handle_unchecked(&mut self, hash: &Hash) {
-        if let Some(held) = self.blocks.get_mut(hash) {
-            held.content = Content::Unknown;
         }
     }
 

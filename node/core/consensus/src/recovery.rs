@@ -58,7 +58,7 @@ impl Pbft {
                 let header = &committed.block.header;
                 if header.height > self.committed().0 {
                     let hash = final_header_hash(header);
-                    self.blocks.set_committed(header.height, hash, header.timestamp);
+                    self.blocks.set_committed(header.height, hash);
                     let certified = direct_certificate(&committed.proof);
                     self.note_signers(&certified);
                     if committed.proof.hash == hash {

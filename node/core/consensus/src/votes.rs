@@ -328,7 +328,7 @@ impl Pbft {
         let hash = final_header_hash(&committed.block.header);
         let header = &committed.block.header;
         self.adopted = header.height;
-        self.blocks.set_committed(header.height, hash, header.timestamp);
+        self.blocks.set_committed(header.height, hash);
         let certified = direct_certificate(&committed.proof);
         self.note_signers(&certified);
         if committed.proof.hash == hash {

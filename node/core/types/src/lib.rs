@@ -20,6 +20,7 @@ pub mod block;
 pub mod certificate;
 pub mod client;
 pub mod codec;
+pub mod durability;
 pub mod genesis;
 pub mod ids;
 pub mod limits;
@@ -30,6 +31,7 @@ pub mod reject;
 pub mod time;
 pub mod transaction;
 
+pub use durability::Durability;
 pub use ids::{
     Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence, ShardId, Signature,
     Tag, TxId, ValidatorId, View,

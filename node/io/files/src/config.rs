@@ -22,27 +22,7 @@ use crate::problem::toml_problem;
 use crate::queues::QueueBounds;
 
 pub use text::ConfigText;
-
-/// When a vote may leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// After `fdatasync`: it survives power loss.
-    #[default]
-    Fsync,
-    /// After `write`: it survives the end of the process, not of the machine. For comparison only.
-    Async,
-}
-
-impl Durability {
-    /// Name as flags and files spell it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Fsync => "fsync",
-            Self::Async => "async",
-        }
-    }
-}
+pub use types::Durability;
 
 /// What the file says; every value alone is in its bounds, nothing was held against the genesis.
 #[derive(Clone, Debug, PartialEq, Eq)]
