@@ -98,21 +98,25 @@ impl StateStore {
             std::fs::remove_dir_all(&old).map_err(blocklog::OpenError::io("remove", &old))?;
         }
         let db = DB::open(&db_options(options), path).map_err(database("open", path))?;
-        let mut store = Self {
+        let mut store = Self::over(db, path.to_path_buf(), identity, options, held);
+        if !store.is_owned()? {
+            store.claim(&identity)?;
+        }
+        store.read_head()?;
+        Ok(store)
+    }
+
+    const fn over(db: DB, path: PathBuf, identity: Identity, options: StateOptions, held: File) -> Self {
+        Self {
             db,
-            path: path.to_path_buf(),
+            path,
             identity,
             options,
             head: None,
             flushed: None,
             flushing: None,
             _held: held,
-        };
-        if !store.is_owned()? {
-            store.claim(&identity)?;
         }
-        store.read_head()?;
-        Ok(store)
     }
 
     /// Opens a state for reading alone and changes nothing; `None` when the directory holds none.
@@ -132,16 +136,7 @@ impl StateStore {
             tracing::warn!(text, "RocksDB");
         }));
         let db = DB::open_for_read_only(&db, path, false).map_err(database("open", path))?;
-        let mut store = Self {
-            db,
-            path: path.to_path_buf(),
-            identity,
-            options,
-            head: None,
-            flushed: None,
-            flushing: None,
-            _held: held,
-        };
+        let mut store = Self::over(db, path.to_path_buf(), identity, options, held);
         if !store.is_owned()? {
             return Ok(None);
         }
