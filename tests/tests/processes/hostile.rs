@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::four_nodes::{base_port, genesis, load, start};
 use crate::programs::{Folder, Running, finish, program, report};
 
-/// No node may need more, attacked or not: the bound of all its clients (1 GiB) is not reached by these few.
-const NODE_MEMORY_MAX: u64 = 512 << 20;
+/// No node may need more, attacked or not: what all clients together can pin, and the rest of the node.
+const NODE_MEMORY_MAX: u64 = (1 << 30) + (256 << 20);
 
 /// Runs an attack beside a load, and checks that the honest clients were served and that the nodes still run.
 fn attacked(folder: &Folder, nodes: &mut [Running], attack: &str, arguments: &[&str]) -> Value {

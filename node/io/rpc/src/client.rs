@@ -183,7 +183,7 @@ fn decode(frame: &Frame, epoch: Epoch) -> Result<Answer, ReceiveError> {
     Answer::decode_payload(kind, &frame.payload).map_err(|source| ReceiveError::Malformed { kind, source })
 }
 
-/// Sends requests, in order. Clones share one queue (1024 frames, 4 MiB), which is written in large pieces.
+/// Sends requests, in order. Clones share one queue (1024 frames, 2 MiB), which is written in large pieces.
 ///
 /// The connection ends when all senders and the receiver are dropped; frames still queued then may be lost.
 #[derive(Clone, Debug)]

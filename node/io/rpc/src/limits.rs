@@ -1,6 +1,6 @@
 //! Bounds of one node towards its clients.
 //!
-//! The number of connections, the answers that wait for one client (1024 frames, 4 MiB) and the time that a
+//! The number of connections, the answers that wait for one client (1024 frames, 2 MiB) and the time that a
 //! write or a started frame may take are bounds of the listener and its links; see the `transport` crate.
 
 use std::time::Duration;

@@ -15,7 +15,7 @@ use crate::identity::{Identity, PublicKey, ResetKey};
 use crate::lane::{FrameSender, LaneSpec, SendError, spawn_lane};
 use crate::limits::{
     CLIENT_FRAME_BYTES_MAX, CLIENT_QUEUE, CLIENT_QUEUE_FRAMES, CLIENT_READ_BYTES, CLIENTS_MAX,
-    HANDSHAKE_DEADLINE, QueueBound, SHUTDOWN_DEADLINE, WRITE_STALL, endpoint_config,
+    HANDSHAKE_DEADLINE, HANDSHAKES_MAX, QueueBound, SHUTDOWN_DEADLINE, WRITE_STALL, endpoint_config,
 };
 use crate::peer::quic_endpoint;
 use crate::socket::{BindError, SocketBuffers, bind};
@@ -71,10 +71,13 @@ impl ClientListener {
         let room = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
         let queue_frames = config.queue_frames.max(1);
         let setup = {
-            let meter = meter.clone();
+            let (meter, endpoint) = (meter.clone(), endpoint.clone());
+            // Connections that are closed and not yet drained still hold what their client pinned.
+            let open_max = config.connections_max.saturating_add(HANDSHAKES_MAX);
             move |connection| {
                 let (room, meter) = (Arc::clone(&room), meter.clone());
-                async move { take_in(connection, room, &meter, queue_frames).await }
+                let full = endpoint.open_connections() > open_max;
+                async move { take_in(connection, room, full, &meter, queue_frames).await }
             }
         };
         let accepted = spawn_acceptor(endpoint.clone(), Arc::clone(&refusals), HANDSHAKE_DEADLINE, setup);
@@ -125,10 +128,12 @@ impl ClientListener {
 async fn take_in(
     connection: quinn::Connection,
     room: Arc<Semaphore>,
+    full: bool,
     meter: &TrafficMeter,
     queue_frames: usize,
 ) -> Result<ClientConnection, Refusal> {
-    let Ok(place) = room.try_acquire_owned() else {
+    let place = room.try_acquire_owned().ok().filter(|_| !full);
+    let Some(place) = place else {
         close(&connection, CloseCode::NoRoom, "too many connections");
         return Err(Refusal::NoRoom);
     };

@@ -23,7 +23,8 @@ pub const PEER_FRAME_BYTES_MAX: usize = 2 << 20;
 /// No configuration may allow a larger payload, in bytes: it has to fit in every byte budget below.
 pub const FRAME_BYTES_CEILING: usize = 4 << 20;
 /// Default maximum of client connections of one validator.
-/// A client can pin one receive window, one send window and one queue: 128 clients stay below 1 GiB.
+/// A client can pin one receive window, one send window and one queue. A connection that was closed keeps them
+/// until QUIC has drained it, and counts as long: with the handshakes under way, all stay below 1 GiB.
 pub const CLIENTS_MAX: usize = 128;
 
 /// Time from a first packet to a connection whose lanes are open.
@@ -74,7 +75,7 @@ pub(crate) const BULK_QUEUE: QueueBound = QueueBound {
 /// Either direction of a client connection.
 pub(crate) const CLIENT_QUEUE: QueueBound = QueueBound {
     frames: CLIENT_QUEUE_FRAMES,
-    bytes: 4 << 20,
+    bytes: 2 << 20,
 };
 
 /// Received frames of one peer that wait for the owner of the mesh, in bytes per lane.
@@ -175,7 +176,9 @@ const _: () = assert!(COPY_BYTES_MAX + ENVELOPE_BYTES <= COPY_BLOCK_BYTES);
 const _: () = assert!(COPY_BLOCK_BYTES <= WRITE_BATCH_BYTES);
 // What all clients of a validator together can pin.
 const _: () = assert!(
-    CLIENTS_MAX * (CLIENT_WINDOW as usize + CLIENT_SEND_WINDOW as usize + CLIENT_QUEUE.bytes) <= 1 << 30
+    (CLIENTS_MAX + HANDSHAKES_MAX)
+        * (CLIENT_WINDOW as usize + CLIENT_SEND_WINDOW as usize + CLIENT_QUEUE.bytes)
+        <= 1 << 30
 );
 // Several keep-alives may be lost before a link counts as dead.
 const _: () = assert!(PEER_IDLE.as_secs() >= 4 * KEEP_ALIVE.as_secs());

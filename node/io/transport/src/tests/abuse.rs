@@ -115,7 +115,7 @@ async fn a_receiver_that_takes_nothing_is_given_up() {
     let lane = spawn_lane(dialled.clone(), send, &spec);
     // The receiver's window is 1 MiB and nobody reads.
     for number in 0..3 {
-        lane.try_send(numbered(number, 1 << 20)).expect("room");
+        lane.try_send(numbered(number, 600_000)).expect("room");
     }
     let quinn::ConnectionError::ApplicationClosed(closed) = within(accepted.closed()).await else {
         panic!("told by a close");

@@ -118,7 +118,7 @@ async fn a_stalled_receiver_fills_the_queue_and_loses_nothing() {
     }
     assert!(
         queued < 110,
-        "4 MiB of queue, 4 MiB sent and 1 MiB of window, not {queued} frames"
+        "2 MiB of queue, 4 MiB sent and 1 MiB of window, not {queued} frames"
     );
     for number in 0..queued {
         assert_eq!(within(requests.recv()).await, Ok(Some(numbered(number, 100_000))));
