@@ -135,8 +135,9 @@ pub fn draw(seed: &Hash, scores: &[Believability], minimum: Believability, count
         .filter(|(_, score)| **score >= minimum && score.0 > 0)
         .map(|(position, score)| (position, score.0.into()))
         .collect();
-    let mut drawn = Vec::with_capacity(count.min(remaining.len()));
-    while drawn.len() < count && !remaining.is_empty() {
+    let count = count.min(remaining.len());
+    let mut drawn = Vec::with_capacity(count);
+    for _ in 0..count {
         let total = remaining.iter().map(|(_, score)| score).sum();
         let mut mark = xof.uniform(total);
         let hit = remaining.iter().position(|(_, score)| {
