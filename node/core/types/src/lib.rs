@@ -20,6 +20,7 @@ pub mod block;
 pub mod certificate;
 pub mod client;
 pub mod codec;
+pub mod counters;
 pub mod durability;
 pub mod genesis;
 pub mod ids;
@@ -31,6 +32,7 @@ pub mod reject;
 pub mod time;
 pub mod transaction;
 
+pub use counters::Counters;
 pub use durability::Durability;
 pub use ids::{
     Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence, ShardId, Signature,
