@@ -7,7 +7,7 @@ use crate::{Applied, Exclusion, Inline, Ledger, LedgerError, Lookup, Snapshot, U
 
 fn apply(ledger: &mut Ledger, txs: &[Tx]) -> Applied {
     let block = TestBlock::of(txs);
-    ledger.apply(ledger.height().next(), &block.batches(), &Inline)
+    ledger.apply(ledger.height().next(), &BlockInput::new(&block.batches()), &Inline)
 }
 
 /// Three heights: a payment, its child, a child of that and another payment.
@@ -228,7 +228,7 @@ fn the_digest_is_known_and_nothing_but_content_moves_it() {
                     .into(),
             };
         }
-        let applied = ledger.apply(Height(1), &block.batches(), executor);
+        let applied = ledger.apply(Height(1), &BlockInput::new(&block.batches()), executor);
         assert_eq!(applied.applied, 100);
         applied.digest
     };

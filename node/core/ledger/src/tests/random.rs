@@ -168,7 +168,7 @@ impl World {
         let mut model = self.models.last().expect("never empty").clone();
         let outcomes = model.apply(&block);
         for (ledger, executor) in self.ledgers.iter_mut().zip(EXECUTORS) {
-            let applied = ledger.apply(Height(model.height), &block.batches(), executor);
+            let applied = ledger.apply(Height(model.height), &BlockInput::new(&block.batches()), executor);
             assert_eq!(applied.batches, outcomes);
             assert_eq!(applied.digest.0, model.digest);
             let txs: usize = block.bodies.iter().map(|(body, _)| body.len()).sum();
@@ -265,7 +265,7 @@ impl World {
         };
         let mut restored = Ledger::restore(config(4), snapshot).expect("a valid snapshot");
         for (model, block) in self.models[1..].iter().zip(&self.blocks) {
-            let applied = restored.apply(Height(model.height), &block.batches(), &Inline);
+            let applied = restored.apply(Height(model.height), &BlockInput::new(&block.batches()), &Inline);
             assert_eq!(applied.digest.0, model.digest);
         }
         restored

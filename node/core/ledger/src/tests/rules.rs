@@ -12,7 +12,7 @@ fn reasons(ledger: &mut Ledger, txs: &[Tx]) -> Vec<(u16, Exclusion)> {
     let block = TestBlock::of(txs);
     let height = ledger.height().next();
     ledger
-        .apply(height, &block.batches(), &Inline)
+        .apply(height, &BlockInput::new(&block.batches()), &Inline)
         .batches
         .remove(0)
         .reasons
@@ -29,7 +29,7 @@ fn refused(amounts: &[u64], tx: &Tx, bad_signatures: &[u32], reason: Reject) {
     let block = TestBlock {
         bodies: vec![(body(std::slice::from_ref(tx)), bad_signatures.to_vec())],
     };
-    let applied = ledger.apply(Height(1), &block.batches(), &Inline);
+    let applied = ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline);
     assert_eq!(applied.batches[0].reasons, [reject(0, reason)]);
     assert_eq!(applied.batches[0].excluded, [1]);
     assert_eq!((applied.applied, applied.fees), (0, 0));
@@ -295,7 +295,7 @@ fn a_second_copy_counts_where_the_first_had_a_bad_signature() {
         (body(&[]), vec![]),
     ];
     let block = TestBlock { bodies };
-    let applied = ledger.apply(Height(1), &block.batches(), &Inline);
+    let applied = ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline);
     let expected = [reject(0, Reject::BadSignature), reject(1, Reject::ParentExcluded)];
     assert_eq!(applied.batches[0].reasons, expected);
     assert_eq!(applied.batches[0].excluded, [0b11]);
@@ -322,7 +322,7 @@ fn a_second_copy_with_a_bad_signature_takes_nothing_back() {
         (body(&[parent, child]), vec![0]),
     ];
     let block = TestBlock { bodies };
-    let applied = ledger.apply(Height(1), &block.batches(), &Inline);
+    let applied = ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline);
     assert_eq!(applied.batches[1].reasons, [reject(0, Reject::BadSignature)]);
     assert_eq!(applied.applied, 2, "the child's parent took effect");
 }
@@ -336,7 +336,7 @@ fn bitmaps_have_a_bit_for_each_transaction() {
     txs[8] = txs[0].clone();
     txs[10] = pay(genesis_outpoint(10), owner(10), &[(owner(0), 98)]);
     let block = TestBlock::of(&txs);
-    let applied = ledger.apply(Height(1), &block.batches(), &Inline);
+    let applied = ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline);
     assert_eq!(applied.batches[0].excluded, [0, 0b101]);
     assert_eq!((applied.applied, applied.fees), (9, 9));
 }
