@@ -30,8 +30,7 @@ pub(crate) struct Fault {
 #[cfg(feature = "planted-bugs")]
 impl Fault {
     pub(crate) fn forgets_claims(self, slow: bool) -> bool {
-        self.bug == Some(PlantedBug::ForgottenClaim)
-            || slow && self.bug == Some(PlantedBug::SlowForgetsClaim)
+        self.bug == Some(PlantedBug::ForgottenClaim) || slow && self.bug == Some(PlantedBug::SlowForgetsClaim)
     }
 
     pub(crate) fn skips_conservation(self) -> bool {

@@ -12,10 +12,10 @@ fn a_forgotten_claim_lets_a_block_spend_twice() {
         pay(genesis_outpoint(0), owner(0), &[(owner(2), 9)]),
     ]);
     let mut ledger = ledger(&[10]);
-    assert_eq!(ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline).applied, 1);
+    assert_eq!(block.apply(&mut ledger, Height(1), &Inline).applied, 1);
     ledger.roll_back(Height(0));
     ledger.plant(PlantedBug::ForgottenClaim);
-    assert_eq!(ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline).applied, 2);
+    assert_eq!(block.apply(&mut ledger, Height(1), &Inline).applied, 2);
     assert!(matches!(
         ledger.check_conservation(),
         Err(LedgerError::Conservation { .. })
@@ -28,16 +28,16 @@ fn a_forgotten_claim_lets_a_block_spend_twice() {
 fn skipped_conservation_makes_value() {
     let block = TestBlock::of(&[pay(genesis_outpoint(0), owner(0), &[(owner(1), 90)])]);
     let mut ledger = ledger(&[10]);
-    assert_eq!(ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline).applied, 0);
+    assert_eq!(block.apply(&mut ledger, Height(1), &Inline).applied, 0);
     ledger.roll_back(Height(0));
     ledger.plant(PlantedBug::SkippedConservation);
-    assert_eq!(ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline).applied, 1);
+    assert_eq!(block.apply(&mut ledger, Height(1), &Inline).applied, 1);
     assert!(matches!(
         ledger.check_conservation(),
         Err(LedgerError::Conservation {
             height: Height(1),
             value: 90,
-            fees: 1,
+            counters: crate::Counters { fees: 1, .. },
             supply: 10
         })
     ));
@@ -48,10 +48,10 @@ fn a_digest_that_skips_outputs_differs_only_where_there_are_second_outputs() {
     let digests = |outputs: &[(types::Owner, u64)]| {
         let block = TestBlock::of(&[pay(genesis_outpoint(0), owner(0), outputs)]);
         let mut ledger = ledger(&[10]);
-        let right = ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline).digest;
+        let right = block.apply(&mut ledger, Height(1), &Inline).digest;
         ledger.roll_back(Height(0));
         ledger.plant(PlantedBug::DigestSkipsOutput);
-        (right, ledger.apply(Height(1), &BlockInput::new(&block.batches()), &Inline).digest)
+        (right, block.apply(&mut ledger, Height(1), &Inline).digest)
     };
     let (right, planted) = digests(&[(owner(1), 9)]);
     assert_eq!(right, planted);
