@@ -238,6 +238,7 @@ impl<'a> Chain<'a> {
         let proof = self.proof(&header);
         let block = Block {
             header,
+            excluded: vec![Vec::new(); refs.len()],
             refs,
             records: Vec::new(),
         };

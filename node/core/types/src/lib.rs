@@ -17,11 +17,13 @@
 )]
 
 pub mod block;
+pub mod block_record;
 pub mod certificate;
 pub mod client;
 pub mod codec;
 pub mod counters;
 pub mod durability;
+pub mod evidence;
 pub mod genesis;
 pub mod ids;
 pub mod limits;
