@@ -128,19 +128,34 @@ fn without_signature<T: Encode>(context: &context::Context, message: &T) -> Hash
 
 /// Draws from a BLAKE3 output stream (`ios` 0.8). Holds no floats: every node draws the same numbers.
 #[derive(Clone, Debug)]
-pub struct Xof(OutputReader);
+pub struct Xof {
+    stream: OutputReader,
+    /// One block of the stream: asking for eight bytes would compute all 64 every time.
+    block: [u8; 64],
+    /// Bytes of the block that are used up.
+    used: usize,
+}
 
 impl Xof {
     /// The stream of a seed.
     #[must_use]
     pub fn new(seed: &Hash) -> Self {
-        Self(blake3::Hasher::new().update(&seed.0).finalize_xof())
+        Self {
+            stream: blake3::Hasher::new().update(&seed.0).finalize_xof(),
+            block: [0; 64],
+            used: 64,
+        }
     }
 
     /// The next eight bytes, little-endian.
     pub fn next_u64(&mut self) -> u64 {
+        if self.used == self.block.len() {
+            self.stream.fill(&mut self.block);
+            self.used = 0;
+        }
         let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
+        bytes.copy_from_slice(&self.block[self.used..self.used + 8]);
+        self.used += 8;
         u64::from_le_bytes(bytes)
     }
 

@@ -19,13 +19,25 @@ pub fn shard_of(owner: &Owner, shards: u16) -> ShardId {
     ShardId(number.checked_shr(u64::BITS - bits).unwrap_or(0) as u16)
 }
 
-/// Member that a client sends an owner's transactions to: uniform over the members, drawn from
-/// `H_group(S || owner)` with `S = H_group(randomness || shard || term)` (`ios` 1.7). A routing hint, not a rule.
+/// Group of an owner in the one term: uniform over the groups, drawn from `H_group(S || owner)` with
+/// `S = H_group(randomness || shard || term)` (`ios` 1.7). With one group there is nothing to draw.
+///
+/// In mode 0 a rule: only the author of this group may include the owner's spends.
 #[must_use]
-pub fn member_of(owner: &Owner, randomness: &Hash, shard: ShardId, members: u16) -> MemberIndex {
+pub fn group_of(owner: &Owner, randomness: &Hash, shard: ShardId, groups: u16) -> u16 {
+    if groups <= 1 {
+        return 0;
+    }
     let shard_seed = context::GROUP.digest(&[&randomness.0, &shard.0.to_le_bytes(), &TERM.to_le_bytes()]);
     let seed = context::GROUP.digest(&[&shard_seed.0, &owner.0]);
-    MemberIndex(Xof::new(&seed).uniform(members.into()) as u16)
+    Xof::new(&seed).uniform(groups.into()) as u16
+}
+
+/// Voter that a client sends an owner's transactions to in mode 1: the draw of groups over the voters (`ios` 1.7). A
+/// routing hint, not a rule.
+#[must_use]
+pub fn member_of(owner: &Owner, randomness: &Hash, shard: ShardId, voters: u16) -> MemberIndex {
+    MemberIndex(group_of(owner, randomness, shard, voters))
 }
 
 /// Committees, leaders and their hashes for the one epoch of a genesis (`ios` 4.2, 3.7, 20.2).
