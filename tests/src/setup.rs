@@ -142,7 +142,7 @@ impl Setup {
                 .coins
                 .iter()
                 .map(|(outpoint, utxo)| (*outpoint, utxo.owner, utxo.amount));
-            Ledger::new(config, outputs)
+            Ledger::new(config, outputs, 0)
         } else {
             Ledger::restore(config, snapshot)
         };

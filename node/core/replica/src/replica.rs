@@ -469,7 +469,11 @@ impl Replica {
             digest: self.chain.ledger.final_digest(),
             outputs: totals.outputs,
             value: types::Amount(u64::try_from(totals.value).unwrap_or(u64::MAX)),
-            fees: types::Amount(totals.fees),
+            fees: types::Amount(totals.counters.fees),
+            bonds: types::Amount(totals.counters.bonds),
+            pool: types::Amount(totals.counters.pool),
+            rewards: types::Amount(totals.counters.rewards),
+            unpaid: types::Amount(totals.counters.unpaid),
         };
         self.answer(connection, Answer::State(state));
     }

@@ -139,7 +139,7 @@ impl Net {
                 AMOUNT,
             )
         });
-        Ledger::new(config, outputs).expect("genesis")
+        Ledger::new(config, outputs, 0).expect("genesis")
     }
 
     fn coin(&self, index: u64) -> OutPoint {

@@ -21,6 +21,7 @@ pub mod block_record;
 pub mod certificate;
 pub mod client;
 pub mod codec;
+pub mod counters;
 pub mod durability;
 pub mod evidence;
 pub mod genesis;
@@ -33,6 +34,7 @@ pub mod reject;
 pub mod time;
 pub mod transaction;
 
+pub use counters::Counters;
 pub use durability::Durability;
 pub use ids::{
     Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence, ShardId, Signature,

@@ -8,6 +8,8 @@ pub const OWNERS_MAX: usize = 16;
 pub const INPUTS_MAX: usize = 64;
 /// Outputs of one transaction (`ios` 1.4).
 pub const OUTPUTS_MAX: usize = 64;
+/// Index of the first output that compensates the defrauded of a forged transaction; the next ones follow (`ios` 7.8).
+pub const COMPENSATION_INDEX: u16 = 0xC000;
 /// Bytes of a memo (`ios` 1.4).
 pub const MEMO_BYTES_MAX: usize = 512;
 /// Bytes of the largest transaction (`ios` 1.4).
@@ -116,5 +118,9 @@ const _: () = assert!(
 const _: () = assert!(
     BLOCK_REFS_MAX * 48 + BLOCK_TXS_MAX / 8 + BLOCK_REFS_MAX + BLOCK_RECORD_BYTES_MAX + 364 < 256 << 10,
     "a proposal stays below 256 KiB"
+);
+const _: () = assert!(
+    OUTPUTS_MAX <= COMPENSATION_INDEX as usize && INPUTS_MAX <= (u16::MAX - COMPENSATION_INDEX) as usize,
+    "outputs and compensations of one transaction never meet"
 );
 const _: () = assert!(TX_BYTES_MAX == 6870, "ios 1.4 states this size");
