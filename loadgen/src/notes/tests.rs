@@ -29,6 +29,7 @@ fn world() -> World {
         shards: 1,
         randomness: Hash([3; 32]),
         validators: keys.iter().map(SecretKey::public).collect(),
+        bonds: vec![0; keys.len()],
         funding: FundingRule {
             seed: 1,
             accounts: 1,
@@ -101,6 +102,7 @@ impl World {
             })
             .collect();
         FinalNote {
+            slow: Vec::new(),
             proof: CommitProof {
                 height: Height(5),
                 hash,

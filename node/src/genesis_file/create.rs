@@ -106,6 +106,7 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, CreateError> {
         shards: options.shards,
         randomness: Hash(*secret(options, 0)?.expose()),
         validators: members.iter().map(|member| member.public).collect(),
+        bonds: vec![0; members.len()],
         funding: FundingRule {
             seed: options.seed,
             accounts: options.accounts,
@@ -137,6 +138,7 @@ fn check_flags(options: &CreateOptions) -> Result<usize, CreateError> {
         shards: options.shards,
         randomness: Hash::default(),
         validators: (0..count as u32).map(like_key).collect(),
+        bonds: vec![0; count],
         funding: FundingRule {
             seed: options.seed,
             accounts: options.accounts,

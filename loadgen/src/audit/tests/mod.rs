@@ -522,6 +522,7 @@ fn states_are_held_against_the_replay() {
         outputs: 20,
         value: Amount(20 * MILLION - 7),
         fees: Amount(7),
+        ..StateInfo::default()
     };
     let wrong = [
         StateInfo {
@@ -538,6 +539,22 @@ fn states_are_held_against_the_replay() {
         },
         StateInfo {
             fees: Amount(8),
+            ..right.clone()
+        },
+        StateInfo {
+            bonds: Amount(1),
+            ..right.clone()
+        },
+        StateInfo {
+            pool: Amount(1),
+            ..right.clone()
+        },
+        StateInfo {
+            rewards: Amount(1),
+            ..right.clone()
+        },
+        StateInfo {
+            unpaid: Amount(1),
             ..right.clone()
         },
         StateInfo {

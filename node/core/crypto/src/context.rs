@@ -118,6 +118,11 @@ pub(crate) const RESET: Context = Context::new(
     "reset",
     "ee2f613e3a5a30345b50e5d3e22ba4d88b8ce3fd154b4989727109beb8065947",
 );
+/// Reports of candidates without their signature.
+pub(crate) const READY: Context = Context::new(
+    "ready",
+    "15be825f527ec124907e31a0172cafe62f34ff5dbd866b3fbbdcedf73635956c",
+);
 /// Seeds of workload accounts.
 pub(crate) const ACCOUNT: Context = Context::new(
     "account",
@@ -153,7 +158,7 @@ pub(crate) const SAMPLE_SECRET: Context = Context::new(
 mod tests {
     use super::Context;
 
-    const ALL: [Context; 19] = [
+    const ALL: [Context; 20] = [
         super::TX,
         super::SIGHASH,
         super::GROUP,
@@ -167,6 +172,7 @@ mod tests {
         super::VIEW_CHANGE,
         super::NEW_VIEW,
         super::RESET,
+        super::READY,
         super::ACCOUNT,
         super::SIMULATED,
         super::BATCH,

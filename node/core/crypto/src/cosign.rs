@@ -1,6 +1,7 @@
 //! Signatures of validators: votes, certificates, proposals, view changes, author headers (`ios` 0.7, 9).
 
-use types::block::{AuthorHeader, CommitProof, FinalHeader, ResetRequest, SignedAuthorHeader};
+use types::block::{AuthorHeader, CommitProof, FinalHeader, SignedAuthorHeader};
+use types::block_record::{AuthorReady, ResetRequest};
 use types::certificate::{Certificate, Phase, Subject};
 use types::genesis::{Committee, SigningContext};
 use types::message::{NewView, Propose, ViewChange, Vote};
@@ -8,7 +9,9 @@ use types::{Hash, Height, MemberIndex, Signature, View};
 
 use crate::context;
 use crate::equation::{Claim, Equation};
-use crate::hash::{author_header_hash, final_header_hash, new_view_hash, reset_hash, view_change_hash};
+use crate::hash::{
+    author_header_hash, author_ready_hash, final_header_hash, new_view_hash, reset_hash, view_change_hash,
+};
 use crate::keys::{Scheme, SecretKey};
 use crate::verify;
 
@@ -264,7 +267,30 @@ pub fn verify_reset_request(
     verify::verify(scheme, key, &reset_digest(context, request).0, &request.signature)
 }
 
+/// Signs a candidate's report that it is there; the field `signature` is not read.
+#[must_use]
+pub fn sign_author_ready(key: &SecretKey, context: &SigningContext, ready: &AuthorReady) -> Signature {
+    key.sign(&in_context(context, &author_ready_hash(ready)).0)
+}
+
+/// Whether `key` signed a candidate's report for this context.
+#[must_use]
+pub fn verify_author_ready(
+    scheme: Scheme,
+    context: &SigningContext,
+    key: &[u8; 32],
+    ready: &AuthorReady,
+) -> bool {
+    let digest = in_context(context, &author_ready_hash(ready));
+    verify::verify(scheme, key, &digest.0, &ready.signature)
+}
+
 fn reset_digest(context: &SigningContext, request: &ResetRequest) -> Hash {
+    in_context(context, &reset_hash(request))
+}
+
+/// A hash bound to genesis, epoch, shard and committee.
+fn in_context(context: &SigningContext, hash: &Hash) -> Hash {
     let (epoch, shard) = (context.epoch.0.to_le_bytes(), context.shard.0.to_le_bytes());
     let chain = [
         &context.genesis_hash.0[..],
@@ -272,8 +298,7 @@ fn reset_digest(context: &SigningContext, request: &ResetRequest) -> Hash {
         &shard,
         &context.committee_hash.0,
     ];
-    let request = reset_hash(request);
-    context::RESET.digest(&[chain[0], chain[1], chain[2], chain[3], &request.0])
+    context::RESET.digest(&[chain[0], chain[1], chain[2], chain[3], &hash.0])
 }
 
 /// Signs a leader's proposal of a block in a view.

@@ -1,7 +1,8 @@
 //! Every hash of the protocol: BLAKE3 under the contexts of `ios` 0.6.
 
 use blake3::OutputReader;
-use types::block::{AuthorHeader, FinalHeader, ResetRequest};
+use types::block::{AuthorHeader, FinalHeader};
+use types::block_record::{AuthorReady, ResetRequest};
 use types::codec::Encode;
 use types::genesis::{Allocation, Genesis};
 use types::message::{NewView, ViewChange};
@@ -67,18 +68,22 @@ pub fn allocation_outpoint(name: &str, index: u64) -> OutPoint {
     }
 }
 
-/// Hash of a committee: `H_committee(epoch || shard || (id u16, key 32, role u8)*)`; every role is 0, a voter
-/// (`ios` 0.7).
+/// Hash of a committee: `H_committee(epoch || shard || (id u16, key 32, role u8)*)`, the `voters` first with role 0,
+/// then the candidates with role 1 (`ios` 0.7).
 #[must_use]
-pub fn committee_hash(epoch: Epoch, shard: ShardId, members: &[(ValidatorId, [u8; 32])]) -> Hash {
-    const VOTER: u8 = 0;
+pub fn committee_hash(
+    epoch: Epoch,
+    shard: ShardId,
+    members: &[(ValidatorId, [u8; 32])],
+    voters: u16,
+) -> Hash {
     let mut bytes = Vec::with_capacity(6 + members.len() * 35);
     epoch.encode(&mut bytes);
     shard.encode(&mut bytes);
-    for (id, key) in members {
+    for (position, (id, key)) in members.iter().enumerate() {
         id.encode(&mut bytes);
         key.encode(&mut bytes);
-        VOTER.encode(&mut bytes);
+        u8::from(position >= usize::from(voters)).encode(&mut bytes);
     }
     context::COMMITTEE.digest(&[&bytes])
 }
@@ -106,6 +111,12 @@ pub fn new_view_hash(opening: &NewView) -> Hash {
 #[must_use]
 pub fn reset_hash(request: &ResetRequest) -> Hash {
     without_signature(&context::RESET, request)
+}
+
+/// Hash of everything in a candidate's report but its signature.
+#[must_use]
+pub fn author_ready_hash(ready: &AuthorReady) -> Hash {
+    without_signature(&context::READY, ready)
 }
 
 /// The signature is the last field of every signed message.

@@ -63,16 +63,21 @@ pub fn epoch_config(genesis: &Genesis) -> EpochConfig {
 }
 
 fn committee(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Committee {
+    // The last ones by id are the candidates.
+    let voters = ids.len().saturating_sub(usize::from(genesis.policy.candidates())) as u16;
     let members: Vec<_> = ids
         .iter()
         .map(|id| (ValidatorId(*id), genesis.validators[usize::from(*id)]))
         .collect();
     let seed = context::PERM.digest(&[&genesis.randomness.0, b"lead", &shard.0.to_le_bytes()]);
-    let leaders = Xof::new(&seed).permutation(members.len() as u16);
+    let leaders = Xof::new(&seed).permutation(voters);
     Committee {
         shard,
-        hash: committee_hash(Epoch(0), shard, &members),
+        hash: committee_hash(Epoch(0), shard, &members, voters),
         leaders: leaders.into_iter().map(MemberIndex).collect(),
+        voters,
+        candidates: (voters..members.len() as u16).map(MemberIndex).collect(),
+        bonds: ids.iter().map(|id| genesis.bonds[usize::from(*id)]).collect(),
         members,
     }
 }

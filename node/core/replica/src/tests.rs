@@ -77,6 +77,7 @@ impl Net {
             shards: 1,
             randomness: Hash([7; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
+            bonds: vec![0; keys.len()],
             funding: FundingRule {
                 seed: 1,
                 accounts: ACCOUNTS as u32,
@@ -138,7 +139,7 @@ impl Net {
                 AMOUNT,
             )
         });
-        Ledger::new(config, outputs).expect("genesis")
+        Ledger::new(config, outputs, 0).expect("genesis")
     }
 
     fn coin(&self, index: u64) -> OutPoint {
@@ -171,11 +172,15 @@ impl Net {
                         ));
                     }
                 }
-                Effect::CheckBody { hash, header, bytes } => {
+                Effect::CheckBody {
+                    hash, header, bytes, ..
+                } => {
                     let checked = check_body(&header, &bytes, &self.epoch.genesis_hash);
+                    let verdict = checked.map_or(crate::BodyVerdict::Foreign, crate::BodyVerdict::Checked);
                     self.queue
-                        .push_back((member, Event::BodyChecked { hash, checked }));
+                        .push_back((member, Event::BodyChecked { hash, verdict }));
                 }
+                Effect::Recheck { .. } => {}
                 Effect::Persist { seq, records, sync } => {
                     self.logs[at].extend(records.into_iter().map(|record| (seq, record)));
                     if sync {

@@ -74,6 +74,30 @@ pub trait Decode: Sized {
     }
 }
 
+impl<T: Encode> Encode for Option<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            None => 0_u8.encode(out),
+            Some(value) => {
+                1_u8.encode(out);
+                value.encode(out);
+            }
+        }
+    }
+}
+
+impl<T: Decode> Decode for Option<T> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u8()? {
+            0 => Ok(None),
+            1 => T::decode(reader).map(Some),
+            _ => Err(DecodeError::Value {
+                what: "presence byte",
+            }),
+        }
+    }
+}
+
 /// Cursor over bytes from outside; never panics.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {

@@ -30,6 +30,7 @@ pub(crate) fn genesis() -> Genesis {
         shards: 2,
         randomness: Hash([3; 32]),
         validators: (0..8).map(|id| [id; 32]).collect(),
+        bonds: vec![5; 8],
         funding: FundingRule {
             seed: 1,
             accounts: 2,
@@ -70,12 +71,15 @@ impl Voters {
             .map(ValidatorId)
             .zip(keys.iter().map(SecretKey::public))
             .collect();
-        let hash = committee_hash(Epoch(0), ShardId(1), &members);
+        let hash = committee_hash(Epoch(0), ShardId(1), &members, size.into());
         Self {
             scheme,
             keys,
             committee: Committee {
                 shard: ShardId(1),
+                voters: size.into(),
+                candidates: Vec::new(),
+                bonds: vec![0; members.len()],
                 members,
                 leaders: (0..u16::from(size)).map(MemberIndex).collect(),
                 hash,

@@ -30,10 +30,13 @@ impl Voters {
             .map(ValidatorId)
             .zip(keys.iter().map(SecretKey::public))
             .collect();
-        let hash = committee_hash(Epoch(0), ShardId(1), &members);
+        let hash = committee_hash(Epoch(0), ShardId(1), &members, count.into());
         let leaders = (0..u16::from(count)).map(MemberIndex).collect();
         let committee = Committee {
             shard: ShardId(1),
+            voters: count.into(),
+            candidates: Vec::new(),
+            bonds: vec![0; members.len()],
             members,
             leaders,
             hash,

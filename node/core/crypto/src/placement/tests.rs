@@ -21,6 +21,7 @@ fn genesis(validators: u16, shards: u16) -> Genesis {
         shards,
         randomness: Hash([3; 32]),
         validators: (0..validators).map(key).collect(),
+        bonds: vec![0; validators.into()],
         funding: FundingRule {
             seed: 1,
             accounts: 0,
@@ -137,7 +138,12 @@ fn every_validator_serves_exactly_one_shard() {
             );
             assert_eq!(
                 committee.hash,
-                committee_hash(config.epoch, committee.shard, &committee.members)
+                committee_hash(
+                    config.epoch,
+                    committee.shard,
+                    &committee.members,
+                    committee.voters
+                )
             );
         }
         assert_eq!(seen.len(), usize::from(validators));

@@ -188,6 +188,7 @@ fn a_certificate_is_of_its_subject_and_context_only() {
         let strangers = Voters::new(scheme, 5);
         let smaller = Committee {
             members: strangers.committee.members[1..].to_vec(),
+            voters: 4,
             ..strangers.committee
         };
         let found = verify_certificate(scheme, &voters.context, &smaller, &SUBJECT, &good);
