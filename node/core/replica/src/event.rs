@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use crypto::sampling::Sampling;
 use ledger::StateChanges;
-use types::block::{AuthorHeader, Body};
+use types::block::{Body, SignedAuthorHeader};
 use types::client::{Answer, TxStatus};
-use types::evidence::TxEvidence;
+use types::evidence::{FaultKind, TxEvidence};
 use types::message::PeerMessage;
 use types::record::LogRecord;
 use types::{ConnectionId, Hash, Height, MemberIndex, Sequence, Tag, TxId};
@@ -124,19 +124,19 @@ pub enum Effect {
         /// Record that must be durable first.
         after: Option<Sequence>,
     },
-    /// Decode a body and verify its signatures (`crypto::body`, `crypto::verify`); answer by `BodyChecked`.
+    /// Hold a body against its header and verify its signatures (`body_check::check_body`); answer by `BodyChecked`.
     CheckBody {
         /// Hash of the author header, to be returned.
         hash: Hash,
-        /// Header.
-        header: Box<AuthorHeader>,
+        /// Header, whose signature was verified.
+        header: Box<SignedAuthorHeader>,
         /// Body bytes.
         bytes: Bytes,
         /// Which signatures.
         checks: SignatureChecks,
     },
-    /// Read a final author block from the log and verify every signature of it; answer by `Rechecked`, also when the
-    /// log no longer has it (then with nothing forged).
+    /// Read a final author block from the log and verify every signature of it (`body_check::recheck_body`); answer by
+    /// `Rechecked`, also when the log no longer has it (then with nothing forged).
     Recheck {
         /// Hash of the author header, to be returned.
         hash: Hash,
@@ -216,6 +216,24 @@ pub struct Counters {
     pub excluded: u64,
     /// Resets of runs that became final.
     pub resets: u64,
+    /// Own blocks cut, empty ones included.
+    pub blocks_cut: u64,
+    /// Faults that this validator found or whose evidence became final first, by kind in the order of `FaultKind::ALL`.
+    pub faults: [u64; FaultKind::ALL.len()],
+    /// Members slashed in final blocks.
+    pub slashed: u64,
+    /// Claims decided in final blocks.
+    pub claims: u64,
+    /// Value of the outputs that claims seized.
+    pub claims_seized: u64,
+    /// Value paid to the defrauded.
+    pub claims_paid: u64,
+    /// Losses that nothing was left to pay.
+    pub claims_unpaid: u64,
+    /// Final switches to one league.
+    pub fallback_entries: u64,
+    /// Final switches back to two leagues.
+    pub fallback_exits: u64,
 }
 
 /// Answer for one transaction, built from what the replica knows.

@@ -15,6 +15,7 @@
 //! Invariant: no clock, socket, disk or entropy is touched here; the seed comes with the configuration.
 
 mod author;
+pub mod body_check;
 mod chain;
 mod content;
 mod event;

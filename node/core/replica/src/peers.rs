@@ -162,8 +162,8 @@ impl Replica {
             return;
         }
         let bytes = block.body.clone();
-        let boxed = Box::new(header.clone());
-        self.want_predecessor(now, author, &boxed);
+        let boxed = Box::new(block.header.clone());
+        self.want_predecessor(now, author, &boxed.header);
         self.wanted.remove(&hash);
         if self
             .pool

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crypto::hash;
 use crypto::keys::SecretKey;
 use ledger::{Executor, Ledger, StateChanges};
-use types::block::{AuthorHeader, CommittedBlock};
+use types::block::{CommittedBlock, SignedAuthorHeader};
 use types::block_record::Record;
 use types::message::AuthorBlock;
 use types::record::{LogRecord, Standing};
@@ -13,7 +13,7 @@ use types::{Hash, Height, MemberIndex, Sequence, Time};
 
 use crate::chain::Waiting;
 use crate::content::author_of;
-use crate::event::{CheckedBody, Effect, HaltReason};
+use crate::event::{BodyVerdict, Effect, HaltReason, SignatureChecks};
 use crate::pool::Cursor;
 use crate::replica::{Replica, ReplicaConfig};
 use crate::standing::State;
@@ -45,8 +45,8 @@ pub enum RecoveryError {
     Halt(#[from] HaltReason),
 }
 
-/// Decodes and verifies the body of an author block of the log, as `Effect::CheckBody` does.
-pub type CheckBody<'a> = dyn FnMut(&AuthorHeader, &bytes::Bytes) -> Option<CheckedBody> + 'a;
+/// Checks the body of an author block of the log, as `Effect::CheckBody` does.
+pub type CheckBody<'a> = dyn FnMut(&SignedAuthorHeader, &bytes::Bytes, &SignatureChecks) -> BodyVerdict + 'a;
 
 /// A replica on its way back: takes the records of the log in order.
 #[derive(Debug)]
@@ -242,7 +242,7 @@ impl Replica {
         let Some(author) = author_of(header.header.group, self.committee.size()) else {
             return;
         };
-        let Some(checked) = check(&header.header, &body) else {
+        let BodyVerdict::Checked(checked) = check(&header, &body, &SignatureChecks::All) else {
             return;
         };
         self.pool.insert(author, hash, header, body.len(), true);

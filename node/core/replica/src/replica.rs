@@ -545,6 +545,7 @@ impl Replica {
         while self.author.may_cut(now, self.chain.final_height()) {
             let (header, hash, body) = self.author.cut(now, &self.key, self.chain.final_height());
             self.counters.cut += body.len() as u64;
+            self.counters.blocks_cut += 1;
             let block = AuthorBlock {
                 header: header.clone(),
                 body: body.bytes().clone(),
