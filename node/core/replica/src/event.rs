@@ -4,8 +4,8 @@ use bytes::Bytes;
 use crypto::sampling::Sampling;
 use ledger::StateChanges;
 use types::block::{Body, SignedAuthorHeader};
-use types::client::{Answer, TxStatus};
-use types::evidence::{FaultKind, TxEvidence};
+use types::client::{Answer, FaultCounts, TxStatus};
+use types::evidence::TxEvidence;
 use types::message::PeerMessage;
 use types::record::LogRecord;
 use types::{ConnectionId, Hash, Height, MemberIndex, Sequence, Tag, TxId};
@@ -218,8 +218,8 @@ pub struct Counters {
     pub resets: u64,
     /// Own blocks cut, empty ones included.
     pub blocks_cut: u64,
-    /// Faults that this validator found or whose evidence became final first, by kind in the order of `FaultKind::ALL`.
-    pub faults: [u64; FaultKind::ALL.len()],
+    /// Faults that this validator found by itself.
+    pub faults: FaultCounts,
     /// Members slashed in final blocks.
     pub slashed: u64,
     /// Claims decided in final blocks.
@@ -234,6 +234,14 @@ pub struct Counters {
     pub fallback_entries: u64,
     /// Final switches back to two leagues.
     pub fallback_exits: u64,
+    /// Final author blocks checked again.
+    pub rechecked: u64,
+    /// Candidates that took over a group.
+    pub stand_ins: u64,
+    /// Slow transactions executed.
+    pub slow: u64,
+    /// Own transactions answered with a receipt.
+    pub receipts: u64,
 }
 
 /// Answer for one transaction, built from what the replica knows.
