@@ -106,7 +106,7 @@ pub(crate) fn restore(
         Err(error) => return Err(error.into()),
     };
     // It may have ended after its entry became durable and before the key was marked.
-    if let (true, Some(mark)) = (replica.is_voter(), &config.key_mark) {
+    if let (true, Some(mark)) = (replica.is_signing(), &config.key_mark) {
         mark.set(&network.hash)?;
     }
     Ok(Restarted { replica, opened })

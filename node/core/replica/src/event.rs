@@ -234,6 +234,14 @@ pub struct Counters {
     pub fallback_entries: u64,
     /// Final switches back to two leagues.
     pub fallback_exits: u64,
+    /// Final author blocks checked again.
+    pub rechecked: u64,
+    /// Candidates that took over a group.
+    pub stand_ins: u64,
+    /// Slow transactions executed.
+    pub slow: u64,
+    /// Own transactions answered with a receipt.
+    pub receipts: u64,
 }
 
 /// Answer for one transaction, built from what the replica knows.
