@@ -286,7 +286,7 @@ mod tests {
     use super::{Restarted, restore};
     use crate::clock::Clock;
     use crate::driver::{ValidatorConfig, place_of};
-    use crate::genesis_file::{CreateOptions, create};
+    use crate::genesis_file::{CreateOptions, create, one_league};
 
     const ID: ValidatorId = ValidatorId(0);
 
@@ -296,6 +296,7 @@ mod tests {
             out: folder.into(),
             shards: 1,
             validators: 4,
+            leagues: one_league(),
             seed: 7,
             accounts: 2000,
             amount: 9,
