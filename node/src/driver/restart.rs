@@ -215,7 +215,7 @@ fn genesis_ledger(network: &NetworkGenesis, place: &Place, config: LedgerConfig)
                 allocation.amount,
             )
         });
-    Ok(Ledger::new(config, outputs, 0)?)
+    Ok(Ledger::new(config, outputs, place.committee.bonded())?)
 }
 
 /// Net changes as the store takes them.
