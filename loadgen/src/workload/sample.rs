@@ -13,6 +13,8 @@ use crate::ownership::Accounts;
 use crate::wallet::Wallet;
 
 pub(crate) const SEED: u64 = 1;
+/// Bond of every validator.
+pub(crate) const BOND: u64 = 500;
 
 pub(crate) struct Sample {
     pub(crate) genesis: Genesis,
@@ -46,7 +48,7 @@ impl Sample {
             shards,
             randomness: Hash([9; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
-            bonds: vec![0; keys.len()],
+            bonds: vec![BOND; keys.len()],
             funding: FundingRule {
                 seed: accounts.seed(),
                 accounts: if by_rule { allocations.len() as u32 } else { 0 },
