@@ -132,7 +132,7 @@ impl Model {
             let checked = self
                 .bodies
                 .get(&reference.hash)
-                .and_then(|held| setup.check_body(&held.header.header, &held.body, 1));
+                .and_then(|held| setup.check_alone(&held.header, &held.body));
             let Some(checked) = checked else {
                 let detail = format!(
                     "nobody has body {} of height {} on record",

@@ -119,6 +119,12 @@ pub fn author_ready_hash(ready: &AuthorReady) -> Hash {
     without_signature(&context::READY, ready)
 }
 
+/// Rank of a voter for checking a final author block again: `H_evidence(block || id)`; the lowest do (`ios` 7.8).
+#[must_use]
+pub fn recheck_rank(block: &Hash, voter: ValidatorId) -> Hash {
+    context::EVIDENCE.digest(&[&block.0, &voter.0.to_le_bytes()])
+}
+
 /// The signature is the last field of every signed message.
 fn without_signature<T: Encode>(context: &context::Context, message: &T) -> Hash {
     let mut bytes = message.to_bytes();
@@ -128,19 +134,34 @@ fn without_signature<T: Encode>(context: &context::Context, message: &T) -> Hash
 
 /// Draws from a BLAKE3 output stream (`ios` 0.8). Holds no floats: every node draws the same numbers.
 #[derive(Clone, Debug)]
-pub struct Xof(OutputReader);
+pub struct Xof {
+    stream: OutputReader,
+    /// One block of the stream: asking for eight bytes would compute all 64 every time.
+    block: [u8; 64],
+    /// Bytes of the block that are used up.
+    used: usize,
+}
 
 impl Xof {
     /// The stream of a seed.
     #[must_use]
     pub fn new(seed: &Hash) -> Self {
-        Self(blake3::Hasher::new().update(&seed.0).finalize_xof())
+        Self {
+            stream: blake3::Hasher::new().update(&seed.0).finalize_xof(),
+            block: [0; 64],
+            used: 64,
+        }
     }
 
     /// The next eight bytes, little-endian.
     pub fn next_u64(&mut self) -> u64 {
+        if self.used == self.block.len() {
+            self.stream.fill(&mut self.block);
+            self.used = 0;
+        }
         let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
+        bytes.copy_from_slice(&self.block[self.used..self.used + 8]);
+        self.used += 8;
         u64::from_le_bytes(bytes)
     }
 

@@ -6,10 +6,13 @@
 
 pub mod body;
 pub mod cosign;
+pub mod evidence;
 pub mod hash;
 pub mod keys;
+pub mod league;
 pub mod merkle;
 pub mod placement;
+pub mod sampling;
 pub mod verify;
 
 mod context;
