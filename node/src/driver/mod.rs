@@ -24,7 +24,6 @@ use files::{NetworkGenesis, QueueBounds};
 use rpc::{Limits, Server, ServerHandle};
 use store::{Durability, Store, StoreEvent, StoreOptions};
 use transport::{ClientConfig, ClientListener, Identity, PeerConfig, PeerEndpoint, PeerMesh};
-use types::block::{MODE_ONE_LEAGUE, MODE_TWO_LEAGUES};
 use types::client::{CLIENT_PROTOCOL_VERSION, Hello, Role};
 use types::genesis::Committee;
 use types::message::PEER_PROTOCOL_VERSION;
@@ -39,7 +38,7 @@ use crate::keys::KeySeed;
 use crate::verify_pool::VerifyPool;
 use inbox::Inbox;
 use peers::Peer;
-pub(crate) use replica_thread::SharedCounters;
+pub(crate) use replica_thread::{SharedCounters, Shown};
 pub(crate) use restart::random;
 
 /// Design numbers of `pob` and `pbft` in the hello (`ios` 14.2).
@@ -203,9 +202,10 @@ impl Prepared {
         let inbox = Arc::new(inbox);
         let policy = &network.genesis.policy;
         let patience = shortest_cut(policy) / 8;
-        let (design, mode) = match policy.leagues {
-            Some(_) => (DESIGN_POB, MODE_TWO_LEAGUES),
-            None => (DESIGN_PBFT, MODE_ONE_LEAGUE),
+        let design = if policy.leagues.is_some() {
+            DESIGN_POB
+        } else {
+            DESIGN_PBFT
         };
         let lane = shared
             .pool
@@ -243,7 +243,7 @@ impl Prepared {
         let (client_events, client_requests) = tokio::sync::mpsc::channel(queues.client_requests);
         let clients = Server::start(listener, hello, Limits::default(), client_events);
         lane.set_clients(clients.clone());
-        let counters = Arc::new(SharedCounters::new(mode));
+        let counters = Arc::new(SharedCounters::of(&restarted.replica));
         let ingress = Ingress {
             id: config.id,
             place: place.clone(),

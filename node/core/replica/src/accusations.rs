@@ -89,7 +89,7 @@ impl Replica {
 
     fn count_fault(&mut self, kind: FaultKind) {
         let place = FaultKind::ALL.iter().position(|other| *other == kind);
-        if let Some(count) = place.and_then(|place| self.counters.faults.get_mut(place)) {
+        if let Some(count) = place.and_then(|place| self.counters.faults.0.get_mut(place)) {
             *count += 1;
         }
     }

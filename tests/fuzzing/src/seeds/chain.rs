@@ -1,20 +1,22 @@
 //! Blocks, certificates and messages between validators.
 
 use bytes::Bytes;
-use crypto::body;
 use crypto::cosign::{
-    sign_author_header, sign_new_view, sign_propose, sign_reset_request, sign_subject, sign_view_change,
+    sign_author_header, sign_author_ready, sign_new_view, sign_propose, sign_reset_request, sign_subject,
+    sign_view_change,
 };
 use crypto::hash::{author_header_hash, final_header_hash, records_root, txid};
 use crypto::keys::Scheme;
 use crypto::merkle::refs_root;
+use crypto::{body, evidence};
 use types::block::{
     AuthorHeader, BLOCK_VERSION, Block, BlockRef, BlockSeq, CommitProof, CommittedBlock, FinalHeader,
-    GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, SignedAuthorHeader,
+    GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, MODE_TWO_LEAGUES, SignedAuthorHeader,
 };
-use types::block_record::{Record, ResetRequest};
+use types::block_record::{AuthorReady, Record, ResetRequest, StandIn};
 use types::certificate::{Phase, Subject};
 use types::codec::Encode;
+use types::evidence::{Evidence, TxFault};
 use types::message::{AuthorBlock, Committed, Fetch, NewView, PeerMessage, Propose, Trace, ViewChange, Vote};
 use types::record::{LogRecord, Standing};
 use types::transaction::TxView;
@@ -102,6 +104,13 @@ pub(super) fn peer() -> Vec<Seed> {
             PeerMessage::Blocks(vec![committed(&voters, 0), committed(&voters, 1)]),
         ),
         ("nack", PeerMessage::Nack(many.header.clone())),
+        ("author-header", PeerMessage::AuthorHeader(many.header.clone())),
+        (
+            "slow-intent",
+            PeerMessage::SlowIntent(encoded(3, 1, 1, 2, 0).into()),
+        ),
+        ("author-ready", PeerMessage::AuthorReady(ready(&voters))),
+        ("propose-records", PeerMessage::Propose(decided(&voters))),
         ("block", PeerMessage::Block(Box::new(propose.block.clone()))),
     ];
     let records = [
@@ -117,13 +126,20 @@ pub(super) fn peer() -> Vec<Seed> {
         ("barred", LogRecord::Standing(Standing::Barred)),
     ];
     let traces = traces(&voters, vote_of_one, many.header.clone());
-    let messages = messages.into_iter().chain(traces).map(|(name, message)| {
-        seed(
-            "peer",
-            format!("message-{name}"),
-            framed(message.kind(), message.encode_payload()),
-        )
-    });
+    let proofs = proofs(&voters)
+        .map(|(name, evidence)| (name, PeerMessage::FraudProof(Box::new(evidence))))
+        .into_iter();
+    let messages = messages
+        .into_iter()
+        .chain(proofs)
+        .chain(traces)
+        .map(|(name, message)| {
+            seed(
+                "peer",
+                format!("message-{name}"),
+                framed(message.kind(), message.encode_payload()),
+            )
+        });
     let records = records.into_iter().map(|(name, record)| {
         seed(
             "peer",
@@ -137,6 +153,73 @@ pub(super) fn peer() -> Vec<Seed> {
     let lie = PeerMessage::AuthorBlock(lie);
     let lie = seed("peer", "count-body", framed(lie.kind(), lie.encode_payload()));
     messages.chain(records).chain([lie]).collect()
+}
+
+/// Every kind of evidence, in the canonical form; only the kinds that need no committee of two leagues would be judged.
+fn proofs(voters: &Voters) -> [(&'static str, Evidence); 3] {
+    let block = author_block(voters, 3);
+    let of_tx = evidence::of_transaction(&block.header, &block.body, 1, TxFault::Signature);
+    let other = author_block(voters, 4);
+    let of_headers = evidence::of_headers(&block.header, &other.header);
+    let vote = |hash| {
+        let subject = Subject { hash, ..SUBJECT };
+        Vote {
+            subject,
+            member: MemberIndex(1),
+            signature: sign_subject(&voters.keys[1], &voters.context, &subject),
+        }
+    };
+    let of_votes = evidence::of_votes(&vote(Hash([3; 32])), &vote(Hash([4; 32])));
+    [
+        (
+            "proof-transaction",
+            Evidence::Transaction(Box::new(of_tx.expect("three transactions"))),
+        ),
+        (
+            "proof-headers",
+            Evidence::Headers(Box::new(of_headers.expect("two blocks of one position"))),
+        ),
+        (
+            "proof-votes",
+            Evidence::Votes(Box::new(of_votes.expect("two votes of one phase"))),
+        ),
+    ]
+}
+
+fn ready(voters: &Voters) -> AuthorReady {
+    let mut ready = AuthorReady {
+        member: MemberIndex(3),
+        height: Height(9),
+        signature: Signature([0; 64]),
+    };
+    ready.signature = sign_author_ready(&voters.keys[3], &voters.context, &ready);
+    ready
+}
+
+/// A proposal of two leagues whose block holds a record of each kind, in order.
+fn decided(voters: &Voters) -> Propose {
+    let mut proposed = block(voters, 6, Hash([8; 32]));
+    proposed.header.mode = MODE_TWO_LEAGUES;
+    let [(_, of_tx), _, (_, of_votes)] = proofs(voters);
+    proposed.records = vec![
+        Record::Evidence(of_tx),
+        Record::Evidence(of_votes),
+        Record::Reset(reset(voters)),
+        Record::StandIn(StandIn {
+            group: 0,
+            member: MemberIndex(3),
+        }),
+        Record::ModeSwitch(MODE_ONE_LEAGUE),
+        Record::AuthorReady(ready(voters)),
+        Record::SlowIntent(encoded(4, 1, 1, 1, 0)),
+    ];
+    proposed.records.sort_by_cached_key(Record::order);
+    proposed.header.evidence_root = records_root(&proposed.records);
+    Propose {
+        view: View(2),
+        signature: sign_propose(&voters.keys[2], &voters.context, View(2), &proposed.header),
+        block: proposed,
+    }
 }
 
 /// What is asked and said about a validator that starts with an empty disk, and a suspicion.

@@ -126,7 +126,7 @@ fn nothing_is_signed_before_a_quorum_is_asked_and_a_forged_trace_bars_nobody() {
     net.start(1, false);
     net.run();
     net.pass(Duration::from_millis(600));
-    assert!(!net.replica(0).is_signing() && !net.replica(1).is_voter());
+    assert!(!net.replica(0).is_signing() && !net.replica(1).is_signing());
     let other = net.votes(0).len() + net.votes(1).len();
     assert_eq!(other, 0);
     net.start(2, false);
