@@ -16,6 +16,8 @@ use crate::faults::Options;
 
 /// Value of each coin at genesis.
 pub const COIN: Amount = Amount(1_000);
+/// Bond of every validator at genesis.
+pub const BOND: u64 = 5_000;
 
 /// What all nodes of a run share.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl Setup {
             shards: 1,
             randomness: Hash([options.seed as u8; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
-            bonds: vec![0; keys.len()],
+            bonds: vec![BOND; keys.len()],
             funding: FundingRule {
                 seed: options.seed,
                 accounts: options.accounts as u32,
@@ -107,6 +109,19 @@ impl Setup {
         }
     }
 
+    /// Bonds in force at genesis.
+    #[must_use]
+    pub fn bonded(&self) -> u64 {
+        self.epoch.committees[0].bonded()
+    }
+
+    /// Value of everything at genesis: coins and bonds.
+    #[must_use]
+    pub fn supply(&self) -> u128 {
+        let coins = self.coins.iter().map(|(_, utxo)| u128::from(utxo.amount.0));
+        coins.sum::<u128>() + u128::from(self.bonded())
+    }
+
     /// Configuration of a node's life.
     #[must_use]
     pub fn config(&self, me: MemberIndex, boot_nonce: u64) -> ReplicaConfig {
@@ -144,7 +159,7 @@ impl Setup {
                 .coins
                 .iter()
                 .map(|(outpoint, utxo)| (*outpoint, utxo.owner, utxo.amount));
-            Ledger::new(config, outputs, 0)
+            Ledger::new(config, outputs, self.bonded())
         } else {
             Ledger::restore(config, snapshot)
         };

@@ -225,13 +225,7 @@ fn genesis_ledger(network: &NetworkGenesis, place: &Place, config: LedgerConfig)
                 allocation.amount,
             )
         });
-    let bonds = place
-        .committee
-        .bonds
-        .iter()
-        .try_fold(0, |sum: u64, bond| sum.checked_add(*bond));
-    let bonds = bonds.context("the bonds of the shard sum up to more than 18446744073709551615")?;
-    Ok(Ledger::new(config, outputs, bonds)?)
+    Ok(Ledger::new(config, outputs, place.committee.bonded())?)
 }
 
 /// Net changes as the store takes them.
