@@ -202,26 +202,13 @@ impl Prepared {
         let inbox = Arc::new(inbox);
         let policy = &network.genesis.policy;
         let patience = shortest_cut(policy) / 8;
-        let design = if policy.leagues.is_some() {
-            DESIGN_POB
-        } else {
-            DESIGN_PBFT
-        };
         let lane = shared
             .pool
             .lane(network.hash, Arc::clone(&inbox), queues.intake_txs, patience);
         let restarted = restart::restore(network, &place, &config, opened, shared.clock)?;
         let store = start_store(restarted.opened, &inbox)?;
         let (mesh, mesh_events) = PeerMesh::start(endpoint, &others(&place, addresses, config.id))?;
-        let hello = Hello {
-            genesis: network.hash,
-            id: place.committee.key(place.member).copied().unwrap_or_default(),
-            protocol_version: CLIENT_PROTOCOL_VERSION,
-            role: Role::Validator,
-            design,
-            epoch: Epoch(0),
-            in_flight_max: 0,
-        };
+        let hello = greeting(network, &place);
         let peer_hello = Hello {
             protocol_version: PEER_PROTOCOL_VERSION,
             ..hello.clone()
@@ -284,6 +271,22 @@ impl Prepared {
             clients,
             thread: Some(thread),
         })
+    }
+}
+
+/// What the validator says of itself to clients, and with another version to members.
+fn greeting(network: &NetworkGenesis, place: &Place) -> Hello {
+    Hello {
+        genesis: network.hash,
+        id: place.committee.key(place.member).copied().unwrap_or_default(),
+        protocol_version: CLIENT_PROTOCOL_VERSION,
+        role: Role::Validator,
+        design: match network.genesis.policy.leagues {
+            Some(_) => DESIGN_POB,
+            None => DESIGN_PBFT,
+        },
+        epoch: Epoch(0),
+        in_flight_max: 0,
     }
 }
 
