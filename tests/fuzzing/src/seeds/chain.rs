@@ -53,37 +53,68 @@ pub(super) fn certificates() -> Vec<Seed> {
 /// Inputs of the target `peer`: each message and each record.
 pub(super) fn peer() -> Vec<Seed> {
     let voters = Voters::new(Scheme::Simulated, 4);
-    let propose = Propose {
-        view: View(2),
-        block: block(&voters, 5, Hash([8; 32])),
-        signature: sign_propose(
-            &voters.keys[2],
-            &voters.context,
-            View(2),
-            &block(&voters, 5, Hash([8; 32])).header,
-        ),
-    };
     let vote = Vote {
         subject: SUBJECT,
         member: MemberIndex(1),
         signature: sign_subject(&voters.keys[1], &voters.context, &SUBJECT),
     };
-    let vote_of_one = vote.clone();
-    let tip = voters.certify(SUBJECT, &[0, 1, 2]);
-    let many = author_block(&voters, 20);
-    let messages = [
-        ("author-block", PeerMessage::AuthorBlock(author_block(&voters, 2))),
+    let header = author_block(&voters, 20).header;
+    let proofs = proofs(&voters).map(|(name, evidence)| (name, PeerMessage::FraudProof(Box::new(evidence))));
+    let messages =
+        messages(&voters, &vote)
+            .into_iter()
+            .chain(proofs)
+            .chain(traces(&voters, vote.clone(), header));
+    let messages = messages.map(|(name, message)| {
+        seed(
+            "peer",
+            format!("message-{name}"),
+            framed(message.kind(), message.encode_payload()),
+        )
+    });
+    let records = records(&voters, vote).into_iter().map(|(name, record)| {
+        seed(
+            "peer",
+            format!("record-{name}"),
+            framed(record.kind(), record.encode_payload()),
+        )
+    });
+    // The largest count that is accepted and no transaction behind it: no room may be made on its word.
+    let mut lie = author_block(&voters, 0);
+    lie.body = Bytes::from_static(&[0, 16, 0, 0, 1]);
+    let lie = PeerMessage::AuthorBlock(lie);
+    let lie = seed("peer", "count-body", framed(lie.kind(), lie.encode_payload()));
+    messages.chain(records).chain([lie]).collect()
+}
+
+fn proposed(voters: &Voters) -> Propose {
+    let block = block(voters, 5, Hash([8; 32]));
+    Propose {
+        view: View(2),
+        signature: sign_propose(&voters.keys[2], &voters.context, View(2), &block.header),
+        block,
+    }
+}
+
+fn messages(voters: &Voters, vote: &Vote) -> Vec<(&'static str, PeerMessage)> {
+    let propose = proposed(voters);
+    let many = author_block(voters, 20);
+    vec![
+        ("author-block", PeerMessage::AuthorBlock(author_block(voters, 2))),
         ("author-block-many", PeerMessage::AuthorBlock(many.clone())),
-        ("heartbeat", PeerMessage::AuthorBlock(author_block(&voters, 0))),
-        ("reset", PeerMessage::ResetRequest(reset(&voters))),
+        ("heartbeat", PeerMessage::AuthorBlock(author_block(voters, 0))),
+        ("reset", PeerMessage::ResetRequest(reset(voters))),
         ("propose", PeerMessage::Propose(propose.clone())),
         ("vote", PeerMessage::Vote(vote.clone())),
-        ("certified", PeerMessage::Certified(tip.clone())),
+        (
+            "certified",
+            PeerMessage::Certified(voters.certify(SUBJECT, &[0, 1, 2])),
+        ),
         (
             "view-change",
-            PeerMessage::ViewChange(Box::new(view_change(&voters, 0))),
+            PeerMessage::ViewChange(Box::new(view_change(voters, 0))),
         ),
-        ("new-view", PeerMessage::NewView(Box::new(new_view(&voters)))),
+        ("new-view", PeerMessage::NewView(Box::new(new_view(voters)))),
         (
             "fetch-committed",
             PeerMessage::Fetch(Fetch::Committed {
@@ -101,7 +132,7 @@ pub(super) fn peer() -> Vec<Seed> {
         ),
         (
             "blocks",
-            PeerMessage::Blocks(vec![committed(&voters, 0), committed(&voters, 1)]),
+            PeerMessage::Blocks(vec![committed(voters, 0), committed(voters, 1)]),
         ),
         ("nack", PeerMessage::Nack(many.header.clone())),
         ("author-header", PeerMessage::AuthorHeader(many.header.clone())),
@@ -109,50 +140,26 @@ pub(super) fn peer() -> Vec<Seed> {
             "slow-intent",
             PeerMessage::SlowIntent(encoded(3, 1, 1, 2, 0).into()),
         ),
-        ("author-ready", PeerMessage::AuthorReady(ready(&voters))),
-        ("propose-records", PeerMessage::Propose(decided(&voters))),
-        ("block", PeerMessage::Block(Box::new(propose.block.clone()))),
-    ];
-    let records = [
-        ("author-block", LogRecord::AuthorBlock(author_block(&voters, 1))),
+        ("author-ready", PeerMessage::AuthorReady(ready(voters))),
+        ("propose-records", PeerMessage::Propose(decided(voters))),
+        ("block", PeerMessage::Block(Box::new(propose.block))),
+    ]
+}
+
+fn records(voters: &Voters, vote: Vote) -> Vec<(&'static str, LogRecord)> {
+    let propose = proposed(voters);
+    vec![
+        ("author-block", LogRecord::AuthorBlock(author_block(voters, 1))),
         ("proposal", LogRecord::Proposal(propose.clone())),
         ("vote", LogRecord::Vote(vote)),
-        ("tip", LogRecord::Tip(tip)),
-        ("committed", LogRecord::Committed(Box::new(committed(&voters, 1)))),
-        ("new-view", LogRecord::NewView(Box::new(new_view(&voters)))),
+        ("tip", LogRecord::Tip(voters.certify(SUBJECT, &[0, 1, 2]))),
+        ("committed", LogRecord::Committed(Box::new(committed(voters, 1)))),
+        ("new-view", LogRecord::NewView(Box::new(new_view(voters)))),
         ("promise", LogRecord::Promise(View(7))),
         ("block", LogRecord::Block(Box::new(propose.block))),
         ("voter", LogRecord::Standing(Standing::Voter)),
         ("barred", LogRecord::Standing(Standing::Barred)),
-    ];
-    let traces = traces(&voters, vote_of_one, many.header.clone());
-    let proofs = proofs(&voters)
-        .map(|(name, evidence)| (name, PeerMessage::FraudProof(Box::new(evidence))))
-        .into_iter();
-    let messages = messages
-        .into_iter()
-        .chain(proofs)
-        .chain(traces)
-        .map(|(name, message)| {
-            seed(
-                "peer",
-                format!("message-{name}"),
-                framed(message.kind(), message.encode_payload()),
-            )
-        });
-    let records = records.into_iter().map(|(name, record)| {
-        seed(
-            "peer",
-            format!("record-{name}"),
-            framed(record.kind(), record.encode_payload()),
-        )
-    });
-    // The largest count that is accepted and no transaction behind it: no room may be made on its word.
-    let mut lie = author_block(&voters, 0);
-    lie.body = Bytes::from_static(&[0, 16, 0, 0, 1]);
-    let lie = PeerMessage::AuthorBlock(lie);
-    let lie = seed("peer", "count-body", framed(lie.kind(), lie.encode_payload()));
-    messages.chain(records).chain([lie]).collect()
+    ]
 }
 
 /// Every kind of evidence, in the canonical form; only the kinds that need no committee of two leagues would be judged.
