@@ -288,6 +288,15 @@ impl Replica {
         self.author.role().map(|role| role.group)
     }
 
+    /// Groups of the mode of the next height, as headers carry them, with the members that author them; a group whose
+    /// author is banned and has no stand-in is left out.
+    #[must_use]
+    pub fn authors(&self) -> Vec<(u16, MemberIndex)> {
+        let league = self.chain.final_league();
+        let of = |index| Some((self.groups().number(index), league.author(index)?));
+        league.next_active().filter_map(of).collect()
+    }
+
     /// Members whose faults are final.
     #[must_use]
     pub fn banned(&self) -> Vec<MemberIndex> {

@@ -41,6 +41,16 @@ pub(crate) fn genesis() -> Genesis {
     }
 }
 
+/// The same of two leagues: four voters and a candidate in each shard.
+pub(super) fn genesis_of_leagues() -> Genesis {
+    Genesis {
+        policy: Policy::lan().with_leagues(),
+        validators: (0..10).map(|id| [id; 32]).collect(),
+        bonds: vec![1 << 40; 10],
+        ..genesis()
+    }
+}
+
 /// A committee with its keys.
 pub(crate) struct Voters {
     pub(crate) scheme: Scheme,
