@@ -99,7 +99,9 @@ impl Node {
         let key = setup.keys[usize::from(self.me.0)].clone();
         let mut recovery = Recovery::new(setup.config(self.me, nonce), key, ledger, now);
         // A recovery verifies body by body.
-        let mut check = |header: &_, bytes: &bytes::Bytes| setup.check_body(header, bytes, usize::MAX);
+        let mut check = |header: &_, bytes: &bytes::Bytes, checks: &_| {
+            setup.check_body(header, bytes, checks, usize::MAX)
+        };
         let mut last = Sequence(0);
         for (seq, record) in self.disk.records() {
             last = seq;

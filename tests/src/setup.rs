@@ -5,7 +5,9 @@ use crypto::keys::{Scheme, SecretKey, account_seed};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use ledger::{Ledger, LedgerConfig, Utxo};
-use replica::{Planted, ReplicaConfig};
+use replica::body_check::check_body;
+use replica::{BodyVerdict, CheckedBody, Planted, ReplicaConfig, SignatureChecks};
+use types::block::SignedAuthorHeader;
 use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
 use types::{Amount, Hash, Height, MemberIndex, OutPoint, Owner, ShardId};
@@ -14,6 +16,8 @@ use crate::faults::Options;
 
 /// Value of each coin at genesis.
 pub const COIN: Amount = Amount(1_000);
+/// Bond of every validator at genesis.
+pub const BOND: u64 = 5_000;
 
 /// What all nodes of a run share.
 #[derive(Debug)]
@@ -62,7 +66,7 @@ impl Setup {
             shards: 1,
             randomness: Hash([options.seed as u8; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
-            bonds: vec![0; keys.len()],
+            bonds: vec![BOND; keys.len()],
             funding: FundingRule {
                 seed: options.seed,
                 accounts: options.accounts as u32,
@@ -105,6 +109,19 @@ impl Setup {
         }
     }
 
+    /// Bonds in force at genesis.
+    #[must_use]
+    pub fn bonded(&self) -> u64 {
+        self.epoch.committees[0].bonded()
+    }
+
+    /// Value of everything at genesis: coins and bonds.
+    #[must_use]
+    pub fn supply(&self) -> u128 {
+        let coins = self.coins.iter().map(|(_, utxo)| u128::from(utxo.amount.0));
+        coins.sum::<u128>() + u128::from(self.bonded())
+    }
+
     /// Configuration of a node's life.
     #[must_use]
     pub fn config(&self, me: MemberIndex, boot_nonce: u64) -> ReplicaConfig {
@@ -142,7 +159,7 @@ impl Setup {
                 .coins
                 .iter()
                 .map(|(outpoint, utxo)| (*outpoint, utxo.owner, utxo.amount));
-            Ledger::new(config, outputs, 0)
+            Ledger::new(config, outputs, self.bonded())
         } else {
             Ledger::restore(config, snapshot)
         };
@@ -158,28 +175,35 @@ impl Setup {
         ledger
     }
 
-    /// Decodes and verifies a body as a node's workers do, which verify at most `together` signatures at a time:
-    /// where a batch ends hangs on the load of the moment, and nothing may hang on that.
+    /// Checks a body as a node's workers do, which verify at most `together` signatures at a time: where a batch ends
+    /// hangs on the load of the moment, and nothing may hang on that.
     #[must_use]
     pub fn check_body(
         &self,
-        header: &types::block::AuthorHeader,
+        header: &SignedAuthorHeader,
         bytes: &Bytes,
+        checks: &SignatureChecks,
         together: usize,
-    ) -> Option<replica::CheckedBody> {
-        use crypto::body;
-        let body = body::decode(header, bytes.clone()).ok()?;
-        let jobs = body::signature_jobs(&body, &self.epoch.genesis_hash);
-        let positions = body::job_positions(&body);
-        let mut bad_signatures = Vec::new();
-        let mut verifier = self.verifier();
-        for (start, jobs) in (0..).step_by(together.max(1)).zip(jobs.chunks(together.max(1))) {
-            let bad = verifier.verify(jobs).bad;
-            let position = |job: &u32| positions.get(start + *job as usize).copied();
-            bad_signatures.extend(bad.iter().filter_map(position));
+    ) -> BodyVerdict {
+        let genesis = &self.epoch.genesis_hash;
+        check_body(
+            &mut self.verifier(),
+            genesis,
+            header,
+            bytes.clone(),
+            checks,
+            together,
+        )
+        .0
+    }
+
+    /// The body with all bad signatures, each by a lone check; nothing when it is not the header's.
+    #[must_use]
+    pub fn check_alone(&self, header: &SignedAuthorHeader, bytes: &Bytes) -> Option<CheckedBody> {
+        match self.check_body(header, bytes, &SignatureChecks::All, 1) {
+            BodyVerdict::Checked(checked) => Some(checked),
+            BodyVerdict::Foreign | BodyVerdict::Faulty(_) => None,
         }
-        bad_signatures.dedup();
-        Some(replica::CheckedBody { body, bad_signatures })
     }
 
     /// A verifier as nodes have them.

@@ -87,11 +87,7 @@ impl World {
             agreement: Agreement::default(),
             votes: Votes::new(options.liars.clone(), genesis),
             verdicts: Verdicts::default(),
-            supply: setup
-                .coins
-                .iter()
-                .map(|(_, utxo)| u128::from(utxo.amount.0))
-                .sum(),
+            supply: setup.supply(),
             states: 0,
             healed: false,
             view_open: View(0),

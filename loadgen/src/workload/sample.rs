@@ -13,6 +13,8 @@ use crate::ownership::Accounts;
 use crate::wallet::Wallet;
 
 pub(crate) const SEED: u64 = 1;
+/// Bond of every validator.
+pub(crate) const BOND: u64 = 500;
 
 pub(crate) struct Sample {
     pub(crate) genesis: Genesis,

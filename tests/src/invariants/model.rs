@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crypto::{hash, merkle};
-use ledger::{StateChanges, Utxo};
+use ledger::{Counters, StateChanges, Utxo};
 use types::block::{Block, BlockSeq, Body, GROUP_ONE_LEAGUE};
 use types::block_record::Record;
 use types::message::AuthorBlock;
@@ -21,6 +21,7 @@ use crate::setup::Setup;
 #[derive(Debug)]
 struct Delta {
     digest: Hash,
+    counters: Counters,
     created: Vec<(OutPoint, Utxo)>,
     spent: Vec<OutPoint>,
 }
@@ -31,6 +32,7 @@ pub struct Model {
     genesis: Hash,
     height: Height,
     digest: Hash,
+    counters: Counters,
     utxos: BTreeMap<OutPoint, Utxo>,
     applied: BTreeMap<TxId, Height>,
     bodies: BTreeMap<Hash, AuthorBlock>,
@@ -43,10 +45,16 @@ impl Model {
     /// The state of genesis.
     #[must_use]
     pub fn new(setup: &Setup) -> Self {
+        let genesis = setup.context.genesis_hash;
+        let counters = Counters {
+            bonds: setup.bonded(),
+            ..Counters::default()
+        };
         Self {
-            genesis: setup.context.genesis_hash,
+            genesis,
             height: Height(0),
-            digest: digest(&setup.context.genesis_hash, Height(0), &setup.coins, &[]),
+            digest: digest(&genesis, Height(0), &setup.coins, &[], Some(&counters)),
+            counters,
             utxos: setup.coins.iter().copied().collect(),
             applied: BTreeMap::new(),
             bodies: BTreeMap::new(),
@@ -124,7 +132,7 @@ impl Model {
             let checked = self
                 .bodies
                 .get(&reference.hash)
-                .and_then(|held| setup.check_body(&held.header.header, &held.body, 1));
+                .and_then(|held| setup.check_alone(&held.header, &held.body));
             let Some(checked) = checked else {
                 let detail = format!(
                     "nobody has body {} of height {} on record",
@@ -176,9 +184,10 @@ impl Model {
             .filter(|outpoint| !self.utxos.contains_key(outpoint));
         let created: Vec<_> = created.map(|(outpoint, utxo)| (*outpoint, *utxo)).collect();
         let spent: Vec<_> = spent.copied().collect();
-        self.digest = digest(&self.digest, self.height, &created, &spent);
+        self.digest = digest(&self.digest, self.height, &created, &spent, None);
         let delta = Delta {
             digest: self.digest,
+            counters: self.counters,
             created,
             spent,
         };
@@ -232,6 +241,7 @@ impl Model {
             };
             self.utxos.insert(outpoint, utxo);
         }
+        self.counters.fees += tx.fee().0;
         self.applied.insert(txid, height);
     }
 
@@ -257,28 +267,49 @@ impl Model {
                 format!("member {member} changes other outputs at height {height} than the rules do");
             return Err(Violation::new("no double spend", detail));
         }
+        if changes.counters != delta.counters || !changes.claimed.is_empty() {
+            let detail = format!(
+                "member {member} has {:?} at height {height}, the rules give {:?} and no claims, it settles {:?}",
+                changes.counters, delta.counters, changes.claimed
+            );
+            return Err(Violation::new("conservation", detail));
+        }
         Ok(())
     }
 }
 
 /// Effects digest of a height, written down again from `ios` 0.6: for each partition the hash of its net changes,
-/// ascending by outpoint.
-fn digest(before: &Hash, height: Height, created: &[(OutPoint, Utxo)], spent: &[OutPoint]) -> Hash {
+/// ascending by key; in partition 0 last the counters that something but fees changed.
+fn digest(
+    before: &Hash,
+    height: Height,
+    created: &[(OutPoint, Utxo)],
+    spent: &[OutPoint],
+    counters: Option<&Counters>,
+) -> Hash {
     const OUTPOINT: u8 = 0;
-    let mut changes: BTreeMap<OutPoint, Option<&Utxo>> = spent.iter().map(|gone| (*gone, None)).collect();
-    changes.extend(created.iter().map(|(new, utxo)| (*new, Some(utxo))));
+    const COUNTERS: u8 = 6;
+    let key = |outpoint: &OutPoint| (outpoint.txid, outpoint.index.to_le_bytes());
+    let mut changes: BTreeMap<_, Option<&Utxo>> = spent.iter().map(|gone| (key(gone), None)).collect();
+    changes.extend(created.iter().map(|(new, utxo)| (key(new), Some(utxo))));
     let mut partitions = vec![blake3::Hasher::new(); 64];
-    for (outpoint, utxo) in changes {
-        let Some(partition) = partitions.get_mut(usize::from(outpoint.txid.0[0] / 4)) else {
+    for ((txid, index), utxo) in changes {
+        let Some(partition) = partitions.get_mut(usize::from(txid.0[0] / 4)) else {
             continue;
         };
         partition.update(&[u8::from(utxo.is_some()), OUTPOINT]);
-        partition.update(&outpoint.txid.0);
-        partition.update(&outpoint.index.to_le_bytes());
+        partition.update(&txid.0);
+        partition.update(&index);
         if let Some(utxo) = utxo {
             partition.update(&utxo.owner.0);
             partition.update(&utxo.amount.0.to_le_bytes());
             partition.update(&utxo.created.0.to_le_bytes());
+        }
+    }
+    if let Some(counters) = counters {
+        partitions[0].update(&[1, COUNTERS]);
+        for value in [counters.bonds, counters.pool, counters.rewards, counters.unpaid] {
+            partitions[0].update(&value.to_le_bytes());
         }
     }
     let mut hashes = [[0; 32]; 64];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crypto::keys::Scheme;
 use replica::CheckedBody;
-use types::block::AuthorHeader;
+use types::block::SignedAuthorHeader;
 use types::{Hash, MemberIndex};
 
 use super::{Checked, Violation};
@@ -17,7 +17,7 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// A node has checked a body that is the one of its header.
+    /// A node has checked every signature of a body that is the one of its header.
     ///
     /// # Errors
     /// When lone checks say something else.
@@ -25,7 +25,7 @@ impl Verdicts {
         &mut self,
         setup: &Setup,
         (member, hash): (MemberIndex, Hash),
-        header: &AuthorHeader,
+        header: &SignedAuthorHeader,
         checked: &CheckedBody,
     ) -> Checked {
         // Simulated signatures have no batches.
@@ -33,7 +33,7 @@ impl Verdicts {
             return Ok(());
         }
         let alone = self.alone.entry(hash).or_insert_with(|| {
-            let lone = setup.check_body(header, checked.body.bytes(), 1);
+            let lone = setup.check_alone(header, checked.body.bytes());
             lone.map(|lone| lone.bad_signatures).unwrap_or_default()
         });
         if *alone == checked.bad_signatures {

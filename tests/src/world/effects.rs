@@ -1,7 +1,7 @@
 //! What nodes want done is done, and checked.
 
 use ledger::StateChanges;
-use replica::{BodyVerdict, Effect, Event};
+use replica::{BodyVerdict, Effect, Event, SignatureChecks};
 use types::block::Block;
 use types::client::Answer;
 use types::message::PeerMessage;
@@ -101,18 +101,20 @@ impl World {
                 .filter(|to| *to != me)
                 .try_for_each(|to| self.send(me, to, message.clone(), after)),
             Effect::CheckBody {
-                hash, header, bytes, ..
+                hash,
+                header,
+                bytes,
+                checks,
             } => {
                 let together = self.rng.between(1, TOGETHER_MAX) as usize;
-                let checked = self.setup.check_body(&header, &bytes, together);
-                if let Some(checked) = &checked {
+                let verdict = self.setup.check_body(&header, &bytes, &checks, together);
+                if let (BodyVerdict::Checked(checked), SignatureChecks::All) = (&verdict, &checks) {
                     self.verdicts
                         .on_checked(&self.setup, (me, hash), &header, checked)?;
                 }
                 let (low, high) = self.options.check_micros;
                 let lasts = self.rng.micros(low, high);
                 let at = self.now + self.of_node(me, lasts);
-                let verdict = checked.map_or(BodyVerdict::Foreign, BodyVerdict::Checked);
                 self.at(
                     at,
                     What::Checked(me, life, Box::new(Event::BodyChecked { hash, verdict })),

@@ -1,9 +1,10 @@
 //! Events in, effects out.
 
 use bytes::Bytes;
+use crypto::sampling::Sampling;
 use ledger::StateChanges;
-use types::block::{AuthorHeader, Body};
-use types::client::{Answer, TxStatus};
+use types::block::{Body, SignedAuthorHeader};
+use types::client::{Answer, FaultCounts, TxStatus};
 use types::evidence::TxEvidence;
 use types::message::PeerMessage;
 use types::record::LogRecord;
@@ -32,32 +33,14 @@ pub struct CheckedBody {
 }
 
 /// Which signatures of a body are checked.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignatureChecks {
     /// Every one: mode 1, and authors whose final blocks are checked again.
     All,
     /// None: this member does not vote, or the block is certified already.
     Skipped,
     /// A private sample (`ios` 7.6).
-    Sampled {
-        /// Known to this validator alone: nobody foresees what it checks.
-        secret: [u8; 32],
-        /// `p`, parts per million.
-        probability_ppm: u32,
-        /// `v_full`: transactions that move as much or more are checked by all.
-        full_from: u64,
-    },
-}
-
-impl std::fmt::Debug for SignatureChecks {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::All => "All",
-            Self::Skipped => "Skipped",
-            // The secret is never shown.
-            Self::Sampled { .. } => "Sampled",
-        })
-    }
+    Sampled(Sampling),
 }
 
 /// What became of a body that was to be checked.
@@ -141,19 +124,19 @@ pub enum Effect {
         /// Record that must be durable first.
         after: Option<Sequence>,
     },
-    /// Decode a body and verify its signatures (`crypto::body`, `crypto::verify`); answer by `BodyChecked`.
+    /// Hold a body against its header and verify its signatures (`body_check::check_body`); answer by `BodyChecked`.
     CheckBody {
         /// Hash of the author header, to be returned.
         hash: Hash,
-        /// Header.
-        header: Box<AuthorHeader>,
+        /// Header, whose signature was verified.
+        header: Box<SignedAuthorHeader>,
         /// Body bytes.
         bytes: Bytes,
         /// Which signatures.
         checks: SignatureChecks,
     },
-    /// Read a final author block from the log and verify every signature of it; answer by `Rechecked`, also when the
-    /// log no longer has it (then with nothing forged).
+    /// Read a final author block from the log and verify every signature of it (`body_check::recheck_body`); answer by
+    /// `Rechecked`, also when the log no longer has it (then with nothing forged).
     Recheck {
         /// Hash of the author header, to be returned.
         hash: Hash,
@@ -233,6 +216,32 @@ pub struct Counters {
     pub excluded: u64,
     /// Resets of runs that became final.
     pub resets: u64,
+    /// Own blocks cut, empty ones included.
+    pub blocks_cut: u64,
+    /// Faults that this validator found by itself.
+    pub faults: FaultCounts,
+    /// Members slashed in final blocks.
+    pub slashed: u64,
+    /// Claims decided in final blocks.
+    pub claims: u64,
+    /// Value of the outputs that claims seized.
+    pub claims_seized: u64,
+    /// Value paid to the defrauded.
+    pub claims_paid: u64,
+    /// Losses that nothing was left to pay.
+    pub claims_unpaid: u64,
+    /// Final switches to one league.
+    pub fallback_entries: u64,
+    /// Final switches back to two leagues.
+    pub fallback_exits: u64,
+    /// Final author blocks checked again.
+    pub rechecked: u64,
+    /// Candidates that took over a group.
+    pub stand_ins: u64,
+    /// Slow transactions executed.
+    pub slow: u64,
+    /// Own transactions answered with a receipt.
+    pub receipts: u64,
 }
 
 /// Answer for one transaction, built from what the replica knows.
