@@ -1,16 +1,18 @@
 //! Whole workloads: bytes, value, routes, order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{ArenaError, Host, plan};
+use super::{ArenaError, Expect, Host, plan};
 use crate::import::{ImportCounts, Source, Trace, TraceCoin, TraceTx};
 use crate::ownership::Accounts;
 use crate::workload::sample::{Sample, times};
-use crate::workload::{Span, TransferShape, Workload, trace_allocations};
+use crate::workload::{InvalidShares, Span, TransferShape, Workload, trace_allocations};
+use crypto::hash::sighash;
 use crypto::placement::{member_of, shard_of};
+use crypto::verify::verify_one;
 use types::genesis::Allocation;
 use types::transaction::TxView;
-use types::{Amount, OutPoint, Owner, ShardId, Signature};
+use types::{Amount, OutPoint, Owner, Reject, ShardId, Signature};
 
 fn shape(inputs: Span, outputs: Span) -> Workload {
     Workload::Transfer(TransferShape {
@@ -428,7 +430,7 @@ fn what_is_spoilt_on_purpose_breaks_its_rule_and_takes_no_coin_away() {
         let tx = decoded.expect("canonical");
         let message = sighash(&sample.epoch.genesis_hash, &entry.txid);
         let signature = tx.signatures().next().expect("one");
-        let holds = verify_one(Scheme::Ed25519, &tx.owner(0).expect("one").0, &message, &signature);
+        let holds = verify_one(&tx.owner(0).expect("one").0, &message, &signature);
         assert_eq!(holds, reason != Reject::BadSignature);
     }
     assert_eq!(counts.len(), 4);
