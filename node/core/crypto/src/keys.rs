@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use types::Signature;
 use zeroize::Zeroizing;
 
+use crate::bls::VotingSecret;
 use crate::context;
 
 /// How keys sign.
@@ -20,15 +21,20 @@ pub enum Scheme {
     Simulated,
 }
 
-/// A secret key. `Debug` shows the public half; the seed lives inside the signing library, which clears its
-/// memory when the last clone is gone.
+/// A secret key. `Debug` shows the public half; memory that holds the seed is cleared when the last clone is gone.
 #[derive(Clone)]
 pub struct SecretKey(Inner);
 
 #[derive(Clone)]
 enum Inner {
-    Ed25519(Arc<Ed25519KeyPair>),
+    Ed25519(Arc<Pair>),
     Simulated([u8; 32]),
+}
+
+struct Pair {
+    id: Ed25519KeyPair,
+    /// What both keys of a validator come from.
+    seed: Zeroizing<[u8; 32]>,
 }
 
 impl SecretKey {
@@ -39,8 +45,8 @@ impl SecretKey {
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let seed = Zeroizing::new(seed);
-        let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).expect("any 32 bytes are a seed");
-        Self(Inner::Ed25519(Arc::new(pair)))
+        let id = Ed25519KeyPair::from_seed_unchecked(&*seed).expect("any 32 bytes are a seed");
+        Self(Inner::Ed25519(Arc::new(Pair { id, seed })))
     }
 
     /// A key of the simulated scheme.
@@ -75,11 +81,21 @@ impl SecretKey {
     pub fn public(&self) -> [u8; 32] {
         match &self.0 {
             Inner::Ed25519(pair) => pair
+                .id
                 .public_key()
                 .as_ref()
                 .try_into()
                 .expect("a public key has 32 bytes"),
             Inner::Simulated(public) => *public,
+        }
+    }
+
+    /// Secret of the validator's voting key, derived from the same seed; some tens of microseconds of work.
+    #[must_use]
+    pub fn voting(&self) -> VotingSecret {
+        match &self.0 {
+            Inner::Ed25519(pair) => VotingSecret::from_seed(&pair.seed),
+            Inner::Simulated(public) => VotingSecret::simulated(public),
         }
     }
 
@@ -91,7 +107,7 @@ impl SecretKey {
     pub fn sign(&self, message: &[u8]) -> Signature {
         match &self.0 {
             Inner::Ed25519(pair) => Signature(
-                pair.sign(message)
+                pair.id.sign(message)
                     .as_ref()
                     .try_into()
                     .expect("a signature has 64 bytes"),

@@ -3,8 +3,10 @@
 use types::genesis::{Committee, EpochConfig, Genesis};
 use types::{Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId};
 
+use crate::bls;
 use crate::context;
 use crate::hash::{Xof, committee_hash, genesis_hash};
+use crate::keys::Scheme;
 
 /// The one epoch and term of the first version (`ios` 20.1).
 const TERM: u32 = 0;
@@ -30,7 +32,7 @@ pub fn member_of(owner: &Owner, randomness: &Hash, shard: ShardId, members: u16)
 
 /// Committees, leaders and their hashes for the one epoch of a genesis (`ios` 4.2, 3.7, 20.2).
 ///
-/// The genesis has passed `Genesis::validate`.
+/// The genesis has passed `Genesis::validate` and, where it has voting keys, [`check_voting_keys`].
 #[must_use]
 pub fn epoch_config(genesis: &Genesis) -> EpochConfig {
     let seed = context::PERM.digest(&[&genesis.randomness.0, b"eds"]);
@@ -50,6 +52,24 @@ pub fn epoch_config(genesis: &Genesis) -> EpochConfig {
     }
 }
 
+/// Checks the proof of possession of every voting key of a genesis: about two milliseconds for each. Nothing that is
+/// certified by aggregates may be believed before.
+///
+/// # Errors
+/// The first validator whose proof does not hold.
+pub fn check_voting_keys(scheme: Scheme, genesis: &Genesis) -> Result<(), VotingKeyError> {
+    let bad = |key| !bls::is_possessed(scheme, key);
+    match genesis.voting_keys.iter().position(bad) {
+        Some(position) => Err(VotingKeyError(ValidatorId(position as u16))),
+        None => Ok(()),
+    }
+}
+
+/// A voting key whose holder did not prove that it knows the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the voting key of validator {0} has no valid proof of possession, accepted is what its holder signed")]
+pub struct VotingKeyError(pub ValidatorId);
+
 fn committee(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Committee {
     let members: Vec<_> = ids
         .iter()
@@ -57,8 +77,13 @@ fn committee(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Committee {
         .collect();
     let seed = context::PERM.digest(&[&genesis.randomness.0, b"lead", &shard.0.to_le_bytes()]);
     let leaders = Xof::new(&seed).permutation(members.len() as u16);
+    let voting_keys = ids
+        .iter()
+        .filter_map(|id| genesis.voting_keys.get(usize::from(*id)))
+        .map(|voting| voting.key);
     Committee {
         shard,
+        voting_keys: voting_keys.collect(),
         hash: committee_hash(Epoch(0), shard, &members),
         leaders: leaders.into_iter().map(MemberIndex).collect(),
         members,

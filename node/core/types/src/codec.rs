@@ -2,7 +2,7 @@
 //! trailing bytes (`ios` 0.5).
 
 use crate::ids::{
-    Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, Signature, Tag, TxId, ValidatorId,
+    AggregateSignature, Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, Signature, Tag, TxId, ValidatorId,
     View,
 };
 
@@ -260,7 +260,8 @@ newtype_codec!(
     Hash,
     TxId,
     Owner,
-    Signature
+    Signature,
+    AggregateSignature
 );
 
 impl<const N: usize> Encode for [u8; N] {

@@ -1,9 +1,9 @@
 //! Genesis: everything that must be equal on every validator and client of a network (`ios` 1.10).
 
-use crate::certificate::Phase;
+use crate::certificate::{Phase, is_aggregated};
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
 use crate::ids::{Amount, Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId, View};
-use crate::limits::{LIST_VOTERS_MAX, SHARDS_MAX, VALIDATORS_MAX};
+use crate::limits::{SHARDS_MAX, VALIDATORS_MAX, VOTERS_MAX};
 use crate::policy::{Policy, PolicyError};
 use crate::struct_codec;
 
@@ -38,6 +38,18 @@ pub struct Allocation {
 
 struct_codec!(Allocation { owner, amount });
 
+/// A validator's BLS key for votes that are summed up (`ios` 0.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VotingKey {
+    /// Public key, a compressed point of G2.
+    pub key: [u8; 96],
+    /// Proof that its holder knows the secret: the signature of the key over itself. Without it one who knows the
+    /// others' keys can choose one that makes everybody's sum its own.
+    pub possession: [u8; 48],
+}
+
+struct_codec!(VotingKey { key, possession });
+
 /// Genesis without its allocations, of which it holds the hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
@@ -51,6 +63,9 @@ pub struct Genesis {
     pub randomness: Hash,
     /// Id keys, strictly ascending: position is `ValidatorId`.
     pub validators: Vec<[u8; 32]>,
+    /// Keys for aggregates, by validator; empty when committees are small enough for lists. The proofs are for
+    /// `crypto` to check.
+    pub voting_keys: Vec<VotingKey>,
     /// Rule of the first `accounts` allocations.
     pub funding: FundingRule,
     /// Number of allocations.
@@ -69,12 +84,20 @@ pub enum GenesisError {
     #[error("{0} shards, accepted is a power of two from 1 to 256")]
     Shards(u16),
     /// Validators do not fill the shards evenly, or a committee is too small or too large.
-    #[error("{validators} validators for {shards} shards, accepted are 4 to 16 for each shard, equally many")]
+    #[error("{validators} validators for {shards} shards, accepted are 4 to 256 for each shard, equally many")]
     Validators {
         /// Validators.
         validators: usize,
         /// Shards.
         shards: u16,
+    },
+    /// Not one voting key for each validator where certificates are aggregates, or some where they are lists.
+    #[error("{found} voting keys, accepted are {expected}")]
+    VotingKeys {
+        /// Keys.
+        found: usize,
+        /// One for each validator of committees above 16 voters, else none.
+        expected: usize,
     },
     /// Keys not strictly ascending.
     #[error("validator keys are not strictly ascending at position {0}")]
@@ -99,12 +122,19 @@ impl Genesis {
         let (validators, shards) = (self.validators.len(), usize::from(self.shards));
         let size = validators.checked_div(shards).unwrap_or_default();
         if !validators.is_multiple_of(shards)
-            || !(4..=LIST_VOTERS_MAX).contains(&size)
+            || !(4..=VOTERS_MAX).contains(&size)
             || validators > VALIDATORS_MAX
         {
             return Err(GenesisError::Validators {
                 validators,
                 shards: self.shards,
+            });
+        }
+        let expected = if is_aggregated(size) { validators } else { 0 };
+        if self.voting_keys.len() != expected {
+            return Err(GenesisError::VotingKeys {
+                found: self.voting_keys.len(),
+                expected,
             });
         }
         let mut pairs = self.validators.iter().zip(self.validators.iter().skip(1));
@@ -123,6 +153,7 @@ impl Encode for Genesis {
         self.shards.encode(out);
         self.randomness.encode(out);
         encode_items(&self.validators, out);
+        encode_items(&self.voting_keys, out);
         self.funding.encode(out);
         self.allocations.encode(out);
         self.allocations_hash.encode(out);
@@ -139,12 +170,15 @@ impl Decode for Genesis {
         let (name, policy, shards) = (String::decode(reader)?, Policy::decode(reader)?, reader.u16()?);
         let randomness = Hash::decode(reader)?;
         let validators = reader.count("validators", VALIDATORS_MAX)?;
+        let validators = reader.items(validators)?;
+        let voting_keys = reader.count("voting keys", VALIDATORS_MAX)?;
         Ok(Self {
             name,
             policy,
             shards,
             randomness,
-            validators: reader.items(validators)?,
+            validators,
+            voting_keys: reader.items(voting_keys)?,
             funding: FundingRule::decode(reader)?,
             allocations: reader.u32()?,
             allocations_hash: Hash::decode(reader)?,
@@ -159,6 +193,8 @@ pub struct Committee {
     pub shard: ShardId,
     /// Voters with their id keys, ascending by id; the position is the `MemberIndex`.
     pub members: Vec<(ValidatorId, [u8; 32])>,
+    /// Keys for aggregates, by member; empty where certificates are lists.
+    pub voting_keys: Vec<[u8; 96]>,
     /// Order of leaders; view `v` is led by `leaders[v mod n]` (`ios` 3.7).
     pub leaders: Vec<MemberIndex>,
     /// Hash that every header and signed string carries (`ios` 0.7).
@@ -182,6 +218,18 @@ impl Committee {
     #[must_use]
     pub fn quorum(&self) -> usize {
         self.size().saturating_sub(self.faulty_max())
+    }
+
+    /// Whether a member votes.
+    #[must_use]
+    pub fn is_voter(&self, member: MemberIndex) -> bool {
+        usize::from(member.0) < self.size()
+    }
+
+    /// Whether this committee certifies by aggregates (`ios` 0.7).
+    #[must_use]
+    pub fn is_aggregated(&self) -> bool {
+        is_aggregated(self.size())
     }
 
     /// Leader of a view.
@@ -246,7 +294,7 @@ impl SigningContext {
 
 #[cfg(test)]
 mod tests {
-    use super::{FundingRule, Genesis, GenesisError};
+    use super::{FundingRule, Genesis, GenesisError, VotingKey};
     use crate::codec::{Decode, Encode};
     use crate::ids::{Amount, Hash};
     use crate::policy::Policy;
@@ -258,6 +306,7 @@ mod tests {
             shards: 2,
             randomness: Hash([3; 32]),
             validators: (0..8).map(|id| [id; 32]).collect(),
+            voting_keys: Vec::new(),
             funding: FundingRule {
                 seed: 1,
                 accounts: 10,
@@ -292,6 +341,32 @@ mod tests {
         let mut unsorted = genesis();
         unsorted.validators.swap(2, 3);
         assert_eq!(unsorted.validate(), Err(GenesisError::Unsorted(3)));
+        let key = VotingKey {
+            key: [1; 96],
+            possession: [2; 48],
+        };
+        let voting_keys = vec![key; 8];
+        assert_eq!(
+            Genesis {
+                voting_keys,
+                ..genesis()
+            }
+            .validate(),
+            Err(GenesisError::VotingKeys { found: 8, expected: 0 })
+        );
+        let mut large = genesis();
+        large.validators = (0..34).map(|id| [id; 32]).collect();
+        large.voting_keys = vec![key; 33];
+        assert_eq!(
+            large.validate(),
+            Err(GenesisError::VotingKeys {
+                found: 33,
+                expected: 34
+            })
+        );
+        large.voting_keys.push(key);
+        large.validate().expect("one for each");
+        assert_eq!(Genesis::from_bytes(&large.to_bytes()), Ok(large));
         let mut few = genesis();
         few.validators.pop();
         assert!(matches!(

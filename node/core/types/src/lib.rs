@@ -33,7 +33,7 @@ pub mod transaction;
 
 pub use durability::Durability;
 pub use ids::{
-    Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence, ShardId, Signature,
+    AggregateSignature, Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence, ShardId, Signature,
     Tag, TxId, ValidatorId, View,
 };
 pub use reject::Reject;
