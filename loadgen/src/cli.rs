@@ -134,7 +134,7 @@ pub struct RawConfig {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<String>,
-    /// Validators of each shard, 4 to 16 [default: 4]
+    /// Validators of each shard, 4 to 256 [default: 4]
     #[arg(
         long,
         value_name = "N",

@@ -1,11 +1,13 @@
 //! Genesis, keys and ledgers of a simulated network.
 
 use bytes::Bytes;
+use crypto::cosign::Verifier;
 use crypto::keys::{Scheme, SecretKey, account_seed};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use ledger::{Ledger, LedgerConfig, Utxo};
 use replica::{Planted, ReplicaConfig};
+use types::certificate::is_aggregated;
 use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
 use types::{Amount, Hash, Height, MemberIndex, OutPoint, Owner, ShardId};
@@ -22,6 +24,8 @@ pub struct Setup {
     pub epoch: EpochConfig,
     /// Fixed part of signed strings.
     pub context: SigningContext,
+    /// The committee with its voting keys decoded.
+    pub certificates: Verifier,
     /// Keys of the members, by member.
     pub keys: Vec<SecretKey>,
     /// Keys of the accounts.
@@ -62,6 +66,11 @@ impl Setup {
             shards: 1,
             randomness: Hash([options.seed as u8; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
+            voting_keys: keys
+                .iter()
+                .filter(|_| is_aggregated(keys.len()))
+                .map(|key| key.voting().voting_key())
+                .collect(),
             funding: FundingRule {
                 seed: options.seed,
                 accounts: options.accounts as u32,
@@ -93,6 +102,7 @@ impl Setup {
                 shard: ShardId(0),
                 committee_hash: committee.hash,
             },
+            certificates: Verifier::new(scheme, committee.clone()),
             keys,
             coins: coins.collect(),
             accounts,

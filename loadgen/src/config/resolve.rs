@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use types::limits::{INPUTS_MAX, OUTPUTS_MAX, SHARDS_MAX, SUBMIT_TXS_MAX, VALIDATORS_MAX};
+use types::limits::{INPUTS_MAX, OUTPUTS_MAX, SHARDS_MAX, SUBMIT_TXS_MAX, VALIDATORS_MAX, VOTERS_MAX};
 
 use super::{
     ACCOUNT_AMOUNT, AbortRule, Client, Config, Format, Load, LocalNetwork, Network, Output, Overload,
@@ -117,7 +117,7 @@ fn local(raw: &mut RawConfig, is_trace: bool) -> Result<LocalNetwork, UsageError
         ));
     }
     let text = or(&mut raw.validators, "4");
-    let validators = parse_count("--validators", text, 4, 16)?;
+    let validators = parse_count("--validators", text, 4, VOTERS_MAX as u64)?;
     if shards * validators > VALIDATORS_MAX as u64 {
         return Err(UsageError::new(
             "--validators",

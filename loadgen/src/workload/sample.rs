@@ -46,6 +46,7 @@ impl Sample {
             shards,
             randomness: Hash([9; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
+            voting_keys: Vec::new(),
             funding: FundingRule {
                 seed: accounts.seed(),
                 accounts: if by_rule { allocations.len() as u32 } else { 0 },

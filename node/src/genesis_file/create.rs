@@ -15,7 +15,8 @@ use files::hosts::{self, HOSTS_FILE};
 use files::limits::ALLOCATIONS_MAX;
 use files::policy::read_policy;
 use files::{ConfigText, GenesisFileError};
-use types::genesis::{Allocation, FundingRule, Genesis};
+use types::certificate::is_aggregated;
+use types::genesis::{Allocation, FundingRule, Genesis, VotingKey};
 use types::{Amount, Hash, Owner};
 
 use super::CreateError;
@@ -34,7 +35,7 @@ pub(crate) struct CreateOptions {
     /// Shards, a power of two
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) shards: u16,
-    /// Validators of each shard, 4 to 16
+    /// Validators of each shard, 4 to 256; above 16 certificates are BLS aggregates
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) validators: u16,
     /// Seed of the accounts' keys: whoever knows it owns them
@@ -106,6 +107,7 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, CreateError> {
         shards: options.shards,
         randomness: Hash(*secret(options, 0)?.expose()),
         validators: members.iter().map(|member| member.public).collect(),
+        voting_keys: voting_keys(options, &members),
         funding: FundingRule {
             seed: options.seed,
             accounts: options.accounts,
@@ -118,6 +120,15 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, CreateError> {
     let addresses = addresses(options, count)?;
     write(options, &genesis, &allocations, &members, &addresses)?;
     Ok(hash::genesis_hash(&genesis))
+}
+
+/// Keys for aggregates with their proofs, where committees are large enough to need them.
+fn voting_keys(options: &CreateOptions, members: &[Member]) -> Vec<VotingKey> {
+    if !is_aggregated(options.validators.into()) {
+        return Vec::new();
+    }
+    let voting_key = |member: &Member| SecretKey::from_seed(*member.seed.expose()).voting().voting_key();
+    members.iter().map(voting_key).collect()
 }
 
 /// Refuses flags before anything costly is done; returns the number of validators.
@@ -137,6 +148,12 @@ fn check_flags(options: &CreateOptions) -> Result<usize, CreateError> {
         shards: options.shards,
         randomness: Hash::default(),
         validators: (0..count as u32).map(like_key).collect(),
+        voting_keys: if is_aggregated(options.validators.into()) {
+            let (key, possession) = ([0; 96], [0; 48]);
+            vec![VotingKey { key, possession }; count]
+        } else {
+            Vec::new()
+        },
         funding: FundingRule {
             seed: options.seed,
             accounts: options.accounts,

@@ -36,6 +36,7 @@ impl Shard {
             shard: ShardId(0),
             hash: committee_hash(Epoch(0), ShardId(0), &members),
             members,
+            voting_keys: Vec::new(),
             leaders: leaders.to_vec(),
         };
         let context = SigningContext {
@@ -95,6 +96,7 @@ impl Shard {
             committee: self.committee.clone(),
             me,
             scheme: Scheme::Simulated,
+            randomness: Hash([3; 32]),
             policy: Policy::simulated(),
             planted: self.planted,
         };

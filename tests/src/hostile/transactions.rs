@@ -109,6 +109,7 @@ mod tests {
             shards: 1,
             randomness: Hash([1; 32]),
             validators,
+            voting_keys: Vec::new(),
             funding: FundingRule {
                 seed: 1,
                 accounts: 1,

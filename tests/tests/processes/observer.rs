@@ -154,8 +154,7 @@ impl Observer {
                     .last()
                     .map_or(from, |block| block.block.header.height.next());
                 let is_signer = |block: &CommittedBlock| {
-                    let signatures = &block.proof.certificate.signatures;
-                    signatures.iter().any(|(signer, _)| *signer == member)
+                    block.proof.certificate.signers().contains(member)
                 };
                 blocks.iter().any(is_signer).then_some(())
             },
@@ -167,8 +166,7 @@ impl Observer {
         let member = self.targets[validator].member;
         let blocks = self.blocks(shown_by, above.next());
         let by_it = |block: &&CommittedBlock| {
-            let signatures = &block.proof.certificate.signatures;
-            signatures.iter().any(|(signer, _)| *signer == member)
+            block.proof.certificate.signers().contains(member)
         };
         (blocks.iter().filter(by_it).count(), blocks.len())
     }

@@ -1,7 +1,7 @@
 //! Where owners live and who serves them: pure functions of the genesis (`ios` 1.6, 1.7, 3.7, 4.2).
 
 use types::genesis::{Committee, EpochConfig, Genesis};
-use types::{Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId};
+use types::{Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId, View};
 
 use crate::bls;
 use crate::context;
@@ -28,6 +28,20 @@ pub fn member_of(owner: &Owner, randomness: &Hash, shard: ShardId, members: u16)
     let shard_seed = context::GROUP.digest(&[&randomness.0, &shard.0.to_le_bytes(), &TERM.to_le_bytes()]);
     let seed = context::GROUP.digest(&[&shard_seed.0, &owner.0]);
     MemberIndex(Xof::new(&seed).uniform(members.into()) as u16)
+}
+
+/// Order in which a shard's voters are drawn for the tree of a view and a window of heights (`ios` 9.5).
+#[must_use]
+pub fn tree_order(randomness: &Hash, shard: ShardId, view: View, window: u64, voters: u16) -> Vec<MemberIndex> {
+    let seed = context::PERM.digest(&[
+        &randomness.0,
+        b"tree",
+        &shard.0.to_le_bytes(),
+        &view.0.to_le_bytes(),
+        &window.to_le_bytes(),
+    ]);
+    let order = Xof::new(&seed).permutation(voters);
+    order.into_iter().map(MemberIndex).collect()
 }
 
 /// Committees, leaders and their hashes for the one epoch of a genesis (`ios` 4.2, 3.7, 20.2).

@@ -77,6 +77,7 @@ impl Net {
             shards: 1,
             randomness: Hash([7; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
+            voting_keys: Vec::new(),
             funding: FundingRule {
                 seed: 1,
                 accounts: ACCOUNTS as u32,
