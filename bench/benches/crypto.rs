@@ -179,15 +179,25 @@ fn aggregates(criterion: &mut Criterion) {
     let secrets: Vec<VotingSecret> = (0..240)
         .map(|id| SecretKey::from_seed([id + 1; 32]).voting())
         .collect();
-    group.bench_function("sign", |bencher| bencher.iter(|| secrets[0].sign(black_box(&message))));
+    group.bench_function("sign", |bencher| {
+        bencher.iter(|| secrets[0].sign(black_box(&message)))
+    });
     let voting_key = secrets[0].voting_key();
     group.bench_function("possession", |bencher| {
         bencher.iter(|| assert!(is_possessed(Scheme::Ed25519, black_box(&voting_key))));
     });
     for voters in [17_u16, 48, 240] {
-        let keys: Vec<_> = secrets.iter().take(voters.into()).map(VotingSecret::public).collect();
+        let keys: Vec<_> = secrets
+            .iter()
+            .take(voters.into())
+            .map(VotingSecret::public)
+            .collect();
         let quorum = voters - (voters - 1) / 3;
-        let votes: Vec<_> = secrets.iter().take(quorum.into()).map(|secret| secret.sign(&message)).collect();
+        let votes: Vec<_> = secrets
+            .iter()
+            .take(quorum.into())
+            .map(|secret| secret.sign(&message))
+            .collect();
         let signers = (0..quorum).map(MemberIndex).collect();
         let signature = sum(Scheme::Ed25519, &votes).expect("points of the curve");
         let set = KeySet::new(Scheme::Ed25519, &keys);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crypto::hash;
 use crypto::keys::account_seed;
-use ledger::{Batch, Executor, Inline, Ledger, LedgerConfig};
+use ledger::{Batch, BlockInput, Executor, Inline, Ledger, LedgerConfig};
 use types::block::{Body, TxEntry};
 use types::transaction::{Input, Output, TxDraft};
 use types::{Amount, Hash, Height, OutPoint, Owner, ShardId, TxId};
@@ -81,7 +81,7 @@ fn apply(criterion: &mut Criterion) {
         expiry_ahead_max: 4,
         hash_seed: [9; 16],
     };
-    let mut ledger = Ledger::new(config, (0..LIVE).map(funding)).expect("a valid genesis");
+    let mut ledger = Ledger::new(config, (0..LIVE).map(funding), 0).expect("a valid genesis");
     let bodies: Vec<Body> = (0..BLOCKS * BLOCK_TXS / BATCH_TXS)
         .map(|batch| body(batch * BATCH_TXS))
         .collect();
@@ -108,7 +108,7 @@ fn apply(criterion: &mut Criterion) {
                     let start = Instant::now();
                     let applied = ledger.apply(
                         ledger.height().next(),
-                        blocks[ledger.height().0 as usize],
+                        &BlockInput::new(blocks[ledger.height().0 as usize]),
                         executor,
                     );
                     spent += start.elapsed();

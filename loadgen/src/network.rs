@@ -336,6 +336,7 @@ mod tests {
             randomness: Hash([3; 32]),
             validators: (1..=8).map(|id| [id; 32]).collect(),
             voting_keys: Vec::new(),
+            bonds: vec![0; 8],
             funding: FundingRule {
                 seed: 1,
                 accounts: 1,

@@ -234,6 +234,7 @@ fn record(lane: &Lane, shared: &Shared, received: Received) -> Option<Box<FinalN
         | Answer::Status(_)
         | Answer::Blocks { .. }
         | Answer::State(_)
+        | Answer::Receipts(_)
         | Answer::Info(_) => {}
     }
     None

@@ -11,6 +11,7 @@ use store::Durability;
 use crate::config::Overrides;
 use crate::genesis_file::CreateOptions;
 use crate::inspect::InspectOptions;
+use crate::sizing::SizingOptions;
 use crate::testnet::TestnetOptions;
 
 /// One validator of a sharded ledger, or a whole local test network.
@@ -39,6 +40,8 @@ pub(crate) enum Command {
     Testnet(TestnetArgs),
     /// Says what a data directory of a stopped validator holds
     Inspect(InspectOptions),
+    /// Computes how likely a shard of this size fails, a forgery passes the samples, and the bond that deters it
+    Sizing(SizingOptions),
     /// Prints version, protocol versions and the signature backend in use
     Version,
 }
@@ -202,6 +205,10 @@ mod tests {
             ("genesis --out d --addresses here", "--addresses", "invalid IP"),
             ("run", "--config", "required"),
             ("inspect", "--data-dir", "required"),
+            ("sizing", "--validators", "required"),
+            ("sizing --validators 5 --alpha 2", "--alpha", "0 to 1"),
+            ("sizing --validators 5 --sampling x", "--sampling", "0 to 1"),
+            ("sizing --validators 5 --format xml", "--format", "text, json"),
             ("start", "start", "unrecognized"),
         ] {
             let error = parse(line).expect_err(line);

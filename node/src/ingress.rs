@@ -12,11 +12,11 @@ use store::{CommittedRead, StoreHandle};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use transport::MeshSender;
 use types::block::{CommittedBlock, GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE};
-use types::client::{Answer, BlockItem, NodeInfo, Request, ShardStatus, Topology, ValidatorAddress};
+use types::client::{Answer, BlockItem, NodeInfo, Refused, Request, ShardStatus, Topology, ValidatorAddress};
 use types::codec::Encode;
 use types::limits::CLIENT_FRAME_BYTES_MAX;
 use types::message::AuthorBlock;
-use types::{ConnectionId, Epoch, Height, Tag, ValidatorId};
+use types::{ConnectionId, Epoch, Height, Reject, Tag, ValidatorId};
 
 use crate::driver::inbox::Inbox;
 use crate::driver::{Place, SharedCounters, checks_of};
@@ -94,6 +94,13 @@ impl Ingress {
     async fn answer(&self, connection: ConnectionId, request: Request) {
         match request {
             Request::Submit { first_tag, txs } => self.submit(connection, first_tag, txs),
+            Request::SubmitSlow { first_tag, txs } => {
+                let refused = (first_tag.0..).zip(&txs).map(|(tag, _)| Refused {
+                    tag: Tag(tag),
+                    reason: Reject::KindClosed,
+                });
+                self.send(connection, &Answer::Reject(refused.collect()));
+            }
             Request::Topology => self.send(connection, &Answer::Topology(self.topology())),
             Request::Info => self.send(connection, &Answer::Info(Box::new(self.info()))),
             Request::State => self.inbox.query(Event::StateAsked(connection)).await,

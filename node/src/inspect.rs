@@ -79,16 +79,21 @@ pub(crate) fn inspect(options: &InspectOptions) -> Result<String, InspectError> 
     match opened.state().and_then(|state| Some((state, state.head()?))) {
         None => text.line("state", "empty: restart replays the log over the genesis"),
         Some((state, head)) => {
-            let (mut outputs, mut supply) = (0_u64, 0_u128);
+            let (mut outputs, mut value) = (0_u64, 0_u128);
             state.for_each(|output| {
                 outputs += 1;
-                supply += u128::from(output.amount.0);
+                value += u128::from(output.amount.0);
             })?;
             text.line("state height", head.height);
             text.line("state digest", head.digest);
+            text.line("state outputs", format_args!("{outputs}, sum {value}"));
+            let counters = head.counters;
             text.line(
-                "state outputs",
-                format_args!("{outputs}, sum {supply}, fees paid {}", head.fees_total),
+                "state counters",
+                format_args!(
+                    "fees {}, bonds {}, pool {}, rewards {}, unpaid {}",
+                    counters.fees, counters.bonds, counters.pool, counters.rewards, counters.unpaid
+                ),
             );
         }
     }

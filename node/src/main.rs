@@ -13,6 +13,7 @@ mod key_mark;
 mod keys;
 mod process;
 mod run;
+mod sizing;
 mod testnet;
 mod verify_pool;
 
@@ -84,6 +85,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Run(args) => run::run(Config::read(&args.config, &args.overrides())?),
         Command::Testnet(args) => testnet::testnet(args.options()),
         Command::Inspect(options) => print(&inspect::inspect(&options)?),
+        Command::Sizing(options) => print(&sizing::sizing(&options)?),
         Command::Version => print(&version()),
     }
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crypto::keys::Scheme;
 use crypto::verify::{BatchVerifier, SignatureJob, verify_one};
 use crypto::{body, hash};
-use replica::{Admission, CheckedBody};
+use replica::{Admission, BodyVerdict, CheckedBody};
 use rpc::ServerHandle;
 use types::block::AuthorHeader;
 use types::client::{Answer, Refused};
@@ -240,7 +240,8 @@ impl VerifyLane {
     fn run_body(&self, verifier: &mut BatchVerifier, job: BodyJob) {
         let (checked, checks) = check_body(verifier, &self.genesis, &job.header, job.bytes);
         self.checks.fetch_add(checks, Ordering::Relaxed);
-        self.inbox.body_checked(job.hash, checked);
+        let verdict = checked.map_or(BodyVerdict::Foreign, BodyVerdict::Checked);
+        self.inbox.body_checked(job.hash, verdict);
     }
 
     /// Decodes and verifies submissions, answers the bad ones and admits the good ones. `verify` gives the positions

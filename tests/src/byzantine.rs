@@ -155,7 +155,10 @@ impl Coalition {
             .entry(subject)
             .or_insert_with(|| sign_partial(setup, *first, subject));
         let before = sum.signers.len();
-        let own = self.members.iter().map(|member| sign_partial(setup, *member, subject));
+        let own = self
+            .members
+            .iter()
+            .map(|member| sign_partial(setup, *member, subject));
         for part in own.chain([partial.clone()]) {
             if sum.signers.is_disjoint(&part.signers)
                 && let Some(more) = cosign::sum_partials(&setup.certificates, &[sum, &part])
@@ -460,7 +463,13 @@ fn sign(setup: &Setup, member: MemberIndex, subject: &Subject) -> Vote {
 
 fn sign_partial(setup: &Setup, member: MemberIndex, subject: Subject) -> Partial {
     let secret = setup.keys[usize::from(member.0)].voting();
-    cosign::sign_partial(&secret, &setup.context, &setup.epoch.committees[0], member, subject)
+    cosign::sign_partial(
+        &secret,
+        &setup.context,
+        &setup.epoch.committees[0],
+        member,
+        subject,
+    )
 }
 
 fn resign(setup: &Setup, from: MemberIndex, propose: &mut Propose) {

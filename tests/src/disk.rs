@@ -9,7 +9,7 @@ mod image;
 use std::collections::BTreeMap;
 
 use crypto::hash::{author_header_hash, final_header_hash};
-use ledger::{Snapshot, StateChanges, Utxo};
+use ledger::{Counters, Snapshot, StateChanges, Utxo};
 use types::block::{CommittedBlock, FinalHeader};
 use types::certificate::Subject;
 use types::message::{AuthorBlock, NewView};
@@ -65,7 +65,8 @@ impl Disk {
             stored: Snapshot {
                 height: Height(0),
                 digest: genesis,
-                fees: 0,
+                counters: Counters::default(),
+                claimed: Vec::new(),
                 outputs: Vec::new(),
             },
             utxos: outputs.iter().copied().collect(),
@@ -138,7 +139,8 @@ impl Disk {
             self.utxos.extend(changes.created);
             self.stored.height = changes.height;
             self.stored.digest = changes.digest;
-            self.stored.fees = changes.fees_total;
+            self.stored.counters = changes.counters;
+            self.stored.claimed.extend(changes.claimed);
         }
     }
 
@@ -227,7 +229,8 @@ impl Disk {
         self.stored = Snapshot {
             height: Height(0),
             digest: genesis,
-            fees: 0,
+            counters: Counters::default(),
+            claimed: Vec::new(),
             outputs: Vec::new(),
         };
         self.utxos = outputs.iter().copied().collect();

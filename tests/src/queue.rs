@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use replica::CheckedBody;
+use replica::Event;
 use types::message::PeerMessage;
-use types::{Hash, MemberIndex, Sequence, Time};
+use types::{MemberIndex, Sequence, Time};
 
 /// What is about to happen.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) enum What {
         from: MemberIndex,
     },
     Durable(MemberIndex, u64, Sequence),
-    Checked(MemberIndex, u64, Hash, Option<CheckedBody>),
+    Checked(MemberIndex, u64, Box<Event>),
     Timer(MemberIndex, u64),
     Start(MemberIndex),
     Clients,

@@ -71,6 +71,7 @@ impl Setup {
                 .filter(|_| is_aggregated(keys.len()))
                 .map(|key| key.voting().voting_key())
                 .collect(),
+            bonds: vec![0; keys.len()],
             funding: FundingRule {
                 seed: options.seed,
                 accounts: options.accounts as u32,
@@ -151,7 +152,7 @@ impl Setup {
                 .coins
                 .iter()
                 .map(|(outpoint, utxo)| (*outpoint, utxo.owner, utxo.amount));
-            Ledger::new(config, outputs)
+            Ledger::new(config, outputs, 0)
         } else {
             Ledger::restore(config, snapshot)
         };

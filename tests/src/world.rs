@@ -164,9 +164,9 @@ impl World {
                 self.trace(&[2, me.0.into(), seq.0]);
                 self.durable(me, life, seq)
             }
-            What::Checked(me, life, hash, checked) => {
-                self.trace(&[3, me.0.into(), u64::from(hash.0[0])]);
-                self.event(me, Some(life), Event::BodyChecked { hash, checked })
+            What::Checked(me, life, event) => {
+                self.trace(&[3, me.0.into()]);
+                self.event(me, Some(life), *event)
             }
             What::Timer(me, life) => self.timer(me, life),
             What::Start(me) => self.start(me),

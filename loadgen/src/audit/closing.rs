@@ -117,7 +117,7 @@ impl Audit {
             return;
         };
         let known = &mut self.shards[shard];
-        let (height, value, fees) = (state.height, u128::from(state.value.0), u128::from(state.fees.0));
+        let (height, value, told) = (state.height, u128::from(state.value.0), state.counters());
         let is_beyond = shown.end.is_none() && height > shown.height;
         let fault = match known.at(height) {
             Some(mark) if !is_beyond => {
@@ -129,7 +129,19 @@ impl Audit {
                         state.outputs.to_string(),
                     ),
                     ("unspent value", mark.value.to_string(), value.to_string()),
-                    ("fees", mark.fees.to_string(), fees.to_string()),
+                    ("fees", mark.counters.fees.to_string(), told.fees.to_string()),
+                    ("bonds", mark.counters.bonds.to_string(), told.bonds.to_string()),
+                    ("pool", mark.counters.pool.to_string(), told.pool.to_string()),
+                    (
+                        "rewards",
+                        mark.counters.rewards.to_string(),
+                        told.rewards.to_string(),
+                    ),
+                    (
+                        "unpaid",
+                        mark.counters.unpaid.to_string(),
+                        told.unpaid.to_string(),
+                    ),
                 ];
                 let wrong: Vec<_> = parts.iter().filter(|(_, held, told)| held != told).collect();
                 if wrong.is_empty() {

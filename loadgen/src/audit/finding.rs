@@ -52,7 +52,7 @@ pub enum FindingKind {
     Exclusion,
     /// The state digest of a certified header is not what the recomputation gives.
     Digest,
-    /// Unspent value and fees of a shard are not its supply.
+    /// Unspent value, fees, bonds, pool and rewards of a shard are not its supply.
     Supply,
 }
 

@@ -66,13 +66,7 @@ impl Place<'_> {
             .map(|reference| u64::from(reference.tx_count))
             .sum();
         same("tx_count", &count, &u64::from(header.tx_count))?;
-        verify_commit_proof(
-            &self.context(),
-            self.verifier,
-            header,
-            &committed.proof,
-        )
-        .map_err(|error| {
+        verify_commit_proof(&self.context(), self.verifier, header, &committed.proof).map_err(|error| {
             let expected = "a commit proof that holds";
             Fault::new(FindingKind::Certificate, expected, error.to_string())
         })?;

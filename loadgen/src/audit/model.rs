@@ -8,7 +8,7 @@ use crypto::placement::shard_of;
 use types::block::Body;
 use types::genesis::{Allocation, EpochConfig, Genesis};
 use types::transaction::TxView;
-use types::{Amount, Hash, Height, OutPoint, Owner, ShardId, TxId};
+use types::{Amount, Counters, Hash, Height, OutPoint, Owner, ShardId, TxId};
 
 const PARTITIONS: usize = 64;
 
@@ -123,7 +123,7 @@ pub(super) struct Model {
     spent: HashSet<u64>,
     pub(super) supply: u128,
     pub(super) value: u128,
-    pub(super) fees: u128,
+    pub(super) counters: Counters,
     pub(super) height: Height,
     pub(super) digest: Hash,
 }
@@ -144,7 +144,7 @@ impl Model {
             spent: HashSet::new(),
             supply: 0,
             value: 0,
-            fees: 0,
+            counters: Counters::default(),
             height: Height(0),
             digest: epoch.genesis_hash,
         };
@@ -165,6 +165,11 @@ impl Model {
         model.digest = model.digest_after(Height(0), &run);
         model.commit(Height(0), run);
         model
+    }
+
+    /// Unspent value, fees, bonds, pool and rewards: equal to the supply unless value was made or lost.
+    pub(super) fn sum(&self) -> u128 {
+        self.value + self.counters.held()
     }
 
     /// Unspent outputs.
@@ -304,7 +309,8 @@ impl Model {
         self.spent.extend(gone);
         self.live.extend(run.created);
         self.value = (self.value + run.outgoing).saturating_sub(run.incoming);
-        self.fees += run.fees;
+        let fees = u64::try_from(run.fees).unwrap_or(u64::MAX);
+        self.counters.fees = self.counters.fees.saturating_add(fees);
         self.height = height;
     }
 }

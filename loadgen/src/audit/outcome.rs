@@ -48,7 +48,7 @@ pub enum AuditError {
 /// Result of the audit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditOutcome {
-    /// Genesis supply equals unspent value plus fees, after every block of every shard.
+    /// Genesis supply equals unspent value, fees, bonds, pool and rewards, after every block of every shard.
     pub supply_conserved: bool,
     /// Applied transactions that spend what was spent before.
     pub double_spends: u64,

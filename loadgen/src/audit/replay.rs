@@ -51,12 +51,15 @@ impl Audit {
         }
         let digest = shard.model.digest_after(height, &settled.run);
         let model = &mut shard.model;
-        let was_conserved = model.value + model.fees == model.supply;
+        let was_conserved = model.sum() == model.supply;
         model.commit(height, settled.run);
-        let is_conserved = model.value + model.fees == model.supply;
+        let is_conserved = model.sum() == model.supply;
         if was_conserved && !is_conserved {
-            let expected = format!("unspent value and fees of together {}", model.supply);
-            let found = format!("unspent value {} and fees {}", model.value, model.fees);
+            let expected = format!(
+                "unspent value, fees, bonds, pool and rewards of together {}",
+                model.supply
+            );
+            let found = format!("unspent value {} and {:?}", model.value, model.counters);
             let culprit = faults.iter().find_map(|fault| fault.transaction).or(first);
             faults.push(Fault::new(FindingKind::Supply, expected, found).of(culprit));
         }

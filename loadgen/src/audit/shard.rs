@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use types::block::BlockSeq;
 use types::client::StateInfo;
 use types::genesis::{EpochConfig, Genesis};
-use types::{Hash, Height, ShardId, TxId, ValidatorId};
+use types::{Counters, Hash, Height, ShardId, TxId, ValidatorId};
 
 use super::model::Model;
 
@@ -20,7 +20,7 @@ pub(super) struct Mark {
     pub(super) digest: Hash,
     pub(super) outputs: u64,
     pub(super) value: u128,
-    pub(super) fees: u128,
+    pub(super) counters: Counters,
     /// Last transaction of the chain up to here.
     pub(super) last: Option<TxId>,
 }
@@ -98,7 +98,7 @@ impl Shard {
             digest,
             outputs: self.model.live().len() as u64,
             value: self.model.value,
-            fees: self.model.fees,
+            counters: self.model.counters,
             last,
         });
     }

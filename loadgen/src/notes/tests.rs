@@ -30,6 +30,7 @@ fn world() -> World {
         randomness: Hash([3; 32]),
         validators: keys.iter().map(SecretKey::public).collect(),
         voting_keys: Vec::new(),
+        bonds: vec![0; keys.len()],
         funding: FundingRule {
             seed: 1,
             accounts: 1,
@@ -102,6 +103,7 @@ impl World {
             })
             .collect();
         FinalNote {
+            slow: Vec::new(),
             proof: CommitProof {
                 height: Height(5),
                 hash,

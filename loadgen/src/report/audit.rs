@@ -8,7 +8,7 @@ use crate::audit::Finding;
 /// `audit`: recomputed from the chains that every validator serves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditSection {
-    /// Genesis supply equals live outputs plus fees in every shard.
+    /// Genesis supply equals live outputs, fees, bonds, pool and rewards in every shard.
     pub supply_conserved: bool,
     /// Outputs that were spent twice.
     pub double_spends: u64,

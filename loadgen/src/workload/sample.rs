@@ -47,6 +47,7 @@ impl Sample {
             randomness: Hash([9; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
             voting_keys: Vec::new(),
+            bonds: vec![0; keys.len()],
             funding: FundingRule {
                 seed: accounts.seed(),
                 accounts: if by_rule { allocations.len() as u32 } else { 0 },

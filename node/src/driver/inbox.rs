@@ -6,9 +6,10 @@ use std::thread::Thread;
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use mempool::AdmissionRing;
-use replica::{Admission, CheckedBody, Event};
+use replica::{Admission, BodyVerdict, Event};
 use tokio::sync::mpsc;
 use transport::HeldBytes;
+use types::evidence::TxEvidence;
 use types::{Hash, MemberIndex, Sequence};
 
 use files::QueueBounds;
@@ -23,8 +24,8 @@ type FromPeer = (Event, HeldBytes);
 pub(crate) struct Inbox {
     /// Completed body checks. The replica's thread issues a bounded number of them at a time, so this queue is
     /// bounded by that credit and a worker never waits here.
-    bodies_in: Sender<(Hash, Option<CheckedBody>)>,
-    bodies_out: Receiver<(Hash, Option<CheckedBody>)>,
+    checked_in: Sender<Event>,
+    checked_out: Receiver<Event>,
     /// Highest durable record; a number, so that the store's thread never waits.
     durable: AtomicU64,
     /// Whether the disk is nearly full; a state, so that no change can be lost.
@@ -98,10 +99,7 @@ impl InboxReceivers {
 
     fn of(&mut self, source: Source, inbox: &Inbox) -> Option<Event> {
         match source {
-            Source::Bodies => {
-                let (hash, checked) = inbox.bodies_out.try_recv().ok()?;
-                Some(Event::BodyChecked { hash, checked })
-            }
+            Source::Bodies => inbox.checked_out.try_recv().ok(),
             Source::Bulk => in_turn(&mut self.peers, &mut self.bulk_turn, |peer| &mut peer.bulk),
             Source::Admissions => inbox.ring.pop().map(Event::Admitted),
             Source::Queries => self.queries.try_recv().ok(),
@@ -134,7 +132,7 @@ fn in_turn(
 impl Inbox {
     /// Empty queues for a committee of `members`.
     pub(crate) fn new(members: usize, bounds: &QueueBounds) -> (Self, InboxReceivers) {
-        let (bodies_in, bodies_out) = unbounded();
+        let (checked_in, checked_out) = unbounded();
         let (queries_in, queries) = mpsc::channel(bounds.queries);
         let (mut peers_in, mut peers) = (Vec::with_capacity(members), Vec::with_capacity(members));
         for _ in 0..members {
@@ -147,8 +145,8 @@ impl Inbox {
             peers.push(PeerQueues { control, bulk });
         }
         let inbox = Self {
-            bodies_in,
-            bodies_out,
+            checked_in,
+            checked_out,
             durable: AtomicU64::new(0),
             low_space: AtomicBool::new(false),
             ring: AdmissionRing::new(bounds.admission_batches, bounds.intake_txs),
@@ -183,9 +181,18 @@ impl Inbox {
     }
 
     /// A body check is done.
-    pub(crate) fn body_checked(&self, hash: Hash, checked: Option<CheckedBody>) {
+    pub(crate) fn body_checked(&self, hash: Hash, verdict: BodyVerdict) {
+        self.checked(Event::BodyChecked { hash, verdict });
+    }
+
+    /// The transactions of a final author block that should not be there.
+    pub(crate) fn rechecked(&self, hash: Hash, forged: Vec<TxEvidence>) {
+        self.checked(Event::Rechecked { hash, forged });
+    }
+
+    fn checked(&self, event: Event) {
         // The receiver lives as long as this value.
-        drop(self.bodies_in.send((hash, checked)));
+        drop(self.checked_in.send(event));
         self.wake();
     }
 

@@ -232,9 +232,10 @@ impl Turns {
             match effect {
                 Effect::Send { to, message, after } => self.outbox.send(to, &message, after),
                 Effect::Broadcast { message, after } => self.outbox.broadcast(&message, after),
-                Effect::CheckBody { hash, header, bytes } => {
-                    self.body_backlog.push_back(BodyJob { hash, header, bytes })
-                }
+                // Checked whole until bodies are sampled here.
+                Effect::CheckBody {
+                    hash, header, bytes, ..
+                } => self.body_backlog.push_back(BodyJob { hash, header, bytes }),
                 Effect::Persist { seq, records, sync } => {
                     if records.contains(&LogRecord::Standing(Standing::Voter)) {
                         self.entry = Some(seq);
@@ -284,6 +285,7 @@ impl Turns {
                         .read_body(hash, send)
                         .map_err(|error| error.to_string())?;
                 }
+                Effect::Recheck { hash } => self.inbox.rechecked(hash, Vec::new()),
                 Effect::Halt(reason) => return Err(reason.to_string()),
             }
         }

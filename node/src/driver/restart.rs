@@ -136,6 +136,7 @@ fn begin_state(opened: &mut store::Opened, ledger: &Ledger) -> anyhow::Result<()
         .collect();
     let changes = store::StateChanges {
         digest: ledger.final_digest(),
+        counters: ledger.totals().counters,
         created,
         ..store::StateChanges::default()
     };
@@ -214,7 +215,7 @@ fn genesis_ledger(network: &NetworkGenesis, place: &Place, config: LedgerConfig)
                 allocation.amount,
             )
         });
-    Ok(Ledger::new(config, outputs)?)
+    Ok(Ledger::new(config, outputs, 0)?)
 }
 
 /// Net changes as the store takes them.
@@ -222,7 +223,8 @@ pub(crate) fn convert_changes(changes: StateChanges) -> store::StateChanges {
     store::StateChanges {
         height: changes.height,
         digest: changes.digest,
-        fees_total: changes.fees_total,
+        counters: changes.counters,
+        claimed: changes.claimed,
         created: changes
             .created
             .into_iter()
@@ -236,7 +238,8 @@ fn convert(snapshot: store::Snapshot) -> Snapshot {
     Snapshot {
         height: snapshot.height,
         digest: snapshot.digest,
-        fees: snapshot.fees_total,
+        counters: snapshot.counters,
+        claimed: snapshot.claimed,
         outputs: snapshot
             .outputs
             .into_iter()

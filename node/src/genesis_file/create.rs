@@ -108,6 +108,7 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, CreateError> {
         randomness: Hash(*secret(options, 0)?.expose()),
         validators: members.iter().map(|member| member.public).collect(),
         voting_keys: voting_keys(options, &members),
+        bonds: vec![0; members.len()],
         funding: FundingRule {
             seed: options.seed,
             accounts: options.accounts,
@@ -154,6 +155,7 @@ fn check_flags(options: &CreateOptions) -> Result<usize, CreateError> {
         } else {
             Vec::new()
         },
+        bonds: vec![0; count],
         funding: FundingRule {
             seed: options.seed,
             accounts: options.accounts,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use types::certificate::{Phase, Signatures};
+use types::evidence::Evidence;
 use types::message::{Certified, Fetch, PeerMessage, Propose};
 use types::{Hash, Height, MemberIndex, View};
 
@@ -61,6 +62,14 @@ pub(super) fn of(rng: &mut SimRng, setup: &Setup, from: MemberIndex, message: &P
             }
             block.body = Bytes::from(body);
         }
+        PeerMessage::AuthorHeader(header) => header.signature.0[0] ^= 1,
+        PeerMessage::SlowIntent(tx) => *tx = Bytes::from(vec![0; tx.len()]),
+        PeerMessage::FraudProof(evidence) => {
+            if let Evidence::Transaction(evidence) = &mut **evidence {
+                evidence.body.reverse();
+            }
+        }
+        PeerMessage::AuthorReady(ready) => ready.height = Height(u64::MAX),
         PeerMessage::ResetRequest(request) => request.run = request.run.wrapping_add(1),
         PeerMessage::Fetch(fetch) => {
             *fetch = Fetch::Committed {

@@ -34,7 +34,10 @@ impl Shard {
             .collect();
         let committee = Committee {
             shard: ShardId(0),
-            hash: committee_hash(Epoch(0), ShardId(0), &members),
+            hash: committee_hash(Epoch(0), ShardId(0), &members, voters),
+            voters,
+            candidates: Vec::new(),
+            bonds: vec![0; members.len()],
             members,
             voting_keys: Vec::new(),
             leaders: leaders.to_vec(),
@@ -85,6 +88,7 @@ impl Shard {
         let block = Block {
             header,
             refs: Vec::new(),
+            excluded: Vec::new(),
             records: Vec::new(),
         };
         (final_header_hash(&block.header), block)

@@ -110,6 +110,7 @@ mod tests {
             randomness: Hash([1; 32]),
             validators,
             voting_keys: Vec::new(),
+            bonds: vec![0; 4],
             funding: FundingRule {
                 seed: 1,
                 accounts: 1,

@@ -1,4 +1,4 @@
-//! Conservation: unspent value and fees add up to the supply of genesis, on every node, by a walk over its ledger.
+//! Conservation: unspent value, fees, bonds, pool and rewards add up to the supply of genesis, on every node, by a walk over its ledger.
 
 use ledger::Ledger;
 use types::MemberIndex;
@@ -11,7 +11,7 @@ use super::{Checked, Violation};
 /// When they do not add up to the supply of genesis.
 pub fn check_sums(member: MemberIndex, ledger: &Ledger, supply: u128) -> Checked {
     let totals = ledger.totals();
-    if totals.value + u128::from(totals.fees) == supply {
+    if totals.supply() == supply {
         return Ok(());
     }
     let detail = format!("member {member} holds {totals:?}, genesis made {supply}");

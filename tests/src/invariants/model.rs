@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crypto::{hash, merkle};
 use ledger::{StateChanges, Utxo};
 use types::block::{Block, BlockSeq, Body, GROUP_ONE_LEAGUE};
+use types::block_record::Record;
 use types::message::AuthorBlock;
 use types::transaction::TxView;
 use types::{Hash, Height, MemberIndex, OutPoint, TxId};
@@ -139,7 +140,8 @@ impl Model {
             self.cursors
                 .insert(member, (reference.seq.next(), reference.hash));
         }
-        for reset in &block.records {
+        for record in &block.records {
+            let Record::Reset(reset) = record else { continue };
             let member = MemberIndex(reset.group - GROUP_ONE_LEAGUE);
             let (_, last) = self.cursor(member);
             self.cursors

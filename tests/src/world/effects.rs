@@ -1,7 +1,7 @@
 //! What nodes want done is done, and checked.
 
 use ledger::StateChanges;
-use replica::Effect;
+use replica::{BodyVerdict, Effect, Event};
 use types::block::Block;
 use types::client::Answer;
 use types::message::PeerMessage;
@@ -100,7 +100,9 @@ impl World {
                 .map(MemberIndex)
                 .filter(|to| *to != me)
                 .try_for_each(|to| self.send(me, to, message.clone(), after)),
-            Effect::CheckBody { hash, header, bytes } => {
+            Effect::CheckBody {
+                hash, header, bytes, ..
+            } => {
                 let together = self.rng.between(1, TOGETHER_MAX) as usize;
                 let checked = self.setup.check_body(&header, &bytes, together);
                 if let Some(checked) = &checked {
@@ -110,7 +112,19 @@ impl World {
                 let (low, high) = self.options.check_micros;
                 let lasts = self.rng.micros(low, high);
                 let at = self.now + self.of_node(me, lasts);
-                self.at(at, What::Checked(me, life, hash, checked));
+                let verdict = checked.map_or(BodyVerdict::Foreign, BodyVerdict::Checked);
+                self.at(
+                    at,
+                    What::Checked(me, life, Box::new(Event::BodyChecked { hash, verdict })),
+                );
+                Ok(())
+            }
+            Effect::Recheck { hash } => {
+                let forged = Vec::new();
+                self.at(
+                    self.now,
+                    What::Checked(me, life, Box::new(Event::Rechecked { hash, forged })),
+                );
                 Ok(())
             }
             Effect::Persist { seq, records, sync } => self.persist(me, seq, records, sync),

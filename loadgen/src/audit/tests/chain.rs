@@ -238,6 +238,7 @@ impl<'a> Chain<'a> {
         let proof = self.proof(&header);
         let block = Block {
             header,
+            excluded: vec![Vec::new(); refs.len()],
             refs,
             records: Vec::new(),
         };
@@ -293,7 +294,8 @@ impl<'a> Chain<'a> {
             digest: self.model.digest,
             outputs: self.model.live().len() as u64,
             value: Amount(self.model.value as u64),
-            fees: Amount(self.model.fees as u64),
+            fees: Amount(self.model.counters.fees),
+            ..StateInfo::default()
         }
     }
 

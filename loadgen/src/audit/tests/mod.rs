@@ -408,7 +408,11 @@ fn broken_proofs_are_found() {
         "is not certified",
     ];
     for member in 0..3 {
-        let outcome = run(&|chain| chain.blocks[0].0.proof.certificate.list_mut().expect("a list")[member].1.0[3] ^= 4);
+        let outcome = run(&|chain| {
+            chain.blocks[0].0.proof.certificate.list_mut().expect("a list")[member]
+                .1
+                .0[3] ^= 4
+        });
         assert_found(&outcome, &parts);
         assert_eq!(
             (outcome.applied_txs, outcome.heights[0]),
@@ -417,7 +421,15 @@ fn broken_proofs_are_found() {
         );
     }
     assert_found(
-        &run(&|chain| chain.blocks[0].0.proof.certificate.list_mut().expect("a list").truncate(2)),
+        &run(&|chain| {
+            chain.blocks[0]
+                .0
+                .proof
+                .certificate
+                .list_mut()
+                .expect("a list")
+                .truncate(2)
+        }),
         &parts,
     );
     assert_found(&run(&|chain| chain.blocks[0].0.proof.height = Height(2)), &parts);
@@ -522,6 +534,7 @@ fn states_are_held_against_the_replay() {
         outputs: 20,
         value: Amount(20 * MILLION - 7),
         fees: Amount(7),
+        ..StateInfo::default()
     };
     let wrong = [
         StateInfo {
@@ -538,6 +551,22 @@ fn states_are_held_against_the_replay() {
         },
         StateInfo {
             fees: Amount(8),
+            ..right.clone()
+        },
+        StateInfo {
+            bonds: Amount(1),
+            ..right.clone()
+        },
+        StateInfo {
+            pool: Amount(1),
+            ..right.clone()
+        },
+        StateInfo {
+            rewards: Amount(1),
+            ..right.clone()
+        },
+        StateInfo {
+            unpaid: Amount(1),
             ..right.clone()
         },
         StateInfo {

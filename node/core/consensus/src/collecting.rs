@@ -100,7 +100,10 @@ impl Collecting {
 
     /// When something is due.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        self.collections.values().filter_map(|collection| collection.due).min()
+        self.collections
+            .values()
+            .filter_map(|collection| collection.due)
+            .min()
     }
 
     fn is_distrusted(&self, member: MemberIndex, height: Height) -> bool {
@@ -114,7 +117,13 @@ impl Pbft {
         let config = &self.config;
         let collecting = self.collecting.as_mut()?;
         let sign = || {
-            cosign::sign_partial(&collecting.secret, &config.context, &config.committee, config.me, subject)
+            cosign::sign_partial(
+                &collecting.secret,
+                &config.context,
+                &config.committee,
+                config.me,
+                subject,
+            )
         };
         Some(collecting.signed.entry(subject).or_insert_with(sign).clone())
     }
@@ -130,7 +139,9 @@ impl Pbft {
         if self.collecting.as_ref().is_none_or(wanted) {
             return leader;
         }
-        self.tree(height).and_then(|tree| tree.above(me)).unwrap_or(leader)
+        self.tree(height)
+            .and_then(|tree| tree.above(me))
+            .unwrap_or(leader)
     }
 
     fn tree(&mut self, height: Height) -> Option<&Tree> {
@@ -141,7 +152,13 @@ impl Pbft {
             let drawn = placement::tree_order(&config.randomness, committee.shard, view, window, voters);
             Tree::new(committee.leader(view), &drawn)
         };
-        Some(self.collecting.as_mut()?.trees.entry(window).or_insert_with(arrange))
+        Some(
+            self.collecting
+                .as_mut()?
+                .trees
+                .entry(window)
+                .or_insert_with(arrange),
+        )
     }
 
     /// Votes of a committee with aggregates: one, or some summed up.
@@ -209,12 +226,17 @@ impl Pbft {
             return;
         }
         let due = now + self.config.policy.shard_delay;
+        // Nobody waits for one that sent something wrong.
+        let awaited: Signers = branch
+            .iter()
+            .filter(|member| !self.is_distrusted(*member, subject.height))
+            .collect();
         let Some(collection) = self.collection(&subject) else {
             return;
         };
         let gathered = collection.parts.iter().map(|part| &part.partial.signers);
         let gathered = gathered.fold(Signers::default(), |sum, signers| sum.union(signers));
-        if collection.done || gathered == branch {
+        if collection.done || awaited.without(&gathered).is_empty() {
             self.send_up(subject);
         } else if collection.due.is_none() {
             collection.due = Some(due);
@@ -244,7 +266,10 @@ impl Pbft {
             !collection.sent.is_disjoint(&partial.signers)
                 || parts.any(|part| !part.partial.signers.is_disjoint(&partial.signers))
         };
-        let is_done = collecting.collections.get(&subject).is_some_and(|at| at.done && at.sent.is_empty());
+        let is_done = collecting
+            .collections
+            .get(&subject)
+            .is_some_and(|at| at.done && at.sent.is_empty());
         if is_done || (!twice && collecting.collections.range(first..=last).any(is_known)) {
             return false;
         }
@@ -258,7 +283,12 @@ impl Pbft {
             partial,
             checked,
         };
-        collecting.collections.entry(subject).or_default().parts.push(part);
+        collecting
+            .collections
+            .entry(subject)
+            .or_default()
+            .parts
+            .push(part);
         true
     }
 
@@ -281,7 +311,10 @@ impl Pbft {
             return;
         }
         let verifier = &self.verifier;
-        let collection = self.collecting.as_mut().and_then(|at| at.collections.get_mut(&subject));
+        let collection = self
+            .collecting
+            .as_mut()
+            .and_then(|at| at.collections.get_mut(&subject));
         let Some(collection) = collection.filter(|at| count(&at.parts) >= quorum) else {
             return;
         };
@@ -305,7 +338,10 @@ impl Pbft {
             return;
         }
         let verifier = &self.verifier;
-        let collection = self.collecting.as_mut().and_then(|at| at.collections.get_mut(&subject));
+        let collection = self
+            .collecting
+            .as_mut()
+            .and_then(|at| at.collections.get_mut(&subject));
         let Some(collection) = collection else {
             return;
         };
@@ -326,7 +362,10 @@ impl Pbft {
     /// sent it. False when nothing is left.
     fn check_parts(&mut self, subject: &Subject) -> bool {
         let (config, verifier) = (&self.config, &self.verifier);
-        let collection = self.collecting.as_mut().and_then(|at| at.collections.get_mut(subject));
+        let collection = self
+            .collecting
+            .as_mut()
+            .and_then(|at| at.collections.get_mut(subject));
         let Some(collection) = collection.filter(|at| !at.parts.is_empty()) else {
             return false;
         };
@@ -362,7 +401,10 @@ impl Pbft {
         }
         // A sub-leader: its branch votes past it, for this height and those for which its sums are not taken.
         if self.is_leader() && *signers != Signers::of(member) {
-            let members = self.tree(height).and_then(|tree| tree.branch(member)).unwrap_or_default();
+            let members = self
+                .tree(height)
+                .and_then(|tree| tree.branch(member))
+                .unwrap_or_default();
             self.collect_from(&members, height, Height(until.0.saturating_sub(1)));
         }
     }
@@ -377,7 +419,10 @@ impl Pbft {
         if !begins {
             return;
         }
-        let branches = self.tree(height).map(|tree| tree.branches().to_vec()).unwrap_or_default();
+        let branches = self
+            .tree(height)
+            .map(|tree| tree.branches().to_vec())
+            .unwrap_or_default();
         for (top, members) in branches {
             if self.is_distrusted(top, height) {
                 self.collect_from(&members, height, end_of(window_of(height)));
@@ -386,7 +431,9 @@ impl Pbft {
     }
 
     fn is_distrusted(&self, member: MemberIndex, height: Height) -> bool {
-        self.collecting.as_ref().is_some_and(|at| at.is_distrusted(member, height))
+        self.collecting
+            .as_ref()
+            .is_some_and(|at| at.is_distrusted(member, height))
     }
 
     /// As leader: asks members for their votes past the tree.
@@ -464,8 +511,13 @@ impl Pbft {
 
     fn ask_missing(&mut self, subject: Subject) {
         let window = window_of(subject.height);
-        let branches = self.tree(subject.height).map(|tree| tree.branches().to_vec()).unwrap_or_default();
-        let voters: Signers = (0..self.config.committee.size() as u16).map(MemberIndex).collect();
+        let branches = self
+            .tree(subject.height)
+            .map(|tree| tree.branches().to_vec())
+            .unwrap_or_default();
+        let voters: Signers = (0..self.config.committee.size() as u16)
+            .map(MemberIndex)
+            .collect();
         let Some(collecting) = &mut self.collecting else {
             return;
         };

@@ -138,7 +138,7 @@ impl Pbft {
     fn is_well_formed(&self, header: &FinalHeader, view: View) -> bool {
         let context = &self.config.context;
         header.version == BLOCK_VERSION
-            && header.mode == MODE_ONE_LEAGUE
+            && header.mode <= MODE_ONE_LEAGUE
             && header.shard == context.shard
             && header.epoch == context.epoch
             && header.committee_hash == context.committee_hash
@@ -365,5 +365,7 @@ impl Pbft {
 pub(crate) fn is_whole(block: &Block) -> bool {
     let header = &block.header;
     merkle::refs_root(&block.refs) == header.refs_root
+        && block.excluded.len() == block.refs.len()
+        && merkle::excluded_root(&block.excluded) == header.excluded_root
         && merkle::records_root(&block.records) == header.evidence_root
 }

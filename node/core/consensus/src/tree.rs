@@ -13,7 +13,11 @@ pub(crate) const fn window_of(height: Height) -> u64 {
 
 /// Last height of a window.
 pub(crate) const fn end_of(window: u64) -> Height {
-    Height(window.saturating_mul(RESHUFFLE_HEIGHTS).saturating_add(RESHUFFLE_HEIGHTS - 1))
+    Height(
+        window
+            .saturating_mul(RESHUFFLE_HEIGHTS)
+            .saturating_add(RESHUFFLE_HEIGHTS - 1),
+    )
 }
 
 /// One arrangement of all voters.
@@ -31,7 +35,11 @@ impl Tree {
     pub(crate) fn new(leader: MemberIndex, drawn: &[MemberIndex]) -> Self {
         let width = width(drawn.len());
         let below: Vec<MemberIndex> = drawn.iter().copied().filter(|member| *member != leader).collect();
-        let mut branches: Vec<_> = below.iter().take(width).map(|top| (*top, Signers::of(*top))).collect();
+        let mut branches: Vec<_> = below
+            .iter()
+            .take(width)
+            .map(|top| (*top, Signers::of(*top)))
+            .collect();
         let mut above = vec![leader; drawn.len()];
         for (position, member) in below.iter().enumerate() {
             let (top, signers) = &mut branches[position % width];
@@ -61,7 +69,11 @@ impl Tree {
 /// `ceil(sqrt(voters))`.
 fn width(voters: usize) -> usize {
     let root = voters.isqrt();
-    if root * root < voters { root + 1 } else { root.max(1) }
+    if root * root < voters {
+        root + 1
+    } else {
+        root.max(1)
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +113,10 @@ mod tests {
 
     #[test]
     fn windows_end_where_the_next_begins() {
-        assert_eq!([0, 15, 16, 31].map(|height| window_of(Height(height))), [0, 0, 1, 1]);
+        assert_eq!(
+            [0, 15, 16, 31].map(|height| window_of(Height(height))),
+            [0, 0, 1, 1]
+        );
         assert_eq!((end_of(0), end_of(1)), (Height(15), Height(31)));
         assert_eq!(end_of(u64::MAX), Height(u64::MAX));
     }

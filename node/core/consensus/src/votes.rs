@@ -322,7 +322,8 @@ impl Pbft {
             let config = &self.config;
             let proven = header.height == height.next()
                 && is_whole(&committed.block)
-                && cosign::verify_commit_proof(&config.context, &self.verifier, header, &committed.proof).is_ok();
+                && cosign::verify_commit_proof(&config.context, &self.verifier, header, &committed.proof)
+                    .is_ok();
             if !proven {
                 self.refuse();
                 break;

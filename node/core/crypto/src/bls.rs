@@ -33,20 +33,19 @@ enum Secret {
 }
 
 impl VotingSecret {
-    /// The secret of a validator: `KeyGen` over a hash, under a context of its own, of the seed of its id key.
-    ///
-    /// # Panics
-    /// Never: 32 bytes are enough to generate a key from.
-    #[must_use]
-    pub fn from_seed(seed: &[u8; 32]) -> Self {
-        let material = Zeroizing::new(context::VOTING.digest(&[seed]).0);
-        let secret = min_sig::SecretKey::key_gen(&*material, &[]).expect("32 bytes are enough");
+    /// What the secret of a validator is generated from: a hash of the seed of its id key, under a context of its own.
+    pub(crate) fn material(seed: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(context::VOTING.digest(&[seed]).0)
+    }
+
+    /// The secret of a validator: `KeyGen` over its material.
+    pub(crate) fn generate(material: &[u8; 32]) -> Self {
+        let secret = min_sig::SecretKey::key_gen(material, &[]).expect("32 bytes are enough");
         Self(Secret::Bls(secret))
     }
 
     /// The secret that goes with a simulated id key.
-    #[must_use]
-    pub fn simulated(id: &[u8; 32]) -> Self {
+    pub(crate) fn simulated(id: &[u8; 32]) -> Self {
         let mut key = [0; 96];
         let mut hasher = context::VOTING.hasher();
         hasher.update(id).finalize_xof().fill(&mut key);
@@ -207,7 +206,9 @@ fn sum_of<'a>(
 ) -> Option<min_sig::AggregatePublicKey> {
     let mut sum = min_sig::AggregatePublicKey::from_public_key(points.next()?);
     // Keys were validated when they were decoded: this cannot fail.
-    points.try_for_each(|point| sum.add_public_key(point, false)).ok()?;
+    points
+        .try_for_each(|point| sum.add_public_key(point, false))
+        .ok()?;
     Some(sum)
 }
 

@@ -118,6 +118,11 @@ pub(crate) const RESET: Context = Context::new(
     "reset",
     "ee2f613e3a5a30345b50e5d3e22ba4d88b8ce3fd154b4989727109beb8065947",
 );
+/// Reports of candidates without their signature.
+pub(crate) const READY: Context = Context::new(
+    "ready",
+    "15be825f527ec124907e31a0172cafe62f34ff5dbd866b3fbbdcedf73635956c",
+);
 /// Seeds of workload accounts.
 pub(crate) const ACCOUNT: Context = Context::new(
     "account",
@@ -138,12 +143,27 @@ pub(crate) const BATCH: Context = Context::new(
     "batch",
     "428c51e91802a84480c7b32d92c02a28e2d35964f57051d33ee3af314cb73975",
 );
+/// Draws of candidates and seats.
+pub(crate) const LEAGUE: Context = Context::new(
+    "league",
+    "ef2b9718fc75e3e450ddd27bc34fe5096688ab4c6a84ddd8a195c375e3fde937",
+);
+/// Samples of a validator.
+pub(crate) const SAMPLE: Context = Context::new(
+    "sample",
+    "87f232078c4d739ea0d532f84167962e39b526638cd3a6c1b9abec920ad4cb19",
+);
+/// Secrets that samples are drawn with.
+pub(crate) const SAMPLE_SECRET: Context = Context::new(
+    "samplesecret",
+    "66cb6f36ba621ca2debb258713973f149c54b645ed018d31978cd793971772b4",
+);
 
 #[cfg(test)]
 mod tests {
     use super::Context;
 
-    const ALL: [Context; 17] = [
+    const ALL: [Context; 21] = [
         super::TX,
         super::SIGHASH,
         super::GROUP,
@@ -157,10 +177,14 @@ mod tests {
         super::VIEW_CHANGE,
         super::NEW_VIEW,
         super::RESET,
+        super::READY,
         super::ACCOUNT,
         super::SIMULATED,
         super::VOTING,
         super::BATCH,
+        super::LEAGUE,
+        super::SAMPLE,
+        super::SAMPLE_SECRET,
     ];
 
     #[test]

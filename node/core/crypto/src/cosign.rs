@@ -1,6 +1,7 @@
 //! Signatures of validators: votes, certificates, proposals, view changes, author headers (`ios` 0.7, 9).
 
-use types::block::{AuthorHeader, CommitProof, FinalHeader, ResetRequest, SignedAuthorHeader};
+use types::block::{AuthorHeader, CommitProof, FinalHeader, SignedAuthorHeader};
+use types::block_record::{AuthorReady, ResetRequest};
 use types::certificate::{Certificate, Partial, Phase, Signatures, Signers, Subject};
 use types::genesis::{Committee, SigningContext};
 use types::message::{NewView, Propose, ViewChange, Vote};
@@ -9,7 +10,9 @@ use types::{Hash, Height, MemberIndex, Signature, View};
 use crate::bls::{self, KeySet, VotingSecret};
 use crate::context;
 use crate::equation::{Claim, Equation};
-use crate::hash::{author_header_hash, final_header_hash, new_view_hash, reset_hash, view_change_hash};
+use crate::hash::{
+    author_header_hash, author_ready_hash, final_header_hash, new_view_hash, reset_hash, view_change_hash,
+};
 use crate::keys::{Scheme, SecretKey};
 use crate::verify;
 
@@ -53,7 +56,9 @@ pub enum CertificateError {
         member: MemberIndex,
     },
     /// A list where the committee has aggregates, or the other way round.
-    #[error("a certificate of the other kind than a committee of {voters} has: lists up to 16 voters, aggregates above")]
+    #[error(
+        "a certificate of the other kind than a committee of {voters} has: lists up to 16 voters, aggregates above"
+    )]
     Kind {
         /// Size of the committee.
         voters: usize,
@@ -128,7 +133,11 @@ impl Verifier {
     pub fn new(scheme: Scheme, committee: Committee) -> Self {
         Self {
             scheme,
-            keys: KeySet::new(scheme, &committee.voting_keys),
+            // Candidates have keys and no vote.
+            keys: KeySet::new(
+                scheme,
+                committee.voting_keys.get(..committee.size()).unwrap_or_default(),
+            ),
             committee,
         }
     }
@@ -168,7 +177,9 @@ pub fn sign_partial(
 pub fn verify_partial(context: &SigningContext, verifier: &Verifier, partial: &Partial) -> bool {
     let message = signed_bytes(context, &partial.subject);
     usize::from(partial.committee) == verifier.committee.size()
-        && verifier.keys.verify(&message, &partial.signers, &partial.signature)
+        && verifier
+            .keys
+            .verify(&message, &partial.signers, &partial.signature)
 }
 
 /// Sums up partials for one subject that share no signer. None when there are none, or a signature is no point of its
@@ -231,7 +242,10 @@ pub fn verify_signatures(
         }
         (Signatures::Aggregate { signers, signature }, true) => {
             at_least(quorum, signers.len())?;
-            if let Some(member) = signers.iter().find(|member| !verifier.committee.is_voter(*member)) {
+            if let Some(member) = signers
+                .iter()
+                .find(|member| !verifier.committee.is_voter(*member))
+            {
                 return Err(CertificateError::Signers { member });
             }
             let verified = verifier.keys.verify(&message, signers, signature);
@@ -322,7 +336,12 @@ pub fn verify_commit_proof(
         view: proof.certificate.view,
         hash,
     };
-    Ok(verify_certificate(context, verifier, &subject, &proof.certificate)?)
+    Ok(verify_certificate(
+        context,
+        verifier,
+        &subject,
+        &proof.certificate,
+    )?)
 }
 
 /// Signs an author header: its hash, which covers shard, epoch and, through the chain, the genesis.
@@ -360,7 +379,30 @@ pub fn verify_reset_request(
     verify::verify(scheme, key, &reset_digest(context, request).0, &request.signature)
 }
 
+/// Signs a candidate's report that it is there; the field `signature` is not read.
+#[must_use]
+pub fn sign_author_ready(key: &SecretKey, context: &SigningContext, ready: &AuthorReady) -> Signature {
+    key.sign(&in_context(context, &author_ready_hash(ready)).0)
+}
+
+/// Whether `key` signed a candidate's report for this context.
+#[must_use]
+pub fn verify_author_ready(
+    scheme: Scheme,
+    context: &SigningContext,
+    key: &[u8; 32],
+    ready: &AuthorReady,
+) -> bool {
+    let digest = in_context(context, &author_ready_hash(ready));
+    verify::verify(scheme, key, &digest.0, &ready.signature)
+}
+
 fn reset_digest(context: &SigningContext, request: &ResetRequest) -> Hash {
+    in_context(context, &reset_hash(request))
+}
+
+/// A hash bound to genesis, epoch, shard and committee.
+fn in_context(context: &SigningContext, hash: &Hash) -> Hash {
     let (epoch, shard) = (context.epoch.0.to_le_bytes(), context.shard.0.to_le_bytes());
     let chain = [
         &context.genesis_hash.0[..],
@@ -368,8 +410,7 @@ fn reset_digest(context: &SigningContext, request: &ResetRequest) -> Hash {
         &shard,
         &context.committee_hash.0,
     ];
-    let request = reset_hash(request);
-    context::RESET.digest(&[chain[0], chain[1], chain[2], chain[3], &request.0])
+    context::RESET.digest(&[chain[0], chain[1], chain[2], chain[3], &hash.0])
 }
 
 /// Signs a leader's proposal of a block in a view.

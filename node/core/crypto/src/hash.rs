@@ -1,7 +1,8 @@
 //! Every hash of the protocol: BLAKE3 under the contexts of `ios` 0.6.
 
 use blake3::OutputReader;
-use types::block::{AuthorHeader, FinalHeader, ResetRequest};
+use types::block::{AuthorHeader, FinalHeader};
+use types::block_record::{AuthorReady, ResetRequest};
 use types::codec::Encode;
 use types::genesis::{Allocation, Genesis};
 use types::message::{NewView, ViewChange};
@@ -67,18 +68,22 @@ pub fn allocation_outpoint(name: &str, index: u64) -> OutPoint {
     }
 }
 
-/// Hash of a committee: `H_committee(epoch || shard || (id u16, key 32, role u8)*)`; every role is 0, a voter
-/// (`ios` 0.7).
+/// Hash of a committee: `H_committee(epoch || shard || (id u16, key 32, role u8)*)`, the `voters` first with role 0,
+/// then the candidates with role 1 (`ios` 0.7).
 #[must_use]
-pub fn committee_hash(epoch: Epoch, shard: ShardId, members: &[(ValidatorId, [u8; 32])]) -> Hash {
-    const VOTER: u8 = 0;
+pub fn committee_hash(
+    epoch: Epoch,
+    shard: ShardId,
+    members: &[(ValidatorId, [u8; 32])],
+    voters: u16,
+) -> Hash {
     let mut bytes = Vec::with_capacity(6 + members.len() * 35);
     epoch.encode(&mut bytes);
     shard.encode(&mut bytes);
-    for (id, key) in members {
+    for (position, (id, key)) in members.iter().enumerate() {
         id.encode(&mut bytes);
         key.encode(&mut bytes);
-        VOTER.encode(&mut bytes);
+        u8::from(position >= usize::from(voters)).encode(&mut bytes);
     }
     context::COMMITTEE.digest(&[&bytes])
 }
@@ -108,6 +113,12 @@ pub fn reset_hash(request: &ResetRequest) -> Hash {
     without_signature(&context::RESET, request)
 }
 
+/// Hash of everything in a candidate's report but its signature.
+#[must_use]
+pub fn author_ready_hash(ready: &AuthorReady) -> Hash {
+    without_signature(&context::READY, ready)
+}
+
 /// The signature is the last field of every signed message.
 fn without_signature<T: Encode>(context: &context::Context, message: &T) -> Hash {
     let mut bytes = message.to_bytes();
@@ -117,19 +128,34 @@ fn without_signature<T: Encode>(context: &context::Context, message: &T) -> Hash
 
 /// Draws from a BLAKE3 output stream (`ios` 0.8). Holds no floats: every node draws the same numbers.
 #[derive(Clone, Debug)]
-pub struct Xof(OutputReader);
+pub struct Xof {
+    stream: OutputReader,
+    /// One block of the stream: asking for eight bytes would compute all 64 every time.
+    block: [u8; 64],
+    /// Bytes of the block that are used up.
+    used: usize,
+}
 
 impl Xof {
     /// The stream of a seed.
     #[must_use]
     pub fn new(seed: &Hash) -> Self {
-        Self(blake3::Hasher::new().update(&seed.0).finalize_xof())
+        Self {
+            stream: blake3::Hasher::new().update(&seed.0).finalize_xof(),
+            block: [0; 64],
+            used: 64,
+        }
     }
 
     /// The next eight bytes, little-endian.
     pub fn next_u64(&mut self) -> u64 {
+        if self.used == self.block.len() {
+            self.stream.fill(&mut self.block);
+            self.used = 0;
+        }
         let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
+        bytes.copy_from_slice(&self.block[self.used..self.used + 8]);
+        self.used += 8;
         u64::from_le_bytes(bytes)
     }
 

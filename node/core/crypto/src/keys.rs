@@ -27,14 +27,40 @@ pub struct SecretKey(Inner);
 
 #[derive(Clone)]
 enum Inner {
-    Ed25519(Arc<Pair>),
-    Simulated([u8; 32]),
+    Ed25519(Arc<Ed25519Pair>),
+    Simulated {
+        public: [u8; 32],
+        sampling: SamplingSecret,
+    },
 }
 
-struct Pair {
-    id: Ed25519KeyPair,
-    /// What both keys of a validator come from.
-    seed: Zeroizing<[u8; 32]>,
+struct Ed25519Pair {
+    signing: Ed25519KeyPair,
+    sampling: SamplingSecret,
+    /// What the voting key is generated from, when somebody asks for it.
+    voting: Zeroizing<[u8; 32]>,
+}
+
+/// What a validator draws its samples with (`ios` 7.6): a one-way function of the seed of its key, so that it survives
+/// a restart and nobody else can know it. Nothing that is sent depends on it but the verdicts. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SamplingSecret(Zeroizing<[u8; 32]>);
+
+impl SamplingSecret {
+    fn of_seed(seed: &[u8; 32]) -> Self {
+        Self(Zeroizing::new(context::SAMPLE_SECRET.digest(&[seed]).0))
+    }
+
+    /// The 32 bytes.
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SamplingSecret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SamplingSecret(..)")
+    }
 }
 
 impl SecretKey {
@@ -45,14 +71,23 @@ impl SecretKey {
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let seed = Zeroizing::new(seed);
-        let id = Ed25519KeyPair::from_seed_unchecked(&*seed).expect("any 32 bytes are a seed");
-        Self(Inner::Ed25519(Arc::new(Pair { id, seed })))
+        let signing = Ed25519KeyPair::from_seed_unchecked(&*seed).expect("any 32 bytes are a seed");
+        let sampling = SamplingSecret::of_seed(&seed);
+        let voting = VotingSecret::material(&seed);
+        Self(Inner::Ed25519(Arc::new(Ed25519Pair {
+            signing,
+            sampling,
+            voting,
+        })))
     }
 
     /// A key of the simulated scheme.
     #[must_use]
     pub fn simulated(seed: [u8; 32]) -> Self {
-        Self(Inner::Simulated(context::SIMULATED.digest(&[&seed]).0))
+        Self(Inner::Simulated {
+            public: context::SIMULATED.digest(&[&seed]).0,
+            sampling: SamplingSecret::of_seed(&seed),
+        })
     }
 
     /// A key of either scheme.
@@ -69,7 +104,7 @@ impl SecretKey {
     pub const fn scheme(&self) -> Scheme {
         match self.0 {
             Inner::Ed25519(_) => Scheme::Ed25519,
-            Inner::Simulated(_) => Scheme::Simulated,
+            Inner::Simulated { .. } => Scheme::Simulated,
         }
     }
 
@@ -81,12 +116,21 @@ impl SecretKey {
     pub fn public(&self) -> [u8; 32] {
         match &self.0 {
             Inner::Ed25519(pair) => pair
-                .id
+                .signing
                 .public_key()
                 .as_ref()
                 .try_into()
                 .expect("a public key has 32 bytes"),
-            Inner::Simulated(public) => *public,
+            Inner::Simulated { public, .. } => *public,
+        }
+    }
+
+    /// What the holder of the key draws its samples with.
+    #[must_use]
+    pub fn sampling_secret(&self) -> SamplingSecret {
+        match &self.0 {
+            Inner::Ed25519(pair) => pair.sampling.clone(),
+            Inner::Simulated { sampling, .. } => sampling.clone(),
         }
     }
 
@@ -94,8 +138,8 @@ impl SecretKey {
     #[must_use]
     pub fn voting(&self) -> VotingSecret {
         match &self.0 {
-            Inner::Ed25519(pair) => VotingSecret::from_seed(&pair.seed),
-            Inner::Simulated(public) => VotingSecret::simulated(public),
+            Inner::Ed25519(pair) => VotingSecret::generate(&pair.voting),
+            Inner::Simulated { public, .. } => VotingSecret::simulated(public),
         }
     }
 
@@ -107,12 +151,13 @@ impl SecretKey {
     pub fn sign(&self, message: &[u8]) -> Signature {
         match &self.0 {
             Inner::Ed25519(pair) => Signature(
-                pair.id.sign(message)
+                pair.signing
+                    .sign(message)
                     .as_ref()
                     .try_into()
                     .expect("a signature has 64 bytes"),
             ),
-            Inner::Simulated(public) => simulated_signature(public, message),
+            Inner::Simulated { public, .. } => simulated_signature(public, message),
         }
     }
 }
@@ -168,6 +213,21 @@ mod tests {
             let shown = format!("{key:?}");
             assert!(shown.contains(&hex::encode(key.public())), "{shown}");
             assert!(!shown.contains("5a5a5a"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_sampling_secret_hangs_on_the_seed_alone_and_is_not_shown() {
+        for scheme in [Scheme::Ed25519, Scheme::Simulated] {
+            let key = SecretKey::of_scheme(scheme, [0x5a; 32]);
+            let secret = key.sampling_secret();
+            let derived = blake3::derive_key("shardbench v1 samplesecret", &[0x5a; 32]);
+            assert_eq!(*secret.bytes(), derived);
+            assert_eq!(secret, key.clone().sampling_secret());
+            assert_ne!(secret, SecretKey::of_scheme(scheme, [0x5b; 32]).sampling_secret());
+            // Whoever knows the public key or any signature knows nothing of it.
+            assert_ne!(*secret.bytes(), key.public());
+            assert_eq!(format!("{secret:?}"), "SamplingSecret(..)");
         }
     }
 

@@ -9,8 +9,10 @@ pub mod body;
 pub mod cosign;
 pub mod hash;
 pub mod keys;
+pub mod league;
 pub mod merkle;
 pub mod placement;
+pub mod sampling;
 pub mod verify;
 
 mod context;

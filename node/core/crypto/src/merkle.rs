@@ -1,10 +1,11 @@
 //! Merkle trees (`ios` 0.6): leaves and nodes under their own contexts, an odd node is promoted, and the number of
 //! leaves is part of the root, so that no inner node can pass for a leaf and no tree for another.
 
-use types::Hash;
-use types::block::{BlockRef, ResetRequest};
+use types::block::BlockRef;
+use types::block_record::Record;
 use types::client::MerklePath;
 use types::codec::Encode;
+use types::{Hash, TxId};
 
 use crate::context;
 
@@ -148,15 +149,21 @@ pub fn excluded_root(bitmaps: &[Vec<u8>]) -> Hash {
     )
 }
 
+/// Leaf of a slow transaction's outcome under `slow_root`: `H_leaf(txid || code)`, code 0 when it took effect.
+#[must_use]
+pub fn slow_leaf(txid: &TxId, code: u8) -> Hash {
+    leaf_of(&[&txid.0, &[code]])
+}
+
 /// Leaf of a record: `H_leaf` of its encoding, signature included.
 #[must_use]
-pub fn record_leaf(record: &ResetRequest) -> Hash {
+pub fn record_leaf(record: &Record) -> Hash {
     leaf(&record.to_bytes())
 }
 
 /// `evidence_root` of a final header.
 #[must_use]
-pub fn records_root(records: &[ResetRequest]) -> Hash {
+pub fn records_root(records: &[Record]) -> Hash {
     root(&records.iter().map(record_leaf).collect::<Vec<_>>())
 }
 

@@ -21,18 +21,36 @@ pub fn shard_of(owner: &Owner, shards: u16) -> ShardId {
     ShardId(number.checked_shr(u64::BITS - bits).unwrap_or(0) as u16)
 }
 
-/// Member that a client sends an owner's transactions to: uniform over the members, drawn from
-/// `H_group(S || owner)` with `S = H_group(randomness || shard || term)` (`ios` 1.7). A routing hint, not a rule.
+/// Group of an owner in the one term: uniform over the groups, drawn from `H_group(S || owner)` with
+/// `S = H_group(randomness || shard || term)` (`ios` 1.7). With one group there is nothing to draw.
+///
+/// In mode 0 a rule: only the author of this group may include the owner's spends.
 #[must_use]
-pub fn member_of(owner: &Owner, randomness: &Hash, shard: ShardId, members: u16) -> MemberIndex {
+pub fn group_of(owner: &Owner, randomness: &Hash, shard: ShardId, groups: u16) -> u16 {
+    if groups <= 1 {
+        return 0;
+    }
     let shard_seed = context::GROUP.digest(&[&randomness.0, &shard.0.to_le_bytes(), &TERM.to_le_bytes()]);
     let seed = context::GROUP.digest(&[&shard_seed.0, &owner.0]);
-    MemberIndex(Xof::new(&seed).uniform(members.into()) as u16)
+    Xof::new(&seed).uniform(groups.into()) as u16
+}
+
+/// Voter that a client sends an owner's transactions to in mode 1: the draw of groups over the voters (`ios` 1.7). A
+/// routing hint, not a rule.
+#[must_use]
+pub fn member_of(owner: &Owner, randomness: &Hash, shard: ShardId, voters: u16) -> MemberIndex {
+    MemberIndex(group_of(owner, randomness, shard, voters))
 }
 
 /// Order in which a shard's voters are drawn for the tree of a view and a window of heights (`ios` 9.5).
 #[must_use]
-pub fn tree_order(randomness: &Hash, shard: ShardId, view: View, window: u64, voters: u16) -> Vec<MemberIndex> {
+pub fn tree_order(
+    randomness: &Hash,
+    shard: ShardId,
+    view: View,
+    window: u64,
+    voters: u16,
+) -> Vec<MemberIndex> {
     let seed = context::PERM.digest(&[
         &randomness.0,
         b"tree",
@@ -81,16 +99,20 @@ pub fn check_voting_keys(scheme: Scheme, genesis: &Genesis) -> Result<(), Voting
 
 /// A voting key whose holder did not prove that it knows the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the voting key of validator {0} has no valid proof of possession, accepted is what its holder signed")]
+#[error(
+    "the voting key of validator {0} has no valid proof of possession, accepted is what its holder signed"
+)]
 pub struct VotingKeyError(pub ValidatorId);
 
 fn committee(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Committee {
+    // The last ones by id are the candidates.
+    let voters = ids.len().saturating_sub(usize::from(genesis.policy.candidates())) as u16;
     let members: Vec<_> = ids
         .iter()
         .map(|id| (ValidatorId(*id), genesis.validators[usize::from(*id)]))
         .collect();
     let seed = context::PERM.digest(&[&genesis.randomness.0, b"lead", &shard.0.to_le_bytes()]);
-    let leaders = Xof::new(&seed).permutation(members.len() as u16);
+    let leaders = Xof::new(&seed).permutation(voters);
     let voting_keys = ids
         .iter()
         .filter_map(|id| genesis.voting_keys.get(usize::from(*id)))
@@ -98,8 +120,11 @@ fn committee(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Committee {
     Committee {
         shard,
         voting_keys: voting_keys.collect(),
-        hash: committee_hash(Epoch(0), shard, &members),
+        hash: committee_hash(Epoch(0), shard, &members, voters),
         leaders: leaders.into_iter().map(MemberIndex).collect(),
+        voters,
+        candidates: (voters..members.len() as u16).map(MemberIndex).collect(),
+        bonds: ids.iter().map(|id| genesis.bonds[usize::from(*id)]).collect(),
         members,
     }
 }

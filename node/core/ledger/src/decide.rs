@@ -32,7 +32,7 @@ pub(crate) struct Decisions {
 }
 
 impl Decisions {
-    /// Decides a block and returns the outcome of each batch.
+    /// Decides a block and returns the outcome of each batch and of each slow transaction.
     ///
     /// Rules in order, the first broken one is the reason: signature, expiry, fee, owners of the outputs; then for
     /// each input: there, unspent, owner; then the sum.
@@ -42,11 +42,11 @@ impl Decisions {
         checks: &[Check],
         resolved: &[Resolved],
         fault: Fault,
-    ) -> Vec<BatchOutcome> {
+    ) -> (Vec<BatchOutcome>, Vec<Option<Exclusion>>) {
         self.reset(block);
-        let mut outcomes = Vec::with_capacity(block.batches.len());
+        let mut outcomes = Vec::with_capacity(block.input.batches.len());
         let mut number = 0;
-        for batch in block.batches {
+        for batch in block.input.batches {
             let mut outcome = BatchOutcome::default();
             for position in 0..batch.body.len() {
                 if let Some(exclusion) = self.decide_one(block, number, checks, resolved, fault) {
@@ -60,7 +60,9 @@ impl Decisions {
             }
             outcomes.push(outcome);
         }
-        outcomes
+        let slow = (number..block.plan.txs.len() as u32)
+            .map(|number| self.decide_one(block, number, checks, resolved, fault));
+        (outcomes, slow.collect())
     }
 
     fn reset(&mut self, block: &Block<'_>) {
@@ -126,7 +128,7 @@ impl Decisions {
             let input = &resolved[*place as usize];
             self.stands(input)?;
             let spender = self.claims[input.claim as usize];
-            if spender != 0 && !fault.forgets_claims() {
+            if spender != 0 && !fault.forgets_claims(block.is_slow(tx)) {
                 let same = |txid: TxId| txid == block.txid(number);
                 return Err(if same(block.txid(spender - 1)) {
                     Exclusion::Duplicate

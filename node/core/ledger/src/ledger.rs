@@ -1,10 +1,10 @@
 //! The ledger of one shard: its partitions, its heights and its sums.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crypto::hash::effects_digest;
 use crypto::placement::shard_of;
-use types::{Amount, Hash, Height, OutPoint, Owner};
+use types::{Amount, Counters, Hash, Height, OutPoint, Owner, TxId};
 
 use crate::decide::Decisions;
 use crate::executor::Executor;
@@ -13,15 +13,19 @@ use crate::partition::Partition;
 use crate::plan::{Block, Plan};
 use crate::planted::Fault;
 use crate::resolve::{Check, Resolved, Rules};
+use crate::settle::Settlement;
 use crate::{
-    Applied, Batch, LedgerConfig, LedgerError, Lookup, PARTITIONS, Snapshot, StateChanges, Totals, Utxo,
+    Applied, BlockInput, LedgerConfig, LedgerError, Lookup, PARTITIONS, Snapshot, StateChanges, Totals, Utxo,
 };
-use crate::{commit, resolve};
+use crate::{commit, digest, resolve, settle};
 
 /// A height above the final one.
 struct Speculative {
     digest: Hash,
-    fees: u64,
+    /// Counters after it.
+    counters: Counters,
+    /// Transactions whose claims it settled.
+    claimed: Vec<TxId>,
 }
 
 /// The unspent outputs of one shard, with the speculative heights applied in place.
@@ -34,11 +38,14 @@ struct Speculative {
 pub struct Ledger {
     config: LedgerConfig,
     partitions: Vec<Partition>,
-    /// Value and fees at the start.
+    /// Outputs and counters at the start.
     supply: u128,
     final_height: Height,
     final_digest: Hash,
     totals: Totals,
+    /// Transactions whose claims were settled up to the tip. They stay for ever: compensations are spent and their
+    /// tombstones go, and a validator that restored a snapshot never had them.
+    claimed: BTreeSet<TxId>,
     /// Heights above the final one, ascending.
     speculative: VecDeque<Speculative>,
     fault: Fault,
@@ -60,17 +67,25 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// The state of genesis, at height 0. Its digest is that of a block at height 0 which creates everything, after
-    /// the genesis hash.
+    /// The state of genesis, at height 0, with the bonds in force of the validators that serve the shard. Its digest
+    /// is that of a block at height 0 which creates everything, after the genesis hash.
     ///
     /// # Errors
     /// An output of another shard, an output given twice, more value than fits.
     pub fn new(
         config: LedgerConfig,
         outputs: impl IntoIterator<Item = (OutPoint, Owner, Amount)>,
+        bonds: u64,
     ) -> Result<Self, LedgerError> {
         let genesis_hash = config.genesis_hash;
-        let mut ledger = Self::empty(config, Height(0), genesis_hash, 0);
+        let counters = Counters {
+            bonds,
+            ..Counters::default()
+        };
+        let mut ledger = Self::empty(config, Height(0), genesis_hash, counters);
+        if counters != Counters::default() {
+            ledger.partitions[0].note(&digest::counters_entry(&counters));
+        }
         for (outpoint, owner, amount) in outputs {
             ledger.found(
                 &outpoint,
@@ -96,7 +111,8 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::new`], and an output created above the snapshot's height.
     pub fn restore(config: LedgerConfig, snapshot: Snapshot) -> Result<Self, LedgerError> {
-        let mut ledger = Self::empty(config, snapshot.height, snapshot.digest, snapshot.fees);
+        let mut ledger = Self::empty(config, snapshot.height, snapshot.digest, snapshot.counters);
+        ledger.claimed.extend(snapshot.claimed);
         for (outpoint, utxo) in &snapshot.outputs {
             if utxo.created > snapshot.height {
                 return Err(LedgerError::FromLater {
@@ -111,7 +127,7 @@ impl Ledger {
         ledger.close_supply()
     }
 
-    fn empty(config: LedgerConfig, height: Height, digest: Hash, fees: u64) -> Self {
+    fn empty(config: LedgerConfig, height: Height, digest: Hash, counters: Counters) -> Self {
         let hash = KeyHash::new(config.hash_seed);
         Self {
             config,
@@ -120,9 +136,10 @@ impl Ledger {
             final_height: height,
             final_digest: digest,
             totals: Totals {
-                fees,
+                counters,
                 ..Totals::default()
             },
+            claimed: BTreeSet::new(),
             speculative: VecDeque::new(),
             fault: Fault::default(),
             plan: Plan::new(),
@@ -150,7 +167,7 @@ impl Ledger {
     }
 
     fn close_supply(mut self) -> Result<Self, LedgerError> {
-        self.supply = self.totals.value + u128::from(self.totals.fees);
+        self.supply = self.totals.supply();
         if self.supply > u128::from(u64::MAX) {
             return Err(LedgerError::Supply {
                 shard: self.config.shard,
@@ -192,7 +209,7 @@ impl Ledger {
         self.totals
     }
 
-    /// Value and fees together, the same at every height; after a restart as the snapshot has it.
+    /// Outputs and counters together, the same at every height; after a restart as the snapshot has it.
     #[must_use]
     pub const fn supply(&self) -> u128 {
         self.supply
@@ -204,21 +221,32 @@ impl Ledger {
         self.partitions[outpoint.partition()].lookup(outpoint, base)
     }
 
-    /// Applies the next height: transactions take effect in list order, those that break a rule have none.
+    /// Counters after the last applied height.
+    fn tip_counters(&self) -> Counters {
+        let last = self.speculative.back();
+        last.map_or(self.totals.counters, |last| last.counters)
+    }
+
+    /// Applies the next height: slashes, then claims, then transactions take effect in list order, those of author
+    /// blocks before the slow ones; transactions that break a rule have none.
     ///
-    /// A transaction may spend outputs of an earlier one of the list. The result does not depend on the executor.
+    /// A transaction may spend outputs of an earlier one of the list, and compensations of this height. The result
+    /// does not depend on the executor.
     ///
     /// # Panics
-    /// When `height` is not the tip's next, or a bad signature's position is past its body: mistakes of the caller.
-    pub fn apply(&mut self, height: Height, batches: &[Batch<'_>], executor: &dyn Executor) -> Applied {
+    /// When `height` is not the tip's next, a bad signature's position is past its body, slashed bonds are more than
+    /// those in force, or a claim names more victims than a transaction has inputs: mistakes of the caller.
+    pub fn apply(&mut self, height: Height, input: &BlockInput<'_>, executor: &dyn Executor) -> Applied {
         assert_eq!(
             height,
             self.height().next(),
             "heights are applied one after the other"
         );
-        self.plan.read(batches);
+        settle::check(&self.tip_counters(), input.slashes, input.claims);
+        self.plan.read(input);
+        let settlement = self.settle(height, input);
         let block = Block {
-            batches,
+            input,
             plan: &self.plan,
         };
         let rules = Rules {
@@ -234,7 +262,7 @@ impl Ledger {
             .resize(block.plan.input_places.len(), Resolved::default());
         let numbers = (&mut self.checks[..], &mut self.resolved[..]);
         resolve::run(&block, &rules, &mut self.partitions, numbers, executor);
-        let outcomes = self
+        let (batches, slow) = self
             .decisions
             .decide(&block, &self.checks, &self.resolved, self.fault);
 
@@ -250,14 +278,33 @@ impl Ledger {
         );
         let digest = effects_digest(&self.digest(), height, &hashes);
         let (applied, fees) = (self.decisions.count, self.decisions.fees);
-        self.speculative.push_back(Speculative { digest, fees });
+        let mut counters = settlement.counters;
+        counters.fees = counters.fees.saturating_add(fees);
+        self.speculative.push_back(Speculative {
+            digest,
+            counters,
+            claimed: settlement.claimed,
+        });
         Applied {
             height,
             digest,
-            batches: outcomes,
+            batches,
+            claims: settlement.outcomes,
+            slow,
             applied,
             fees,
         }
+    }
+
+    fn settle(&mut self, height: Height, input: &BlockInput<'_>) -> Settlement {
+        settle::run(
+            height,
+            (input.slashes, input.claims),
+            self.tip_counters(),
+            &mut self.claimed,
+            &mut self.partitions,
+            self.fault,
+        )
     }
 
     /// Undoes every height above `to` exactly.
@@ -272,7 +319,12 @@ impl Ledger {
         self.partitions
             .iter_mut()
             .for_each(|partition| partition.roll_back(to));
-        self.speculative.truncate((to.0 - self.final_height.0) as usize);
+        let kept = (to.0 - self.final_height.0) as usize;
+        for undone in self.speculative.drain(kept..) {
+            for txid in &undone.claimed {
+                self.claimed.remove(txid);
+            }
+        }
     }
 
     /// Makes every height up to `height` final and returns what they changed, net. Tombstones that became
@@ -285,17 +337,20 @@ impl Ledger {
             (self.final_height..=self.height()).contains(&height),
             "height {height} is not between the final height and the tip"
         );
+        let mut claimed = Vec::new();
         for last in self
             .speculative
             .drain(..(height.0 - self.final_height.0) as usize)
         {
             self.final_digest = last.digest;
-            self.totals.fees = self.totals.fees.saturating_add(last.fees);
+            self.totals.counters = last.counters;
+            claimed.extend(last.claimed);
         }
         let mut net = StateChanges {
             height,
             digest: self.final_digest,
-            fees_total: self.totals.fees,
+            counters: self.totals.counters,
+            claimed,
             created: Vec::new(),
             spent: Vec::new(),
         };
@@ -318,22 +373,24 @@ impl Ledger {
         })
     }
 
-    /// Walks every output: value and fees must add up to the supply at the final height and at the tip (`ios` I1),
-    /// and the running sums must be right.
+    /// Walks every output: outputs and counters must add up to the supply at the final height and at the tip
+    /// (`ios` I1), and the running sums must be right.
     ///
     /// # Errors
     /// Names the height and the sums that do not fit.
     pub fn check_conservation(&self) -> Result<(), LedgerError> {
-        let tip_fees = self.speculative.iter().map(|height| height.fees);
-        let tip_fees = tip_fees.fold(self.totals.fees, u64::saturating_add);
-        for (height, fees) in [(self.final_height, self.totals.fees), (self.height(), tip_fees)] {
-            let found = self.walk(height, fees);
-            if found.value + u128::from(fees) != self.supply {
+        let heights = [
+            (self.final_height, self.totals.counters),
+            (self.height(), self.tip_counters()),
+        ];
+        for (height, counters) in heights {
+            let found = self.walk(height, counters);
+            if found.supply() != self.supply {
                 let (value, supply) = (found.value, self.supply);
                 return Err(LedgerError::Conservation {
                     height,
                     value,
-                    fees,
+                    counters,
                     supply,
                 });
             }
@@ -347,9 +404,9 @@ impl Ledger {
         Ok(())
     }
 
-    fn walk(&self, height: Height, fees: u64) -> Totals {
+    fn walk(&self, height: Height, counters: Counters) -> Totals {
         let mut found = Totals {
-            fees,
+            counters,
             ..Totals::default()
         };
         for slot in self.partitions.iter().flat_map(Partition::entries) {

@@ -1,8 +1,9 @@
 //! UTXO set of one shard: check, parallel apply, roll back, finalize, effects digest, conservation.
 //!
 //! ```text
-//!   bodies ──► plan ──► resolve ──► decide ──► commit ──► Applied (bitmaps, reasons, digest)
-//!            in order  64 parts    in order   64 parts
+//!   slashes, claims ──► settle
+//!            bodies, slow ──► plan ──► resolve ──► decide ──► commit ──► Applied (bitmaps, reasons, digest)
+//!                           in order  64 parts    in order   64 parts
 //! ```
 //!
 //! The ledger holds the state at its *tip*, the last applied height. Heights above the final one are speculative
@@ -23,17 +24,20 @@ mod partition;
 mod plan;
 mod planted;
 mod resolve;
+mod settle;
 mod slab;
 #[cfg(test)]
 mod tests;
 
 use types::block::Body;
+use types::transaction::TxView;
 use types::{Amount, Hash, Height, OutPoint, Owner, Reject, ShardId, TxId};
 
 pub use executor::{Executor, Inline};
 pub use ledger::Ledger;
 #[cfg(feature = "planted-bugs")]
 pub use planted::PlantedBug;
+pub use types::Counters;
 
 /// Partitions of the set and of the effects digest: the top six bits of an outpoint's hash part (`ios` 0.6).
 pub const PARTITIONS: usize = 64;
@@ -56,7 +60,7 @@ pub enum Lookup {
     Unspent(Utxo),
     /// Spent at or below the base.
     Spent {
-        /// The transaction that spent it.
+        /// The transaction that spent it; its own txid when a claim seized it.
         by: TxId,
         /// The height of that transaction.
         at: Height,
@@ -91,8 +95,10 @@ pub struct Snapshot {
     pub height: Height,
     /// Effects digest after that height.
     pub digest: Hash,
-    /// Fees paid from genesis to that height.
-    pub fees: u64,
+    /// Counters after that height.
+    pub counters: Counters,
+    /// Transactions whose claims were settled up to that height, in any order.
+    pub claimed: Vec<TxId>,
     /// Every unspent output, in any order.
     pub outputs: Vec<(OutPoint, Utxo)>,
 }
@@ -104,8 +110,16 @@ pub struct Totals {
     pub outputs: u64,
     /// Their value.
     pub value: u128,
-    /// Fees paid since genesis.
-    pub fees: u64,
+    /// Value outside the outputs.
+    pub counters: Counters,
+}
+
+impl Totals {
+    /// Outputs and counters together: the supply, at every height (`ios` I1).
+    #[must_use]
+    pub fn supply(&self) -> u128 {
+        self.value + self.counters.held()
+    }
 }
 
 /// What some final heights changed, for the store that is written behind.
@@ -118,8 +132,10 @@ pub struct StateChanges {
     pub height: Height,
     /// Effects digest after it.
     pub digest: Hash,
-    /// Fees paid from genesis to that height.
-    pub fees_total: u64,
+    /// Counters after it.
+    pub counters: Counters,
+    /// Transactions whose claims were settled.
+    pub claimed: Vec<TxId>,
     /// New outputs.
     pub created: Vec<(OutPoint, Utxo)>,
     /// Outputs that are gone.
@@ -135,6 +151,78 @@ pub struct Batch<'a> {
     pub bad_signatures: &'a [u32],
 }
 
+/// A validator's bond that is lost (`ios` 7.8, 20.4): 5 % reward the detectors, the rest goes into the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slash {
+    /// The bond, which is in force.
+    pub bond: u64,
+}
+
+/// A transaction whose signatures were found forged after it had become final (`ios` 7.8).
+///
+/// What is unspent of its outputs is seized. The victims are paid in order, each by a new output with the forged
+/// txid and the index [`types::limits::COMPENSATION_INDEX`] plus the victim's place: first from what was seized, then
+/// from the pool, and the shortfall is counted as unpaid. More is seized than lost when an owner of the forged
+/// transaction signed for inputs of its own, whose value its outputs carry too: the rest goes into the pool. Less is
+/// seized than lost even when all outputs are unspent, by the fee.
+///
+/// A transaction is claimed once: a second claim, at whatever height, has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The forged transaction.
+    pub txid: TxId,
+    /// Its outputs.
+    pub output_count: u16,
+    /// Who lost how much, at most one for each input; owners of this shard.
+    pub victims: Vec<(Owner, u64)>,
+}
+
+impl Claim {
+    /// Partition of the forged outputs, and of those that compensate.
+    pub(crate) const fn partition(&self) -> usize {
+        OutPoint {
+            txid: self.txid,
+            index: 0,
+        }
+        .partition()
+    }
+}
+
+/// A transaction of the slow lane (`ios` 7.9), whose signatures every voter has checked.
+#[derive(Clone, Copy, Debug)]
+pub struct SlowTx<'a> {
+    /// Its id.
+    pub txid: TxId,
+    /// The transaction.
+    pub tx: TxView<'a>,
+}
+
+/// What a height orders, in the order in which it takes effect (`ios` 22).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockInput<'a> {
+    /// Bonds that are lost.
+    pub slashes: &'a [Slash],
+    /// Forged transactions to be compensated.
+    pub claims: &'a [Claim],
+    /// The transactions of author blocks.
+    pub batches: &'a [Batch<'a>],
+    /// Slow transactions that are due.
+    pub slow: &'a [SlowTx<'a>],
+}
+
+impl<'a> BlockInput<'a> {
+    /// A height that orders nothing but author blocks.
+    #[must_use]
+    pub const fn new(batches: &'a [Batch<'a>]) -> Self {
+        Self {
+            slashes: &[],
+            claims: &[],
+            batches,
+            slow: &[],
+        }
+    }
+}
+
 /// What a height did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -144,10 +232,25 @@ pub struct Applied {
     pub digest: Hash,
     /// One outcome for each batch, in order.
     pub batches: Vec<BatchOutcome>,
-    /// Transactions that took effect.
+    /// One outcome for each claim, in order.
+    pub claims: Vec<ClaimOutcome>,
+    /// For each slow transaction, in order, why it took no effect; `None` when it did.
+    pub slow: Vec<Option<Exclusion>>,
+    /// Transactions that took effect, slow ones included.
     pub applied: u32,
     /// Fees of those.
     pub fees: u64,
+}
+
+/// What a claim did; all zero when it had no effect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClaimOutcome {
+    /// Taken from the forged outputs that were unspent.
+    pub seized: u64,
+    /// Paid to the victims.
+    pub paid: u64,
+    /// What they lost beyond that; `u64::MAX` when it is more.
+    pub unpaid: u64,
 }
 
 /// Which transactions of a batch took no effect.
@@ -198,7 +301,7 @@ pub enum LedgerError {
     },
     /// More value than an amount can hold; with less, no sum of inputs or fees can overflow.
     #[error(
-        "value and fees of shard {shard} are {value}, accepted is at most {}",
+        "outputs, fees, bonds, pool and rewards of shard {shard} are {value}, accepted is at most {}",
         u64::MAX
     )]
     Supply {
@@ -208,14 +311,14 @@ pub enum LedgerError {
         value: u128,
     },
     /// Value came from nowhere or went nowhere.
-    #[error("at height {height} unspent value {value} and fees {fees} do not add up to the supply {supply}")]
+    #[error("at height {height} unspent value {value} and {counters:?} do not add up to the supply {supply}")]
     Conservation {
         /// The height.
         height: Height,
         /// Sum of the unspent outputs.
         value: u128,
-        /// Fees since genesis.
-        fees: u64,
+        /// Counters at it.
+        counters: Counters,
         /// Value at the start.
         supply: u128,
     },

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 use types::{Height, OutPoint, TxId};
 
-use crate::digest::ChangeBytes;
+use crate::digest::{self, ChangeBytes};
 use crate::hash::{KeyHash, spread};
 use crate::planted::Fault;
 use crate::slab::{Slab, Slot};
@@ -40,6 +40,8 @@ pub(crate) struct Partition {
     tombstones: usize,
     changes: Vec<Change>,
     change_bytes: ChangeBytes,
+    /// Entries of the digest that are no outpoints, ascending by key: they come after the outpoints.
+    entries: Vec<u8>,
     /// Scratch of `resolve`: transactions of the block by the tag of their id.
     pub(crate) parents: HashTable<(u32, u32)>,
 }
@@ -55,6 +57,7 @@ impl Partition {
             tombstones: 0,
             changes: Vec::new(),
             change_bytes: ChangeBytes::default(),
+            entries: Vec::new(),
             parents: HashTable::new(),
         }
     }
@@ -95,7 +98,10 @@ impl Partition {
 
     /// Adds an output that is not there yet.
     pub(crate) fn insert(&mut self, outpoint: &OutPoint, utxo: &Utxo) -> u32 {
-        debug_assert!(self.find(outpoint).is_none(), "a txid takes effect once");
+        debug_assert!(
+            self.find(outpoint).is_none() || cfg!(feature = "planted-bugs"),
+            "a txid takes effect once, and its claim is settled once"
+        );
         let slot = self.slots.insert(outpoint, utxo);
         let tag = self.hash.tag(outpoint);
         self.table
@@ -150,24 +156,38 @@ impl Partition {
         }
     }
 
+    /// Notes an entry of the digest that is no outpoint; keys ascend from call to call.
+    pub(crate) fn note(&mut self, entry: &[u8]) {
+        self.entries.extend_from_slice(entry);
+    }
+
     /// Hash of the changes since the last call (`ios` 0.6).
+    ///
+    /// What claims create is there before the transactions are applied. An output that a transaction of the same
+    /// block spends then has a change of either kind, which together are none.
     pub(crate) fn take_changes_hash(&mut self, fault: Fault) -> [u8; 32] {
         let slots = &self.slots;
         self.changes.sort_unstable_by(|left, right| {
-            let outpoint = |change: &Change| slots.get(change.slot).outpoint();
+            let key = |change: &Change| digest::order(&slots.get(change.slot).outpoint());
             left.prefix
                 .cmp(&right.prefix)
-                .then_with(|| outpoint(left).cmp(&outpoint(right)))
+                .then_with(|| key(left).cmp(&key(right)))
         });
         self.change_bytes.clear();
         for change in self.changes.drain(..) {
             let entry = slots.get(change.slot);
+            let passing = entry.spent_at != 0 && entry.spent_at == entry.created;
+            if passing {
+                continue;
+            }
             if change.gone {
                 self.change_bytes.gone(&entry.outpoint());
             } else if !fault.skips_output(entry.outpoint().index) {
                 self.change_bytes.new_output(&entry.outpoint(), &entry.utxo());
             }
         }
+        self.change_bytes.append(&self.entries);
+        self.entries.clear();
         self.change_bytes.hash()
     }
 

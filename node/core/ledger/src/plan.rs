@@ -7,12 +7,12 @@
 use types::TxId;
 use types::transaction::TxView;
 
-use crate::{Batch, PARTITIONS};
+use crate::{BlockInput, PARTITIONS};
 
 /// A transaction in list order.
 #[derive(Clone, Copy)]
 pub(crate) struct PlannedTx {
-    /// Its batch and its position there.
+    /// Its batch and its position there; slow transactions are numbered as the batch after the last.
     batch: u16,
     position: u16,
     /// Its place in `txs_by_partition`.
@@ -29,6 +29,12 @@ pub(crate) struct PlannedTx {
 pub(crate) struct PlannedInput {
     pub(crate) tx: u32,
     pub(crate) position: u8,
+}
+
+/// Transactions and inputs by partition.
+struct Counts {
+    txs: [u32; PARTITIONS],
+    inputs: [u32; PARTITIONS],
 }
 
 /// The plan of a block. Its vectors are used again from block to block.
@@ -65,49 +71,59 @@ impl Plan {
     }
 
     /// Plans a block: two passes in list order, of which the first reads the transactions' heads.
-    pub(crate) fn read(&mut self, batches: &[Batch<'_>]) {
+    pub(crate) fn read(&mut self, input: &BlockInput<'_>) {
         self.txs.clear();
         self.input_partitions.clear();
         self.output_count = 0;
-        let (mut tx_counts, mut input_counts) = ([0_u32; PARTITIONS], [0_u32; PARTITIONS]);
-        for (number, batch) in batches.iter().enumerate() {
+        let mut counts = Counts {
+            txs: [0; PARTITIONS],
+            inputs: [0; PARTITIONS],
+        };
+        for (number, batch) in input.batches.iter().enumerate() {
             let first = self.txs.len();
             for (position, (txid, tx)) in batch.body.txs().enumerate() {
-                tx_counts[partition(&txid)] += 1;
-                self.txs.push(PlannedTx {
-                    batch: number as u16,
-                    position: position as u16,
-                    place: 0,
-                    first_input: self.input_partitions.len() as u32,
-                    first_output: self.output_count,
-                    input_count: tx.input_count() as u8,
-                    bad_signature: false,
-                });
-                self.output_count += tx.output_count() as u32;
-                for input in tx.inputs() {
-                    let partition = input.outpoint.partition();
-                    input_counts[partition] += 1;
-                    self.input_partitions.push(partition as u8);
-                }
+                self.add((number, position), &txid, &tx, &mut counts);
             }
             for position in batch.bad_signatures {
                 self.txs[first + *position as usize].bad_signature = true;
             }
         }
-        self.tx_starts = starts(&tx_counts);
-        self.input_starts = starts(&input_counts);
-        self.order(batches);
+        for (position, slow) in input.slow.iter().enumerate() {
+            self.add((input.batches.len(), position), &slow.txid, &slow.tx, &mut counts);
+        }
+        self.tx_starts = starts(&counts.txs);
+        self.input_starts = starts(&counts.inputs);
+        self.order(input);
     }
 
-    fn order(&mut self, batches: &[Batch<'_>]) {
+    #[inline]
+    fn add(&mut self, (batch, position): (usize, usize), txid: &TxId, tx: &TxView<'_>, counts: &mut Counts) {
+        counts.txs[partition(txid)] += 1;
+        self.txs.push(PlannedTx {
+            batch: batch as u16,
+            position: position as u16,
+            place: 0,
+            first_input: self.input_partitions.len() as u32,
+            first_output: self.output_count,
+            input_count: tx.input_count() as u8,
+            bad_signature: false,
+        });
+        self.output_count += tx.output_count() as u32;
+        for input in tx.inputs() {
+            let partition = input.outpoint.partition();
+            counts.inputs[partition] += 1;
+            self.input_partitions.push(partition as u8);
+        }
+    }
+
+    fn order(&mut self, listed: &BlockInput<'_>) {
         self.txs_by_partition.resize(self.txs.len(), 0);
         self.inputs_by_partition
             .resize(self.input_partitions.len(), PlannedInput::default());
         self.input_places.resize(self.input_partitions.len(), 0);
         let (mut next_tx, mut next_input) = (self.tx_starts, self.input_starts);
         for (number, tx) in self.txs.iter_mut().enumerate() {
-            let txid = batches[usize::from(tx.batch)].body.entries()[usize::from(tx.position)].txid;
-            let next = &mut next_tx[partition(&txid)];
+            let next = &mut next_tx[partition(&txid(listed, tx))];
             tx.place = *next;
             self.txs_by_partition[*next as usize] = number as u32;
             *next += 1;
@@ -134,21 +150,27 @@ impl Plan {
 /// The block as the tasks see it.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a> {
-    pub(crate) batches: &'a [Batch<'a>],
+    pub(crate) input: &'a BlockInput<'a>,
     pub(crate) plan: &'a Plan,
 }
 
 impl<'a> Block<'a> {
     pub(crate) fn txid(&self, tx: u32) -> TxId {
-        let planned = &self.plan.txs[tx as usize];
-        self.batches[usize::from(planned.batch)].body.entries()[usize::from(planned.position)].txid
+        txid(self.input, &self.plan.txs[tx as usize])
     }
 
     pub(crate) fn tx(&self, tx: u32) -> TxView<'a> {
         let planned = &self.plan.txs[tx as usize];
-        self.batches[usize::from(planned.batch)]
-            .body
-            .tx(usize::from(planned.position))
+        let position = usize::from(planned.position);
+        match self.input.batches.get(usize::from(planned.batch)) {
+            Some(batch) => batch.body.tx(position),
+            None => self.input.slow[position].tx,
+        }
+    }
+
+    /// Whether a transaction comes by the slow lane.
+    pub(crate) fn is_slow(&self, tx: &PlannedTx) -> bool {
+        usize::from(tx.batch) == self.input.batches.len()
     }
 
     /// Where a partition's transactions stand in every list by partition.
@@ -174,6 +196,14 @@ pub(crate) fn parts<'a, T>(
         list = rest;
         part
     })
+}
+
+fn txid(listed: &BlockInput<'_>, tx: &PlannedTx) -> TxId {
+    let position = usize::from(tx.position);
+    match listed.batches.get(usize::from(tx.batch)) {
+        Some(batch) => batch.body.entries()[position].txid,
+        None => listed.slow[position].txid,
+    }
 }
 
 fn partition(txid: &TxId) -> usize {

@@ -3,6 +3,7 @@
 mod blocks;
 mod heights;
 mod model;
+mod orders;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod random;

@@ -6,9 +6,8 @@ use bytes::Bytes;
 use crypto::keys::SecretKey;
 use crypto::{body, cosign, hash};
 use ledger::{Ledger, Lookup};
-use types::block::{
-    AuthorHeader, BLOCK_VERSION, BlockSeq, Body, GROUP_ONE_LEAGUE, ResetRequest, SignedAuthorHeader,
-};
+use types::block::{AuthorHeader, BLOCK_VERSION, BlockSeq, Body, GROUP_ONE_LEAGUE, SignedAuthorHeader};
+use types::block_record::ResetRequest;
 use types::client::{Level, TxStatus};
 use types::genesis::SigningContext;
 use types::limits::INTAKE_TXS_MAX;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ledger::{Applied, Batch, Executor, Ledger, StateChanges};
+use ledger::{Applied, Batch, BlockInput, Executor, Ledger, StateChanges};
 use types::block::{Block, CommitProof};
 use types::{Hash, Height};
 
@@ -148,7 +148,8 @@ impl Chain {
             block.refs.len(),
             "a block is applied when all its bodies are ready"
         );
-        self.ledger.apply(block.header.height, &batches, executor)
+        let input = BlockInput::new(&batches);
+        self.ledger.apply(block.header.height, &input, executor)
     }
 
     pub(crate) fn push(&mut self, executed: Executed) {

@@ -3,7 +3,8 @@
 use crypto::keys::Scheme;
 use crypto::{cosign, hash, merkle};
 use ledger::Applied;
-use types::block::{Block, BlockRef, BlockSeq, FinalHeader, GROUP_ONE_LEAGUE, ResetRequest};
+use types::block::{Block, BlockRef, BlockSeq, FinalHeader, GROUP_ONE_LEAGUE};
+use types::block_record::{Record, ResetRequest};
 use types::genesis::{Committee, SigningContext};
 use types::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX, BLOCK_REFS_MAX};
 use types::policy::Policy;
@@ -151,11 +152,14 @@ impl Rules<'_> {
         }
     }
 
-    fn walk_records(&self, records: &[ResetRequest], cursors: &mut [Cursor]) -> Result<(), &'static str> {
-        if !records.windows(2).all(|pair| pair[0].group < pair[1].group) {
+    fn walk_records(&self, records: &[Record], cursors: &mut [Cursor]) -> Result<(), &'static str> {
+        if !records.windows(2).all(|pair| pair[0].order() < pair[1].order()) {
             return Err("records out of order");
         }
-        for reset in records {
+        for record in records {
+            let Record::Reset(reset) = record else {
+                return Err("a record of two leagues");
+            };
             if !self.is_due(reset, cursors) {
                 return Err("a reset that is not due");
             }
@@ -190,13 +194,13 @@ impl Rules<'_> {
         pool: &Pool,
         cursors: &[Cursor],
         height: Height,
-    ) -> Vec<ResetRequest> {
+    ) -> Vec<Record> {
         let left = |member: MemberIndex, cursor: &Cursor| {
             pool.at(member, cursor.next).is_some_and(|(_, block)| {
                 block.ready().is_some() && self.is_includable(block.header.header.base_height, height)
             })
         };
-        let mut records: Vec<ResetRequest> = requests
+        let mut records: Vec<Record> = requests
             .filter(|reset| self.is_due(reset, cursors))
             .filter(|reset| {
                 let member = author_of(reset.group, self.committee.size());
@@ -206,8 +210,9 @@ impl Rules<'_> {
             })
             .take(BLOCK_RECORDS_MAX)
             .cloned()
+            .map(Record::Reset)
             .collect();
-        records.sort_by_key(|reset| reset.group);
+        records.sort_by_cached_key(Record::order);
         records
     }
 
@@ -282,7 +287,7 @@ pub(crate) struct HeaderParts<'a> {
     pub(crate) view: types::View,
     pub(crate) prev: Hash,
     pub(crate) refs: &'a [BlockRef],
-    pub(crate) records: &'a [ResetRequest],
+    pub(crate) records: &'a [Record],
     pub(crate) applied: &'a Applied,
     pub(crate) timestamp: u64,
 }

@@ -1,9 +1,11 @@
 //! Events in, effects out.
 
 use bytes::Bytes;
+use crypto::sampling::Sampling;
 use ledger::StateChanges;
 use types::block::{AuthorHeader, Body};
 use types::client::{Answer, TxStatus};
+use types::evidence::TxEvidence;
 use types::message::PeerMessage;
 use types::record::LogRecord;
 use types::{ConnectionId, Hash, Height, MemberIndex, Sequence, Tag, TxId};
@@ -26,8 +28,30 @@ pub struct Admission {
 pub struct CheckedBody {
     /// Body.
     pub body: Body,
-    /// Positions of transactions with a bad signature, ascending.
+    /// Positions of transactions with a bad signature among those that were checked, ascending.
     pub bad_signatures: Vec<u32>,
+}
+
+/// Which signatures of a body are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignatureChecks {
+    /// Every one: mode 1, and authors whose final blocks are checked again.
+    All,
+    /// None: this member does not vote, or the block is certified already.
+    Skipped,
+    /// A private sample (`ios` 7.6).
+    Sampled(Sampling),
+}
+
+/// What became of a body that was to be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyVerdict {
+    /// The bytes are no body of that header; whoever sent them need not be the author.
+    Foreign,
+    /// The header's own body breaks a rule that needs no state, with the proof (F2).
+    Faulty(Box<TxEvidence>),
+    /// Decoded, signatures checked as asked.
+    Checked(CheckedBody),
 }
 
 /// What happens to a replica.
@@ -55,13 +79,22 @@ pub enum Event {
     },
     /// A member is connected (again): it may lack what was in flight.
     PeerConnected(MemberIndex),
-    /// Completion of `Effect::CheckBody`; `None` when the bytes are no body of that header.
+    /// Completion of `Effect::CheckBody`.
     BodyChecked {
         /// Hash of the author header.
         hash: Hash,
         /// Result.
-        checked: Option<CheckedBody>,
+        verdict: BodyVerdict,
     },
+    /// Completion of `Effect::Recheck`: the transactions whose signatures are bad, with proofs (F1).
+    Rechecked {
+        /// Hash of the author header.
+        hash: Hash,
+        /// In the order of the block.
+        forged: Vec<TxEvidence>,
+    },
+    /// Transactions that clients want in the slow lane; every signature was verified.
+    SlowAdmitted(Vec<Admission>),
     /// Everything persisted up to this number is on disk.
     Durable(Sequence),
     /// The disk is nearly full, or has room again. While it is low nothing is voted, admitted or taken from peers;
@@ -99,6 +132,14 @@ pub enum Effect {
         header: Box<AuthorHeader>,
         /// Body bytes.
         bytes: Bytes,
+        /// Which signatures.
+        checks: SignatureChecks,
+    },
+    /// Read a final author block from the log and verify every signature of it; answer by `Rechecked`, also when the
+    /// log no longer has it (then with nothing forged).
+    Recheck {
+        /// Hash of the author header, to be returned.
+        hash: Hash,
     },
     /// Append records to the block log; `Durable(seq)` is expected when `sync`.
     Persist {

@@ -2,6 +2,7 @@
 
 use ledger::StateChanges;
 use types::block::CommitProof;
+use types::block_record::Record;
 use types::client::Answer;
 use types::{MemberIndex, Time};
 
@@ -32,7 +33,8 @@ impl Replica {
         for (member, cursor) in executed.cursors.iter().enumerate() {
             self.pool.forget_below(MemberIndex(member as u16), cursor.next);
         }
-        for reset in &executed.block.records {
+        for record in &executed.block.records {
+            let Record::Reset(reset) = record else { continue };
             self.counters.resets += 1;
             self.resets.remove(&reset.group);
             if author_of(reset.group, self.committee.size()) == Some(self.config.me) {

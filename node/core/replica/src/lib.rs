@@ -31,7 +31,7 @@ mod standing;
 mod suspension;
 
 pub use consensus::PlantedBug as OrderingBug;
-pub use event::{Admission, CheckedBody, Counters, Effect, Event, HaltReason};
+pub use event::{Admission, BodyVerdict, CheckedBody, Counters, Effect, Event, HaltReason, SignatureChecks};
 pub use ledger::{Executor, Inline, Ledger, LedgerConfig, LedgerError, Snapshot, StateChanges, Utxo};
 
 /// Whether this build can leave rules out on purpose; binaries refuse to be built so.

@@ -102,6 +102,7 @@ pub(crate) fn build(
         header: block.header.clone(),
         proof: proof.clone(),
         entries,
+        slow: Vec::new(),
     };
     notes.notes = entries
         .into_iter()

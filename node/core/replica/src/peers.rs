@@ -1,14 +1,15 @@
 //! Messages of other members: author blocks, fetches, resets; ordering's own go to `pbft`.
 
 use crypto::{cosign, hash};
-use types::block::{AuthorHeader, ResetRequest};
+use types::block::AuthorHeader;
+use types::block_record::ResetRequest;
 use types::limits::BATCH_BYTES_MAX;
 use types::message::{AuthorBlock, Fetch, PeerMessage};
 use types::record::LogRecord;
 use types::{Hash, MemberIndex, Time};
 
 use crate::content::{author_of, fetch_pause};
-use crate::event::{CheckedBody, Effect};
+use crate::event::{BodyVerdict, Effect, SignatureChecks};
 use crate::replica::{Replica, Wanted};
 
 /// Final blocks that wait for bodies beyond which no more are taken from a peer.
@@ -43,6 +44,10 @@ impl Replica {
             PeerMessage::Block(block) => self.pbft.handle_block(now, *block),
             PeerMessage::Trace(trace) => self.handle_trace(from, trace.map(|trace| *trace)),
             PeerMessage::Nack(header) => self.handle_nack(now, from, &header),
+            PeerMessage::AuthorHeader(_)
+            | PeerMessage::SlowIntent(_)
+            | PeerMessage::FraudProof(_)
+            | PeerMessage::AuthorReady(_) => self.counters.refused += 1,
         }
     }
 
@@ -170,6 +175,7 @@ impl Replica {
                 hash,
                 header: boxed,
                 bytes,
+                checks: SignatureChecks::All,
             });
         }
     }
@@ -214,8 +220,8 @@ impl Replica {
         }
     }
 
-    pub(crate) fn handle_body_checked(&mut self, now: Time, hash: Hash, checked: Option<CheckedBody>) {
-        let Some(checked) = checked else {
+    pub(crate) fn handle_body_checked(&mut self, now: Time, hash: Hash, verdict: BodyVerdict) {
+        let BodyVerdict::Checked(checked) = verdict else {
             self.counters.refused += 1;
             let group = self.pool.get(&hash).map(|held| held.header.header.group);
             if let Some(author) = group.and_then(|group| author_of(group, self.committee.size())) {

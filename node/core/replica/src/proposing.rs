@@ -60,6 +60,7 @@ impl Replica {
         let mut block = Block {
             header: placeholder(slot.height, slot.parent, &refs),
             refs,
+            excluded: Vec::new(),
             records,
         };
         let applied = self.chain.apply(&block, &self.pool, executor);
@@ -74,6 +75,7 @@ impl Replica {
         };
         let header = self.rules().header(&parts);
         block.header = header;
+        block.excluded = excluded_of(&applied);
         let Walk::Complete(cursors) = self.rules().walk(&block, &self.pool, self.chain.tip_cursors()) else {
             unreachable!("an own proposal obeys the rules that chose its content");
         };
@@ -274,6 +276,15 @@ impl Replica {
 }
 
 /// A header that only carries what execution needs; the real one follows from the result.
+/// Bitmaps of what takes no effect, by reference.
+fn excluded_of(applied: &ledger::Applied) -> Vec<Vec<u8>> {
+    applied
+        .batches
+        .iter()
+        .map(|outcome| outcome.excluded.clone())
+        .collect()
+}
+
 fn placeholder(height: Height, prev: Hash, refs: &[types::block::BlockRef]) -> types::block::FinalHeader {
     types::block::FinalHeader {
         version: 0,

@@ -6,6 +6,7 @@ use crypto::hash;
 use crypto::keys::SecretKey;
 use ledger::{Executor, Ledger, StateChanges};
 use types::block::{AuthorHeader, CommittedBlock};
+use types::block_record::Record;
 use types::message::AuthorBlock;
 use types::record::{LogRecord, Standing};
 use types::{Hash, Height, MemberIndex, Sequence, Time};
@@ -139,7 +140,8 @@ impl Recovery {
                 };
             }
         }
-        for reset in &block.records {
+        for record in &block.records {
+            let Record::Reset(reset) = record else { continue };
             if let Some(member) = author_of(reset.group, self.cursors.len())
                 && let Some(cursor) = self.cursors.get_mut(usize::from(member.0))
             {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use consensus::{Outgoing, Output, Pbft, PbftConfig, Slot, Target};
 use crypto::keys::{Scheme, SecretKey};
 use ledger::{Executor, Ledger};
-use types::block::{Block, ResetRequest};
+use types::block::Block;
+use types::block_record::ResetRequest;
 use types::client::{Answer, Refused, StateInfo};
 use types::genesis::{Committee, EpochConfig, SigningContext};
 use types::message::{AuthorBlock, PeerMessage};
@@ -295,7 +296,11 @@ impl Replica {
                 self.ask_for_trace(member);
             }
             Event::Space { low } => self.set_suspended(now, low),
-            Event::BodyChecked { hash, checked } => self.handle_body_checked(now, hash, checked),
+            Event::BodyChecked { hash, verdict } => self.handle_body_checked(now, hash, verdict),
+            Event::Rechecked { .. } => {}
+            Event::SlowAdmitted(admissions) => admissions
+                .into_iter()
+                .for_each(|admission| self.refuse(admission.connection, admission.tag, Reject::KindClosed)),
             Event::Durable(seq) => self.handle_durable(now, seq),
         }
         self.advance(now, executor);
@@ -465,7 +470,11 @@ impl Replica {
             digest: self.chain.ledger.final_digest(),
             outputs: totals.outputs,
             value: types::Amount(u64::try_from(totals.value).unwrap_or(u64::MAX)),
-            fees: types::Amount(totals.fees),
+            fees: types::Amount(totals.counters.fees),
+            bonds: types::Amount(totals.counters.bonds),
+            pool: types::Amount(totals.counters.pool),
+            rewards: types::Amount(totals.counters.rewards),
+            unpaid: types::Amount(totals.counters.unpaid),
         };
         self.answer(connection, Answer::State(state));
     }

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 
 use crypto::cosign;
 use types::block::{Block, GROUP_ONE_LEAGUE};
+use types::block_record::Record;
 use types::message::{Fetch, PeerMessage, Trace};
 use types::record::{LogRecord, Standing};
 use types::{MemberIndex, Sequence, Time};
@@ -134,7 +135,8 @@ impl Replica {
                 vote.member == me && cosign::verify_vote(scheme, &self.context, &self.committee, vote)
             }
             Trace::Partial(partial) => {
-                partial.signers.contains(me) && cosign::verify_partial(&self.context, self.pbft.verifier(), partial)
+                partial.signers.contains(me)
+                    && cosign::verify_partial(&self.context, self.pbft.verifier(), partial)
             }
             Trace::ViewChange(change) => {
                 change.member == me
@@ -162,7 +164,10 @@ impl Replica {
     pub(crate) fn look_for_own_content(&mut self, block: &Block) {
         let group = GROUP_ONE_LEAGUE + self.config.me.0;
         let authored = block.refs.iter().any(|reference| reference.group == group)
-            || block.records.iter().any(|reset| reset.group == group);
+            || block
+                .records
+                .iter()
+                .any(|record| matches!(record, Record::Reset(reset) if reset.group == group));
         if authored {
             self.bar();
         }

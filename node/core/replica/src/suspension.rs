@@ -40,7 +40,7 @@ impl Replica {
                     return self.advance(now, executor);
                 }
             }
-            Event::Admitted(admissions) => {
+            Event::Admitted(admissions) | Event::SlowAdmitted(admissions) => {
                 for admission in admissions {
                     self.refuse(admission.connection, admission.tag, Reject::Busy);
                 }
@@ -60,7 +60,7 @@ impl Replica {
                 }
             }
             Event::Durable(seq) => self.on_standing_durable(now, seq),
-            Event::Peer { .. } | Event::PeerConnected(_) => {}
+            Event::Peer { .. } | Event::PeerConnected(_) | Event::Rechecked { .. } => {}
         }
         self.flush_refused();
     }

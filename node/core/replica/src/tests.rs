@@ -78,6 +78,7 @@ impl Net {
             randomness: Hash([7; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
             voting_keys: Vec::new(),
+            bonds: vec![0; keys.len()],
             funding: FundingRule {
                 seed: 1,
                 accounts: ACCOUNTS as u32,
@@ -139,7 +140,7 @@ impl Net {
                 AMOUNT,
             )
         });
-        Ledger::new(config, outputs).expect("genesis")
+        Ledger::new(config, outputs, 0).expect("genesis")
     }
 
     fn coin(&self, index: u64) -> OutPoint {
@@ -172,11 +173,15 @@ impl Net {
                         ));
                     }
                 }
-                Effect::CheckBody { hash, header, bytes } => {
+                Effect::CheckBody {
+                    hash, header, bytes, ..
+                } => {
                     let checked = check_body(&header, &bytes, &self.epoch.genesis_hash);
+                    let verdict = checked.map_or(crate::BodyVerdict::Foreign, crate::BodyVerdict::Checked);
                     self.queue
-                        .push_back((member, Event::BodyChecked { hash, checked }));
+                        .push_back((member, Event::BodyChecked { hash, verdict }));
                 }
+                Effect::Recheck { .. } => {}
                 Effect::Persist { seq, records, sync } => {
                     self.logs[at].extend(records.into_iter().map(|record| (seq, record)));
                     if sync {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::block_record::Record;
 use crate::certificate::Certificate;
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
 use crate::ids::{Epoch, Hash, Height, ShardId, Signature, TxId, ValidatorId, View};
@@ -11,6 +12,8 @@ use crate::transaction::TxView;
 
 /// Format version of author blocks and final headers.
 pub const BLOCK_VERSION: u8 = 1;
+/// Mode 0: two leagues, believable authors and voters that sample (`ios` 7).
+pub const MODE_TWO_LEAGUES: u8 = 0;
 /// Mode 1: one league, every voter is a batch author (`ios` 10.3).
 pub const MODE_ONE_LEAGUE: u8 = 1;
 /// Group number of member 0 in mode 1; member `i` writes `0x8000 + i` (`ios` 10.3).
@@ -220,26 +223,6 @@ struct_codec!(BlockRef {
     tx_count
 });
 
-/// Request of an author for a new run after a restart or an aged chain (`ios` 7.4, second form of Reset).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResetRequest {
-    /// Group of the author.
-    pub group: u16,
-    /// Run that ends.
-    pub run: u16,
-    /// Fresh at each start of the process, so that an author resumes only on a reset of its own.
-    pub boot_nonce: u64,
-    /// Signature of the author's id key.
-    pub signature: Signature,
-}
-
-struct_codec!(ResetRequest {
-    group,
-    run,
-    boot_nonce,
-    signature
-});
-
 /// Header of a final block, 364 bytes (`ios` 9.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinalHeader {
@@ -315,14 +298,20 @@ pub struct Block {
     pub header: FinalHeader,
     /// References in the order in which they are applied.
     pub refs: Vec<BlockRef>,
+    /// Bitmaps of the transactions that take no effect, by reference, empty where all do; under `excluded_root`.
+    pub excluded: Vec<Vec<u8>>,
     /// Records, under `evidence_root`.
-    pub records: Vec<ResetRequest>,
+    pub records: Vec<Record>,
 }
 
 impl Encode for Block {
     fn encode(&self, out: &mut Vec<u8>) {
         self.header.encode(out);
         encode_items(&self.refs, out);
+        for bitmap in &self.excluded {
+            (bitmap.len() as u16).encode(out);
+            out.extend_from_slice(bitmap);
+        }
         encode_items(&self.records, out);
     }
 }
@@ -331,11 +320,17 @@ impl Decode for Block {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let header = FinalHeader::decode(reader)?;
         let refs = reader.count("references", BLOCK_REFS_MAX)?;
-        let refs = reader.items(refs)?;
+        let refs: Vec<BlockRef> = reader.items(refs)?;
+        let mut excluded = Vec::with_capacity(refs.len());
+        for _ in &refs {
+            let bytes = reader.count16("excluded bitmap", BATCH_TXS_MAX / 8)?;
+            excluded.push(reader.bytes(bytes)?.to_vec());
+        }
         let records = reader.count("records", BLOCK_RECORDS_MAX)?;
         Ok(Self {
             header,
             refs,
+            excluded,
             records: reader.items(records)?,
         })
     }

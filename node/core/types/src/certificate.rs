@@ -113,11 +113,14 @@ impl Signers {
 
     /// Voters, ascending.
     pub fn iter(&self) -> impl Iterator<Item = MemberIndex> + use<> {
-        self.0.into_iter().zip((0..).step_by(64)).flat_map(|(word, first)| {
-            let rest = std::iter::successors(Some(word), |word| Some(word & word.wrapping_sub(1)));
-            rest.take_while(|word| *word != 0)
-                .map(move |word| MemberIndex(u16::saturating_add(first, word.trailing_zeros() as u16)))
-        })
+        self.0
+            .into_iter()
+            .zip((0..).step_by(64))
+            .flat_map(|(word, first)| {
+                let rest = std::iter::successors(Some(word), |word| Some(word & word.wrapping_sub(1)));
+                rest.take_while(|word| *word != 0)
+                    .map(move |word| MemberIndex(u16::saturating_add(first, word.trailing_zeros() as u16)))
+            })
     }
 
     fn combine(&self, other: &Self, with: impl Fn(u64, u64) -> u64) -> Self {

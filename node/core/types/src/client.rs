@@ -13,11 +13,11 @@ use crate::message::AuthorBlock;
 use crate::reject::Reject;
 use crate::struct_codec;
 
-pub use note::{FinalNote, MerklePath, NoteEntry, TagAt};
+pub use note::{FinalNote, MerklePath, NoteEntry, Receipts, SlowEntry, TagAt};
 pub use status::{Level, NodeInfo, StateInfo, TxStatus};
 
 /// Version of the client protocol; a mismatch is refused and names both sides.
-pub const CLIENT_PROTOCOL_VERSION: u16 = 1;
+pub const CLIENT_PROTOCOL_VERSION: u16 = 2;
 
 /// Who speaks (`Hello.role`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +178,13 @@ pub enum Request {
         /// Transactions, slices of the received frame.
         txs: Vec<Bytes>,
     },
+    /// 18: transactions for the slow lane, to any voter; tags as above.
+    SubmitSlow {
+        /// Tag of the first.
+        first_tag: Tag,
+        /// Transactions, slices of the received frame.
+        txs: Vec<Bytes>,
+    },
     /// 16: how far these are.
     Status(Vec<TxId>),
     /// 19: final blocks and their bodies from a height upward.
@@ -202,6 +209,8 @@ pub enum Answer {
     Topology(Topology),
     /// 11: refused, each for its own reason.
     Reject(Vec<Refused>),
+    /// 12: optimistic: their author staked its bond on them.
+    Receipts(Box<Receipts>),
     /// 13: final, with proof.
     Final(Box<FinalNote>),
     /// 15: these were not taken; ask again after `retry_ms`.
@@ -236,6 +245,7 @@ impl Request {
             Self::Hello(_) => 0x01,
             Self::Topology => 0x03,
             Self::Submit { .. } => 0x10,
+            Self::SubmitSlow { .. } => 0x18,
             Self::Status(_) => 0x16,
             Self::Blocks { .. } => 0x19,
             Self::State => 0x1b,
@@ -250,7 +260,9 @@ impl Request {
         match self {
             Self::Hello(hello) => hello.encode(&mut out),
             Self::Topology | Self::State | Self::Info => {}
-            Self::Submit { first_tag, txs } => encode_submit(*first_tag, txs, &mut out),
+            Self::Submit { first_tag, txs } | Self::SubmitSlow { first_tag, txs } => {
+                encode_submit(*first_tag, txs, &mut out);
+            }
             Self::Status(txids) => {
                 (txids.len() as u16).encode(&mut out);
                 txids.iter().for_each(|txid| txid.encode(&mut out));
@@ -272,7 +284,7 @@ impl Request {
         let request = match kind {
             0x01 => Self::Hello(Hello::decode(&mut reader)?),
             0x03 => Self::Topology,
-            0x10 => {
+            0x10 | 0x18 => {
                 let first_tag = Tag::decode(&mut reader)?;
                 let count = reader.count16("transactions of a submission", SUBMIT_TXS_MAX)?;
                 // A transaction takes its length at least, whatever the count says.
@@ -284,7 +296,11 @@ impl Request {
                 if first_tag.0.checked_add(count as u32).is_none() {
                     return Err(DecodeError::Value { what: "first tag" });
                 }
-                Self::Submit { first_tag, txs }
+                if kind == 0x18 {
+                    Self::SubmitSlow { first_tag, txs }
+                } else {
+                    Self::Submit { first_tag, txs }
+                }
             }
             0x16 => {
                 let count = reader.count16("transaction ids", SUBMIT_TXS_MAX)?;
@@ -325,6 +341,7 @@ impl Answer {
             Self::Hello(_) => 0x01,
             Self::Topology(_) => 0x02,
             Self::Reject(_) => 0x11,
+            Self::Receipts(_) => 0x12,
             Self::Final(_) => 0x13,
             Self::Busy { .. } => 0x15,
             Self::Status(_) => 0x17,
@@ -349,6 +366,7 @@ impl Answer {
                 (refused.len() as u16).encode(&mut out);
                 refused.iter().for_each(|item| item.encode(&mut out));
             }
+            Self::Receipts(receipts) => receipts.encode(&mut out),
             Self::Final(note) => note.encode(&mut out),
             Self::Busy {
                 first_tag,
@@ -393,6 +411,7 @@ impl Answer {
                 let count = reader.count16("refused tags", usize::from(u16::MAX))?;
                 Self::Reject(reader.items(count)?)
             }
+            0x12 => Self::Receipts(Box::new(Receipts::decode(&mut reader)?)),
             0x13 => Self::Final(Box::new(FinalNote::decode(&mut reader)?)),
             0x15 => Self::Busy {
                 first_tag: Tag::decode(&mut reader)?,

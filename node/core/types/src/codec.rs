@@ -2,8 +2,8 @@
 //! trailing bytes (`ios` 0.5).
 
 use crate::ids::{
-    AggregateSignature, Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, Signature, Tag, TxId, ValidatorId,
-    View,
+    AggregateSignature, Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, Signature, Tag,
+    TxId, ValidatorId, View,
 };
 
 /// Why bytes are not a canonical encoding.
@@ -71,6 +71,30 @@ pub trait Decode: Sized {
         let value = Self::decode(&mut reader)?;
         reader.finish()?;
         Ok(value)
+    }
+}
+
+impl<T: Encode> Encode for Option<T> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            None => 0_u8.encode(out),
+            Some(value) => {
+                1_u8.encode(out);
+                value.encode(out);
+            }
+        }
+    }
+}
+
+impl<T: Decode> Decode for Option<T> {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u8()? {
+            0 => Ok(None),
+            1 => T::decode(reader).map(Some),
+            _ => Err(DecodeError::Value {
+                what: "presence byte",
+            }),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::policy::{Policy, PolicyError};
 use crate::struct_codec;
 
 /// Version of the genesis encoding.
-pub const GENESIS_VERSION: u16 = 1;
+pub const GENESIS_VERSION: u16 = 2;
 
 /// How allocations came to be; a load generator with the same seed owns them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,8 @@ pub struct Genesis {
     /// Keys for aggregates, by validator; empty when committees are small enough for lists. The proofs are for
     /// `crypto` to check.
     pub voting_keys: Vec<VotingKey>,
+    /// Bonds by validator, locked for the whole epoch; part of the supply of the shard that the validator serves.
+    pub bonds: Vec<u64>,
     /// Rule of the first `accounts` allocations.
     pub funding: FundingRule,
     /// Number of allocations.
@@ -84,12 +86,25 @@ pub enum GenesisError {
     #[error("{0} shards, accepted is a power of two from 1 to 256")]
     Shards(u16),
     /// Validators do not fill the shards evenly, or a committee is too small or too large.
-    #[error("{validators} validators for {shards} shards, accepted are 4 to 256 for each shard, equally many")]
+    #[error(
+        "{validators} validators for {shards} shards with {candidates} candidates each, accepted are 4 to 256 voters \
+         for each shard, equally many"
+    )]
     Validators {
         /// Validators.
         validators: usize,
         /// Shards.
         shards: u16,
+        /// Candidates of each shard, which do not vote.
+        candidates: u16,
+    },
+    /// Not one bond for each validator.
+    #[error("{found} bonds, accepted is one for each of {validators} validators")]
+    Bonds {
+        /// Bonds.
+        found: usize,
+        /// Validators.
+        validators: usize,
     },
     /// Not one voting key for each validator where certificates are aggregates, or some where they are lists.
     #[error("{found} voting keys, accepted are {expected}")]
@@ -121,16 +136,24 @@ impl Genesis {
         }
         let (validators, shards) = (self.validators.len(), usize::from(self.shards));
         let size = validators.checked_div(shards).unwrap_or_default();
+        let voters = size.saturating_sub(usize::from(self.policy.candidates()));
         if !validators.is_multiple_of(shards)
-            || !(4..=VOTERS_MAX).contains(&size)
+            || !(4..=VOTERS_MAX).contains(&voters)
             || validators > VALIDATORS_MAX
         {
             return Err(GenesisError::Validators {
                 validators,
                 shards: self.shards,
+                candidates: self.policy.candidates(),
             });
         }
-        let expected = if is_aggregated(size) { validators } else { 0 };
+        if self.bonds.len() != validators {
+            return Err(GenesisError::Bonds {
+                found: self.bonds.len(),
+                validators,
+            });
+        }
+        let expected = if is_aggregated(voters) { validators } else { 0 };
         if self.voting_keys.len() != expected {
             return Err(GenesisError::VotingKeys {
                 found: self.voting_keys.len(),
@@ -154,6 +177,7 @@ impl Encode for Genesis {
         self.randomness.encode(out);
         encode_items(&self.validators, out);
         encode_items(&self.voting_keys, out);
+        encode_items(&self.bonds, out);
         self.funding.encode(out);
         self.allocations.encode(out);
         self.allocations_hash.encode(out);
@@ -172,13 +196,16 @@ impl Decode for Genesis {
         let validators = reader.count("validators", VALIDATORS_MAX)?;
         let validators = reader.items(validators)?;
         let voting_keys = reader.count("voting keys", VALIDATORS_MAX)?;
+        let voting_keys = reader.items(voting_keys)?;
+        let bonds = reader.count("bonds", VALIDATORS_MAX)?;
         Ok(Self {
             name,
             policy,
             shards,
             randomness,
             validators,
-            voting_keys: reader.items(voting_keys)?,
+            voting_keys,
+            bonds: reader.items(bonds)?,
             funding: FundingRule::decode(reader)?,
             allocations: reader.u32()?,
             allocations_hash: Hash::decode(reader)?,
@@ -191,10 +218,17 @@ impl Decode for Genesis {
 pub struct Committee {
     /// Shard.
     pub shard: ShardId,
-    /// Voters with their id keys, ascending by id; the position is the `MemberIndex`.
+    /// Members with their id keys: first the voters, then the candidates, each ascending by id; the position is the
+    /// `MemberIndex`.
     pub members: Vec<(ValidatorId, [u8; 32])>,
     /// Keys for aggregates, by member; empty where certificates are lists.
     pub voting_keys: Vec<[u8; 96]>,
+    /// How many of them vote.
+    pub voters: u16,
+    /// Candidates in the order in which they were drawn: the first hold the seats, group by group, the rest stand in.
+    pub candidates: Vec<MemberIndex>,
+    /// Bonds by member.
+    pub bonds: Vec<u64>,
     /// Order of leaders; view `v` is led by `leaders[v mod n]` (`ios` 3.7).
     pub leaders: Vec<MemberIndex>,
     /// Hash that every header and signed string carries (`ios` 0.7).
@@ -202,10 +236,23 @@ pub struct Committee {
 }
 
 impl Committee {
-    /// Number of voters, `n`.
+    /// Number of voters, `n_n`.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.members.len()
+        usize::from(self.voters)
+    }
+
+    /// Whether a member votes.
+    #[must_use]
+    pub fn is_voter(&self, member: MemberIndex) -> bool {
+        member.0 < self.voters
+    }
+
+    /// Position of a validator.
+    #[must_use]
+    pub fn member_of(&self, id: ValidatorId) -> Option<MemberIndex> {
+        let position = self.members.iter().position(|(member, _)| *member == id)?;
+        u16::try_from(position).ok().map(MemberIndex)
     }
 
     /// Faulty voters that are tolerated, `f = floor((n-1)/3)` (`ios` 0.3).
@@ -218,12 +265,6 @@ impl Committee {
     #[must_use]
     pub fn quorum(&self) -> usize {
         self.size().saturating_sub(self.faulty_max())
-    }
-
-    /// Whether a member votes.
-    #[must_use]
-    pub fn is_voter(&self, member: MemberIndex) -> bool {
-        usize::from(member.0) < self.size()
     }
 
     /// Whether this committee certifies by aggregates (`ios` 0.7).
@@ -307,6 +348,7 @@ mod tests {
             randomness: Hash([3; 32]),
             validators: (0..8).map(|id| [id; 32]).collect(),
             voting_keys: Vec::new(),
+            bonds: vec![7; 8],
             funding: FundingRule {
                 seed: 1,
                 accounts: 10,
@@ -352,10 +394,14 @@ mod tests {
                 ..genesis()
             }
             .validate(),
-            Err(GenesisError::VotingKeys { found: 8, expected: 0 })
+            Err(GenesisError::VotingKeys {
+                found: 8,
+                expected: 0
+            })
         );
         let mut large = genesis();
         large.validators = (0..34).map(|id| [id; 32]).collect();
+        large.bonds = vec![7; 34];
         large.voting_keys = vec![key; 33];
         assert_eq!(
             large.validate(),
@@ -367,13 +413,32 @@ mod tests {
         large.voting_keys.push(key);
         large.validate().expect("one for each");
         assert_eq!(Genesis::from_bytes(&large.to_bytes()), Ok(large));
+        let mut leagues = genesis();
+        leagues.policy = leagues.policy.with_leagues();
+        assert!(
+            matches!(
+                leagues.validate(),
+                Err(GenesisError::Validators { candidates: 1, .. })
+            ),
+            "three voters are too few"
+        );
+        let mut bonds = genesis();
+        bonds.bonds.pop();
+        assert!(matches!(
+            bonds.validate(),
+            Err(GenesisError::Bonds {
+                found: 7,
+                validators: 8
+            })
+        ));
         let mut few = genesis();
         few.validators.pop();
         assert!(matches!(
             few.validate(),
             Err(GenesisError::Validators {
                 validators: 7,
-                shards: 2
+                shards: 2,
+                ..
             })
         ));
     }

@@ -17,10 +17,13 @@
 )]
 
 pub mod block;
+pub mod block_record;
 pub mod certificate;
 pub mod client;
 pub mod codec;
+pub mod counters;
 pub mod durability;
+pub mod evidence;
 pub mod genesis;
 pub mod ids;
 pub mod limits;
@@ -31,10 +34,11 @@ pub mod reject;
 pub mod time;
 pub mod transaction;
 
+pub use counters::Counters;
 pub use durability::Durability;
 pub use ids::{
-    AggregateSignature, Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence, ShardId, Signature,
-    Tag, TxId, ValidatorId, View,
+    AggregateSignature, Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence,
+    ShardId, Signature, Tag, TxId, ValidatorId, View,
 };
 pub use reject::Reject;
 pub use time::Time;

@@ -8,6 +8,8 @@ pub const OWNERS_MAX: usize = 16;
 pub const INPUTS_MAX: usize = 64;
 /// Outputs of one transaction (`ios` 1.4).
 pub const OUTPUTS_MAX: usize = 64;
+/// Index of the first output that compensates the defrauded of a forged transaction; the next ones follow (`ios` 7.8).
+pub const COMPENSATION_INDEX: u16 = 0xC000;
 /// Bytes of a memo (`ios` 1.4).
 pub const MEMO_BYTES_MAX: usize = 512;
 /// Bytes of the largest transaction (`ios` 1.4).
@@ -32,8 +34,12 @@ pub const BLOCK_TXS_MAX: usize = 65_536;
 pub const BLOCK_BYTES_MAX: usize = 16 << 20;
 /// References of one final block. 46 bytes each; keeps a proposal below 256 KiB (`ios` 21).
 pub const BLOCK_REFS_MAX: usize = 2048;
-/// Records (resets) of one final block.
+/// Records of one final block.
 pub const BLOCK_RECORDS_MAX: usize = 64;
+/// Bytes of the records of one final block; keeps a proposal below 256 KiB (`ios` 21).
+pub const BLOCK_RECORD_BYTES_MAX: usize = 96 << 10;
+/// Candidates for the seats of one shard.
+pub const CANDIDATES_MAX: usize = 64;
 
 /// Depth of the deepest Merkle path: leaves are counted in 32 bits.
 pub const MERKLE_DEPTH_MAX: usize = 32;
@@ -125,7 +131,11 @@ const _: () = assert!(
     "the largest transaction fits an author block"
 );
 const _: () = assert!(
-    BLOCK_REFS_MAX * 46 + 364 < 256 << 10,
+    BLOCK_REFS_MAX * 48 + BLOCK_TXS_MAX / 8 + BLOCK_REFS_MAX + BLOCK_RECORD_BYTES_MAX + 364 < 256 << 10,
     "a proposal stays below 256 KiB"
+);
+const _: () = assert!(
+    OUTPUTS_MAX <= COMPENSATION_INDEX as usize && INPUTS_MAX <= (u16::MAX - COMPENSATION_INDEX) as usize,
+    "outputs and compensations of one transaction never meet"
 );
 const _: () = assert!(TX_BYTES_MAX == 6870, "ios 1.4 states this size");

@@ -2,15 +2,17 @@
 
 use bytes::Bytes;
 
-use crate::block::{Block, CommittedBlock, ResetRequest, SignedAuthorHeader};
+use crate::block::{Block, CommittedBlock, SignedAuthorHeader};
+use crate::block_record::{AuthorReady, ResetRequest};
 use crate::certificate::{Certificate, Partial, Subject};
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
+use crate::evidence::Evidence;
 use crate::ids::{Hash, Height, MemberIndex, Signature, View};
-use crate::limits::{FETCH_BLOCKS_MAX, VOTERS_MAX};
+use crate::limits::{FETCH_BLOCKS_MAX, TX_BYTES_MAX, VOTERS_MAX};
 use crate::struct_codec;
 
 /// Version of the protocol between validators.
-pub const PEER_PROTOCOL_VERSION: u16 = 2;
+pub const PEER_PROTOCOL_VERSION: u16 = 3;
 
 /// An author block: header and body bytes, not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,30 +93,6 @@ pub struct Committed {
     pub hash: Hash,
     /// Proof; none at height 0.
     pub proof: Option<Certified>,
-}
-
-impl<T: Encode> Encode for Option<T> {
-    fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            None => 0_u8.encode(out),
-            Some(value) => {
-                1_u8.encode(out);
-                value.encode(out);
-            }
-        }
-    }
-}
-
-impl<T: Decode> Decode for Option<T> {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match reader.u8()? {
-            0 => Ok(None),
-            1 => T::decode(reader).map(Some),
-            _ => Err(DecodeError::Value {
-                what: "presence byte",
-            }),
-        }
-    }
 }
 
 struct_codec!(Committed { height, hash, proof });
@@ -298,8 +276,16 @@ impl Decode for Fetch {
 /// Every message between validators.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerMessage {
+    /// 20: a header passed on by a voter that has its body, so that no author shows a block to a quorum only.
+    AuthorHeader(SignedAuthorHeader),
     /// 21: an author block.
     AuthorBlock(AuthorBlock),
+    /// 27: a client's transaction for the slow lane.
+    SlowIntent(Bytes),
+    /// 28: a fault with its proof.
+    FraudProof(Box<Evidence>),
+    /// 2B: a candidate is there.
+    AuthorReady(AuthorReady),
     /// 2C: an author asks for a new run.
     ResetRequest(ResetRequest),
     /// 30: proposal.
@@ -344,7 +330,11 @@ impl PeerMessage {
     #[must_use]
     pub const fn kind(&self) -> u8 {
         match self {
+            Self::AuthorHeader(_) => 0x20,
             Self::AuthorBlock(_) => 0x21,
+            Self::SlowIntent(_) => 0x27,
+            Self::FraudProof(_) => 0x28,
+            Self::AuthorReady(_) => 0x2b,
             Self::ResetRequest(_) => 0x2c,
             Self::Propose(_) => 0x30,
             Self::Vote(_) => 0x31,
@@ -380,6 +370,10 @@ impl PeerMessage {
                 block.header.encode(&mut out);
                 return (out, Some(block.body.clone()));
             }
+            Self::AuthorHeader(header) => header.encode(&mut out),
+            Self::SlowIntent(tx) => out.extend_from_slice(tx),
+            Self::FraudProof(evidence) => evidence.encode(&mut out),
+            Self::AuthorReady(ready) => ready.encode(&mut out),
             Self::ResetRequest(request) => request.encode(&mut out),
             Self::Propose(propose) => propose.encode(&mut out),
             Self::Vote(vote) => vote.encode(&mut out),
@@ -412,6 +406,15 @@ impl PeerMessage {
                     body: payload.slice(reader.offset()..),
                 }))
             }
+            0x20 => SignedAuthorHeader::from_bytes(payload).map(Self::AuthorHeader),
+            0x27 if payload.len() > TX_BYTES_MAX => Err(DecodeError::Count {
+                what: "bytes of a transaction",
+                count: payload.len() as u64,
+                max: TX_BYTES_MAX as u64,
+            }),
+            0x27 => Ok(Self::SlowIntent(payload.clone())),
+            0x28 => Evidence::from_bytes(payload).map(|evidence| Self::FraudProof(Box::new(evidence))),
+            0x2b => AuthorReady::from_bytes(payload).map(Self::AuthorReady),
             0x2c => ResetRequest::from_bytes(payload).map(Self::ResetRequest),
             0x30 => Propose::from_bytes(payload).map(Self::Propose),
             0x31 => Vote::from_bytes(payload).map(Self::Vote),

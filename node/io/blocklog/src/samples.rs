@@ -102,9 +102,11 @@ pub fn block(height: u64, bodies: &[&AuthorBlock]) -> Block {
         hash: hash_of(body),
         tx_count: 0,
     });
+    let refs: Vec<_> = refs.collect();
     Block {
         header,
-        refs: refs.collect(),
+        excluded: vec![Vec::new(); refs.len()],
+        refs,
         records: Vec::new(),
     }
 }

@@ -142,6 +142,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFileError> {
         block_txs_max: raw.block_txs_max.unwrap_or(lan.block_txs_max),
         expiry_ahead_max: raw.expiry_ahead_max.unwrap_or(lan.expiry_ahead_max),
         fee_min: raw.fee_min.unwrap_or(lan.fee_min),
+        leagues: None,
     };
     if policy.view_timeout_min > VIEW_TIMEOUT_MIN_MAX {
         return Err(PolicyFileError::ViewTimeout {
@@ -201,6 +202,7 @@ mod tests {
             block_txs_max: 10,
             expiry_ahead_max: 11,
             fee_min: 12,
+            leagues: None,
         };
         assert_eq!(parse(Path::new("p.toml"), text).expect("policy"), expected);
     }

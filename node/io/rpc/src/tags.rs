@@ -60,13 +60,17 @@ impl InFlight {
 fn settled_tags(answer: &Answer) -> u32 {
     match answer {
         Answer::Reject(refused) => refused.len() as u32,
-        Answer::Final(note) => note.entries.iter().map(|entry| entry.tags.len() as u32).sum(),
+        Answer::Final(note) => {
+            let tags = note.entries.iter().map(|entry| entry.tags.len() as u32);
+            tags.sum::<u32>() + note.slow.len() as u32
+        }
         Answer::Busy { count, .. } => u32::from(*count),
         Answer::Hello(_)
         | Answer::Topology(_)
         | Answer::Status(_)
         | Answer::Blocks { .. }
         | Answer::State(_)
+        | Answer::Receipts(_)
         | Answer::Info(_) => 0,
     }
 }

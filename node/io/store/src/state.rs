@@ -17,19 +17,24 @@ use rocksdb::{
     WriteBatch, WriteOptions,
 };
 use types::codec::Encode;
-use types::{Hash, Height};
+use types::{Counters, Hash, Height, TxId};
 
-use self::encoding::{decode_head, decode_identity, decode_output, encode_head, key_of, value_of};
+use self::encoding::{
+    claim_key, decode_claim, decode_head, decode_identity, decode_output, encode_head, key_of, value_of,
+};
 use crate::changes::{Output, StateChanges};
 use crate::error::{OpenError, StateError};
 use crate::limits::STATE_BUFFER_BYTES;
 
 /// Key of the format version, genesis and validator.
 const IDENTITY_KEY: [u8; 1] = [0];
-/// Key of the height, digest and fees.
+/// Key of the height, digest and counters.
 const HEAD_KEY: [u8; 1] = [1];
 /// First byte of the keys of outputs.
 const OUTPUT_PREFIX: u8 = 2;
+/// First byte of the keys of settled claims, and the one after it.
+const CLAIM_PREFIX: u8 = 3;
+const END_PREFIX: u8 = 4;
 
 /// How the state is kept.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +58,8 @@ pub struct SnapshotHead {
     pub height: Height,
     /// Effects digest at that height.
     pub digest: Hash,
-    /// Fees of all blocks up to that height.
-    pub fees_total: u64,
+    /// Counters at that height.
+    pub counters: Counters,
 }
 
 /// The whole state after a final height.
@@ -64,8 +69,10 @@ pub struct Snapshot {
     pub height: Height,
     /// Effects digest at that height.
     pub digest: Hash,
-    /// Fees of all blocks up to that height.
-    pub fees_total: u64,
+    /// Counters at that height.
+    pub counters: Counters,
+    /// Transactions whose claims were settled up to that height, ascending.
+    pub claimed: Vec<TxId>,
     /// Unspent outputs, ascending by reference.
     pub outputs: Vec<Output>,
 }
@@ -278,8 +285,9 @@ impl StateStore {
     }
 
     fn put(&mut self, changes: &StateChanges) -> Result<(), StateError> {
-        let mut batch =
-            WriteBatch::with_capacity_bytes(90 * changes.created.len() + 40 * changes.spent.len() + 80);
+        let mut batch = WriteBatch::with_capacity_bytes(
+            90 * changes.created.len() + 40 * (changes.spent.len() + changes.claimed.len()) + 120,
+        );
         for output in &changes.created {
             batch.put(key_of(&output.outpoint), value_of(output));
         }
@@ -287,11 +295,10 @@ impl StateStore {
             // An output is created once and spent once, so both marks vanish where they meet.
             batch.single_delete(key_of(outpoint));
         }
-        let head = SnapshotHead {
-            height: changes.height,
-            digest: changes.digest,
-            fees_total: changes.fees_total,
-        };
+        for txid in &changes.claimed {
+            batch.put(claim_key(txid), []);
+        }
+        let head = changes.head();
         batch.put(HEAD_KEY, encode_head(&head));
         self.db
             .write_opt(batch, &without_wal())
@@ -354,17 +361,25 @@ impl StateStore {
         let Some(SnapshotHead {
             height,
             digest,
-            fees_total,
+            counters,
         }) = self.head
         else {
             return Ok(None);
         };
         let mut outputs = Vec::new();
         self.for_each(|output| outputs.push(output))?;
+        let mut claimed = Vec::new();
+        self.for_each_entry([CLAIM_PREFIX, END_PREFIX], |key, value| {
+            let txid =
+                decode_claim(key, value).map_err(|_| self.damaged("a settled claim has another form"))?;
+            claimed.push(txid);
+            Ok(())
+        })?;
         Ok(Some(Snapshot {
             height,
             digest,
-            fees_total,
+            counters,
+            claimed,
             outputs,
         }))
     }
@@ -374,15 +389,28 @@ impl StateStore {
     /// # Errors
     /// `Database`, `Damaged`.
     pub fn for_each(&self, mut take: impl FnMut(Output)) -> Result<(), StateError> {
+        self.for_each_entry([OUTPUT_PREFIX, CLAIM_PREFIX], |key, value| {
+            take(decode_output(key, value).map_err(|_| self.damaged("an output has another form"))?);
+            Ok(())
+        })
+    }
+
+    /// Hands out the entries whose keys begin with the first byte or one between it and the second, ascending.
+    fn for_each_entry(
+        &self,
+        [first, end]: [u8; 2],
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StateError>,
+    ) -> Result<(), StateError> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
-        let start = [OUTPUT_PREFIX];
+        options.set_iterate_upper_bound([end]);
+        let start = [first];
         for entry in self
             .db
             .iterator_opt(IteratorMode::From(&start, Direction::Forward), options)
         {
             let (key, value) = entry.map_err(database("read", &self.path))?;
-            take(decode_output(&key, &value).map_err(|_| self.damaged("an output has another form"))?);
+            take(&key, &value)?;
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ async fn a_member_that_floods_delays_everyone_else_by_a_few_events() {
     }
     control(&inbox, 2).await;
     bulk(&inbox, 3).await;
-    inbox.body_checked(Hash([7; 32]), None);
+    inbox.body_checked(Hash([7; 32]), BodyVerdict::Foreign);
     assert!(inbox.admit(vec![admission()]).is_empty());
     inbox.query(Event::StateAsked(ConnectionId(5))).await;
     let events = drain(&inbox, &mut receivers);
@@ -114,7 +114,7 @@ async fn a_member_whose_queue_is_full_waits_alone() {
 async fn without_a_flood_consensus_comes_first() {
     let (inbox, mut receivers) = inbox(&QueueBounds::default());
     assert!(inbox.admit(vec![admission()]).is_empty());
-    inbox.body_checked(Hash([7; 32]), None);
+    inbox.body_checked(Hash([7; 32]), BodyVerdict::Foreign);
     control(&inbox, 1).await;
     control(&inbox, 3).await;
     let events = drain(&inbox, &mut receivers);

@@ -74,6 +74,7 @@ const EDGES: &[Edge] = &[
     edge("files", "node/io/files", &["crypto", "types"], &[]),
     edge("transport", "node/io/transport", &["crypto", "types"], &[]),
     edge("rpc", "node/io/rpc", &["crypto", "transport", "types"], &[]),
+    edge("sizing", "node/sizing", &["crypto", "types"], &[]),
     edge(
         "node",
         "node",
@@ -83,6 +84,7 @@ const EDGES: &[Edge] = &[
             "mempool",
             "replica",
             "rpc",
+            "sizing",
             "store",
             "transport",
             "types",
@@ -92,7 +94,7 @@ const EDGES: &[Edge] = &[
     edge(
         "loadgen",
         "loadgen",
-        &["crypto", "files", "rpc", "transport", "types"],
+        &["crypto", "files", "rpc", "sizing", "transport", "types"],
         &[],
     ),
     edge(

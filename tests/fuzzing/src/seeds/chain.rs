@@ -10,8 +10,9 @@ use crypto::keys::Scheme;
 use crypto::merkle::refs_root;
 use types::block::{
     AuthorHeader, BLOCK_VERSION, Block, BlockRef, BlockSeq, CommitProof, CommittedBlock, FinalHeader,
-    GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, ResetRequest, SignedAuthorHeader,
+    GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, SignedAuthorHeader,
 };
+use types::block_record::{Record, ResetRequest};
 use types::certificate::{Phase, Subject};
 use types::codec::Encode;
 use types::message::{AuthorBlock, Committed, Fetch, NewView, PeerMessage, Propose, Trace, ViewChange, Vote};
@@ -226,7 +227,8 @@ pub(super) fn block(voters: &Voters, height: u64, prev: Hash) -> Block {
         hash: author_header_hash(&author),
         tx_count: author.tx_count,
     }];
-    let records = vec![reset(voters)];
+    let records = vec![Record::Reset(reset(voters))];
+    let excluded = vec![Vec::new(); refs.len()];
     Block {
         header: FinalHeader {
             version: BLOCK_VERSION,
@@ -251,6 +253,7 @@ pub(super) fn block(voters: &Voters, height: u64, prev: Hash) -> Block {
             timestamp: 1_700_000_000_000_000_000,
         },
         refs,
+        excluded,
         records,
     }
 }

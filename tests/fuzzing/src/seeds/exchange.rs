@@ -201,6 +201,7 @@ fn note(voters: &Voters) -> FinalNote {
     let committed = committed(voters, 0);
     let leaves: Vec<_> = committed.block.refs.iter().map(merkle::ref_leaf).collect();
     FinalNote {
+        slow: Vec::new(),
         header: committed.block.header,
         proof: committed.proof,
         entries: vec![NoteEntry {

@@ -31,6 +31,7 @@ pub(crate) fn genesis() -> Genesis {
         randomness: Hash([3; 32]),
         validators: (0..8).map(|id| [id; 32]).collect(),
         voting_keys: Vec::new(),
+        bonds: vec![5; 8],
         funding: FundingRule {
             seed: 1,
             accounts: 2,
@@ -73,7 +74,7 @@ impl Voters {
             .map(ValidatorId)
             .zip(keys.iter().map(SecretKey::public))
             .collect();
-        let hash = committee_hash(Epoch(0), ShardId(1), &members);
+        let hash = committee_hash(Epoch(0), ShardId(1), &members, size.into());
         let voting_keys: Vec<_> = if is_aggregated(size.into()) {
             keys.iter().map(|key| key.voting().public()).collect()
         } else {
@@ -81,6 +82,9 @@ impl Voters {
         };
         let committee = Committee {
             shard: ShardId(1),
+            voters: size.into(),
+            candidates: Vec::new(),
+            bonds: vec![0; members.len()],
             members,
             voting_keys,
             leaders: (0..u16::from(size)).map(MemberIndex).collect(),
@@ -104,7 +108,13 @@ impl Voters {
     pub(crate) fn partial(&self, subject: Subject, signers: &[u16]) -> Partial {
         let sign = |signer: &u16| {
             let secret = self.keys[usize::from(*signer)].voting();
-            sign_partial(&secret, &self.context, &self.committee, MemberIndex(*signer), subject)
+            sign_partial(
+                &secret,
+                &self.context,
+                &self.committee,
+                MemberIndex(*signer),
+                subject,
+            )
         };
         let votes: Vec<_> = signers.iter().map(sign).collect();
         sum_partials(&self.verifier, &votes.iter().collect::<Vec<_>>()).expect("points of the curve")

@@ -46,11 +46,17 @@ impl Net {
         let keys: Vec<_> = (0..VOTERS)
             .map(|id| SecretKey::of_scheme(scheme, [id as u8 + 1; 32]))
             .collect();
-        let members: Vec<_> = (0..VOTERS).map(ValidatorId).zip(keys.iter().map(SecretKey::public)).collect();
+        let members: Vec<_> = (0..VOTERS)
+            .map(ValidatorId)
+            .zip(keys.iter().map(SecretKey::public))
+            .collect();
         let committee = Committee {
             shard: ShardId(0),
-            hash: committee_hash(Epoch(0), ShardId(0), &members),
+            hash: committee_hash(Epoch(0), ShardId(0), &members, VOTERS),
             voting_keys: keys.iter().map(|key| key.voting().public()).collect(),
+            voters: VOTERS,
+            candidates: Vec::new(),
+            bonds: vec![0; members.len()],
             members,
             leaders: (0..VOTERS).map(MemberIndex).collect(),
         };
@@ -132,6 +138,7 @@ impl Net {
         let block = Block {
             header,
             refs: Vec::new(),
+            excluded: Vec::new(),
             records: Vec::new(),
         };
         self.leader().propose(now, block);
@@ -175,7 +182,8 @@ impl Net {
         }
         if let Some(message) = (self.wire)(from, to, message) {
             self.count += 1;
-            self.under_way.insert((self.now + HOP, self.count), (from, to, message));
+            self.under_way
+                .insert((self.now + HOP, self.count), (from, to, message));
         }
     }
 
@@ -333,12 +341,21 @@ fn spoiled(liars: BTreeSet<MemberIndex>) -> Wire {
 fn a_sub_leader_with_wrong_sums_is_found_and_passed_over_for_sixteen_heights() {
     for scheme in [Scheme::Simulated, Scheme::Ed25519] {
         let mut net = Net::new(scheme);
-        let liars: BTreeSet<_> = net.tree(0).branches().iter().take(4).map(|(top, _)| *top).collect();
+        let liars: BTreeSet<_> = net
+            .tree(0)
+            .branches()
+            .iter()
+            .take(4)
+            .map(|(top, _)| *top)
+            .collect();
         net.wire = spoiled(liars.clone());
         // Every sum but one is wrong: found by single checks, and the branches are asked at once.
         let first = net.height().expect("their branches vote past them");
-        // The first phase costs a question and its answer; the second goes past them already.
-        assert_eq!(first, HOPS * HOP + HOP, "{scheme:?}");
+        // The first phase costs a question and its answer, perhaps twice; the second goes past them already.
+        assert!(
+            first > HOPS * HOP && first <= (HOPS + 2) * HOP,
+            "{scheme:?}: {first:?}"
+        );
         let leader = net.committee.leader(View(0));
         let refused = net.leader().counters().refused;
         assert_eq!(refused, 4);
@@ -377,9 +394,17 @@ fn a_wrong_vote_of_a_leaf_does_not_spoil_its_branch() {
             Some(message)
         });
         assert_eq!(net.height(), Some(HOPS * HOP), "{scheme:?}");
-        assert_eq!(net.leader().counters().refused, 0, "no sub-leader is blamed for its leaf");
+        assert_eq!(
+            net.leader().counters().refused,
+            0,
+            "no sub-leader is blamed for its leaf"
+        );
         for (top, _) in tree.branches() {
-            assert_eq!(net.machine(*top).counters().refused, 1, "once unseen, then checked alone");
+            assert_eq!(
+                net.machine(*top).counters().refused,
+                2,
+                "once in the sum, then alone"
+            );
         }
     }
 }
@@ -412,7 +437,8 @@ fn what_is_no_vote_of_the_sender_or_its_branch_is_refused() {
     // Another's vote, another branch's sub-leader, a leaf that sums up, a stranger's hash, a phase that is none.
     assert!(refused(&mut net, leader, other, &good));
     assert!(refused(&mut net, other, leaf, &good));
-    assert!(refused(&mut net, leaf, top, &net_own(&net, top, subject)));
+    let of_top = net.own(top, subject);
+    assert!(refused(&mut net, leaf, top, &of_top));
     let wider = Partial {
         signers: branch,
         ..good.clone()
@@ -490,17 +516,16 @@ fn what_is_no_vote_of_the_sender_or_its_branch_is_refused() {
     }
 }
 
-fn net_own(net: &Net, member: MemberIndex, subject: Subject) -> Partial {
-    net.own(member, subject)
-}
-
 #[test]
 fn a_restart_brings_votes_back_and_everybody_keeps_a_trace_of_each_signer() {
     let mut net = Net::new(Scheme::Simulated);
     let (height, hash) = net.propose();
     net.run(Time(0) + 3 * HOP);
     let voter = MemberIndex(7);
-    let votes: Vec<_> = net.logs[7].iter().filter(|record| matches!(record, LogRecord::Partial(_))).collect();
+    let votes: Vec<_> = net.logs[7]
+        .iter()
+        .filter(|record| matches!(record, LogRecord::Partial(_)))
+        .collect();
     assert_eq!(votes.len(), 1);
     let config = net.machine(voter).config.clone();
     let mut again = Pbft::new(config, net.keys[7].clone(), net.now);
@@ -520,18 +545,21 @@ fn a_restart_brings_votes_back_and_everybody_keeps_a_trace_of_each_signer() {
         _ => None,
     });
     let (to, subject, signers) = vote.expect("its vote");
-    assert_eq!((to, subject.hash), (Target::Member(net.committee.leader(View(0))), hash));
+    assert_eq!(
+        (to, subject.hash),
+        (Target::Member(net.committee.leader(View(0))), hash)
+    );
     assert_eq!(signers, Signers::of(voter));
     // All who signed the certificate left a trace at everybody.
     net.run(Time(0) + 12 * HOP);
     let verifier = net.machine(voter).verifier().clone();
     let certificate = net.machine(voter).commit_certificate.clone().expect("committed");
     for signer in certificate.certificate.signers().iter() {
-        let Some(Trace::Partial(partial)) = net.machine(voter).trace_of(signer) else {
+        let Some(Trace::Partial(partial)) = net.machine(voter).trace_of(signer).cloned() else {
             panic!("no trace of {signer}");
         };
         assert!(partial.signers.contains(signer));
-        assert!(cosign::verify_partial(&net.context, &verifier, partial));
+        assert!(cosign::verify_partial(&net.context, &verifier, &partial));
     }
 }
 

@@ -22,7 +22,10 @@ fn key_set(scheme: Scheme, secrets: &[VotingSecret]) -> KeySet {
 }
 
 fn unhex<const N: usize>(text: &str) -> [u8; N] {
-    hex::decode(text).expect("hex").try_into().expect("as long as stated")
+    hex::decode(text)
+        .expect("hex")
+        .try_into()
+        .expect("as long as stated")
 }
 
 /// The secret 1: it signs with the hash itself, and its public key is the generator.
@@ -82,7 +85,10 @@ fn keys_are_pinned_and_apart_from_the_id_key() {
         "aad9fe28ac98aaa1d78fbfb1150d164b",
         "a genesis names it"
     );
-    assert_eq!(hex::encode(&secret.sign(b"x").0[..16]), "b747466df39f985390bf3473a1418072");
+    assert_eq!(
+        hex::encode(&secret.sign(b"x").0[..16]),
+        "b747466df39f985390bf3473a1418072"
+    );
     assert_ne!(secret.public(), SecretKey::from_seed([8; 32]).voting().public());
     // The seed itself is no material: who learns one secret learns nothing of the other.
     let naive = min_sig::SecretKey::key_gen(&[7; 32], &[]).expect("32 bytes");
@@ -133,7 +139,11 @@ fn a_rogue_key_forges_a_sum_and_has_no_proof() {
     let keys = KeySet::new(Scheme::Ed25519, &[rogue, victim.public()]);
     let both = [0, 1].map(MemberIndex).into_iter().collect();
     assert!(
-        keys.verify(b"never said by the victim", &both, &attacker.sign(b"never said by the victim")),
+        keys.verify(
+            b"never said by the victim",
+            &both,
+            &attacker.sign(b"never said by the victim")
+        ),
         "what the proof is there for"
     );
     for possession in [
@@ -141,7 +151,13 @@ fn a_rogue_key_forges_a_sum_and_has_no_proof() {
         victim.voting_key().possession,
         attacker.sign(&rogue).0,
     ] {
-        assert!(!is_possessed(Scheme::Ed25519, &VotingKey { key: rogue, possession }));
+        assert!(!is_possessed(
+            Scheme::Ed25519,
+            &VotingKey {
+                key: rogue,
+                possession
+            }
+        ));
     }
 }
 
@@ -179,7 +195,10 @@ fn zero_and_points_outside_the_group_are_no_keys_and_no_signatures() {
 #[test]
 fn signatures_that_are_no_points_have_no_sum() {
     let good = secrets(Scheme::Ed25519, 1)[0].sign(b"m");
-    assert_eq!(sum(Scheme::Ed25519, &[good, AggregateSignature([0xff; 48])]), None);
+    assert_eq!(
+        sum(Scheme::Ed25519, &[good, AggregateSignature([0xff; 48])]),
+        None
+    );
     for scheme in SCHEMES {
         assert_eq!(sum(scheme, &[]), None);
         let alone = secrets(scheme, 1)[0].sign(b"m");

@@ -31,7 +31,7 @@ impl Voters {
             .map(ValidatorId)
             .zip(keys.iter().map(SecretKey::public))
             .collect();
-        let hash = committee_hash(Epoch(0), ShardId(1), &members);
+        let hash = committee_hash(Epoch(0), ShardId(1), &members, count.into());
         let leaders = (0..u16::from(count)).map(MemberIndex).collect();
         let committee = Committee {
             shard: ShardId(1),
@@ -40,6 +40,9 @@ impl Voters {
             } else {
                 Vec::new()
             },
+            voters: count.into(),
+            candidates: Vec::new(),
+            bonds: vec![0; members.len()],
             members,
             leaders,
             hash,
@@ -85,7 +88,13 @@ impl Voters {
     fn partial(&self, subject: &Subject, signers: &[u16]) -> Partial {
         let sign = |signer: &u16| {
             let secret = self.keys[usize::from(*signer)].voting();
-            sign_partial(&secret, &self.context, &self.committee, MemberIndex(*signer), *subject)
+            sign_partial(
+                &secret,
+                &self.context,
+                &self.committee,
+                MemberIndex(*signer),
+                *subject,
+            )
         };
         let votes: Vec<_> = signers.iter().map(sign).collect();
         sum_partials(&self.verifier(), &votes.iter().collect::<Vec<_>>()).expect("points of the curve")

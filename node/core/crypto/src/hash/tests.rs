@@ -1,4 +1,5 @@
-use types::block::{AuthorHeader, FinalHeader, ResetRequest};
+use types::block::{AuthorHeader, FinalHeader};
+use types::block_record::ResetRequest;
 use types::codec::Decode;
 use types::genesis::Allocation;
 use types::message::{Committed, NewView, ViewChange};
@@ -48,7 +49,10 @@ fn hashes_are_pinned() {
         ("sighash", Hash(super::sighash(&Hash([8; 32]), &txid))),
         ("author header", super::author_header_hash(&author)),
         ("final header", super::final_header_hash(&header)),
-        ("committee", super::committee_hash(Epoch(0), ShardId(1), &members)),
+        (
+            "committee",
+            super::committee_hash(Epoch(0), ShardId(1), &members, 1),
+        ),
         (
             "effects",
             super::effects_digest(&Hash([4; 32]), Height(5), &partitions),
@@ -76,7 +80,7 @@ fn inputs_are_laid_out_as_the_rules_say() {
     members.extend([5, 0]);
     members.extend([2; 32]);
     members.push(0);
-    let hash = super::committee_hash(Epoch(0), ShardId(1), &[(ValidatorId(5), [2; 32])]);
+    let hash = super::committee_hash(Epoch(0), ShardId(1), &[(ValidatorId(5), [2; 32])], 1);
     assert_eq!(hash, derived("committee", &members));
     let outpoint = super::allocation_outpoint("net", 7);
     assert_eq!(outpoint.txid.0, derived("tx", b"genesisnet\x07\0\0\0\0\0\0\0").0);

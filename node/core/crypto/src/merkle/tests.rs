@@ -1,5 +1,6 @@
 use types::Hash;
-use types::block::{BlockRef, BlockSeq, ResetRequest};
+use types::block::{BlockRef, BlockSeq};
+use types::block_record::{Record, ResetRequest};
 use types::client::MerklePath;
 use types::{Signature, codec::Encode};
 
@@ -147,12 +148,12 @@ fn lists_of_a_block_hash_their_encodings() {
         refs_root(&[reference.clone(), reference.clone()]),
         root(&[ref_leaf(&reference); 2])
     );
-    let record = ResetRequest {
+    let record = Record::Reset(ResetRequest {
         group: 1,
         run: 2,
         boot_nonce: 3,
         signature: Signature([4; 64]),
-    };
+    });
     assert_eq!(
         records_root(std::slice::from_ref(&record)),
         root(&[record_leaf(&record)])

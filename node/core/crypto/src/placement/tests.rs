@@ -5,7 +5,7 @@ use types::genesis::{FundingRule, Genesis};
 use types::policy::Policy;
 use types::{Amount, Hash, MemberIndex, Owner, ShardId, ValidatorId};
 
-use super::{VotingKeyError, check_voting_keys, epoch_config, member_of, shard_of};
+use super::{VotingKeyError, check_voting_keys, epoch_config, group_of, member_of, shard_of};
 use crate::hash::{committee_hash, genesis_hash};
 use crate::keys::{Scheme, SecretKey, account_seed};
 
@@ -22,6 +22,7 @@ fn genesis(validators: u16, shards: u16) -> Genesis {
         randomness: Hash([3; 32]),
         validators: (0..validators).map(key).collect(),
         voting_keys: Vec::new(),
+        bonds: vec![0; validators.into()],
         funding: FundingRule {
             seed: 1,
             accounts: 0,
@@ -47,15 +48,15 @@ fn the_top_bits_of_the_first_eight_bytes_are_the_shard() {
 }
 
 #[test]
-fn owners_spread_evenly_over_shards_and_members() {
-    const OWNERS: u64 = 100_000;
-    let (shards, members) = (4_u16, 7_u16);
-    let mut counts = vec![0_u32; usize::from(shards * members)];
+fn owners_spread_evenly_over_shards_and_groups() {
+    const OWNERS: u64 = 1_000_000;
+    let (shards, groups) = (4_u16, 7_u16);
+    let mut counts = vec![0_u32; usize::from(shards * groups)];
     for index in 0..OWNERS {
         let owner = Owner(account_seed(5, index));
         let shard = shard_of(&owner, shards);
-        let member = member_of(&owner, &Hash([1; 32]), shard, members);
-        counts[usize::from(shard.0 * members + member.0)] += 1;
+        let group = group_of(&owner, &Hash([1; 32]), shard, groups);
+        counts[usize::from(shard.0 * groups + group)] += 1;
     }
     let expected = OWNERS as f64 / counts.len() as f64;
     let chi_square: f64 = counts
@@ -64,6 +65,18 @@ fn owners_spread_evenly_over_shards_and_members() {
         .sum();
     // 27 degrees of freedom, p = 0.001.
     assert!(chi_square < 55.5, "{chi_square}: {counts:?}");
+}
+
+#[test]
+fn the_only_group_has_everyone() {
+    for owner in 0..=255 {
+        for groups in [0, 1] {
+            assert_eq!(
+                group_of(&Owner([owner; 32]), &Hash([1; 32]), ShardId(0), groups),
+                0
+            );
+        }
+    }
 }
 
 #[test]
@@ -126,7 +139,12 @@ fn every_validator_serves_exactly_one_shard() {
             );
             assert_eq!(
                 committee.hash,
-                committee_hash(config.epoch, committee.shard, &committee.members)
+                committee_hash(
+                    config.epoch,
+                    committee.shard,
+                    &committee.members,
+                    committee.voters
+                )
             );
         }
         assert_eq!(seen.len(), usize::from(validators));
@@ -166,7 +184,11 @@ fn voting_keys_go_with_their_members_and_each_needs_its_proof() {
         let voting = |id: u8| SecretKey::of_scheme(scheme, [id; 32]).voting().voting_key();
         genesis.voting_keys = (0..34).map(voting).collect();
         for committee in epoch_config(&genesis).committees {
-            let expected: Vec<_> = committee.members.iter().map(|(id, _)| voting(id.0 as u8).key).collect();
+            let expected: Vec<_> = committee
+                .members
+                .iter()
+                .map(|(id, _)| voting(id.0 as u8).key)
+                .collect();
             assert_eq!(committee.voting_keys, expected);
         }
         assert_eq!(check_voting_keys(scheme, &genesis), Ok(()));

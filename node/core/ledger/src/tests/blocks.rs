@@ -4,9 +4,9 @@ use bytes::Bytes;
 use crypto::placement::shard_of;
 use types::block::{Body, TxEntry};
 use types::transaction::{Input, Output, TxDraft, TxView};
-use types::{Amount, Hash, OutPoint, Owner, ShardId, TxId};
+use types::{Amount, Hash, Height, OutPoint, Owner, ShardId, TxId};
 
-use crate::{Batch, Executor, Ledger, LedgerConfig};
+use crate::{Applied, Batch, BlockInput, Claim, Executor, Ledger, LedgerConfig, Slash, SlowTx};
 
 pub(super) const KEEP_SPENT: u64 = 3;
 pub(super) const SHARD: ShardId = ShardId(1);
@@ -57,10 +57,15 @@ pub(super) fn genesis_outpoint(number: u8) -> OutPoint {
 
 /// A ledger in which owner `i` has one output of `amounts[i]`.
 pub(super) fn ledger(amounts: &[u64]) -> Ledger {
+    bonded(amounts, 0)
+}
+
+/// The same with bonds in force.
+pub(super) fn bonded(amounts: &[u64], bonds: u64) -> Ledger {
     let outputs = (0..)
         .zip(amounts)
         .map(|(number, amount)| (genesis_outpoint(number), owner(number), Amount(*amount)));
-    Ledger::new(config(1), outputs).expect("a valid genesis")
+    Ledger::new(config(1), outputs, bonds).expect("a valid genesis")
 }
 
 /// A transaction as it travels, with its id.
@@ -71,6 +76,10 @@ pub(super) struct Tx {
 }
 
 impl Tx {
+    pub(super) fn view(&self) -> TxView<'_> {
+        TxView::decode(&self.bytes).expect("made canonical")
+    }
+
     pub(super) fn output(&self, index: u16) -> OutPoint {
         OutPoint { txid: self.id, index }
     }
@@ -149,24 +158,44 @@ pub(super) fn body(txs: &[Tx]) -> Body {
     Body::new(Bytes::from(bytes), entries)
 }
 
-/// A block: bodies with the positions of bad signatures.
+/// A block: bodies with the positions of bad signatures, and its orders.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TestBlock {
     pub(super) bodies: Vec<(Body, Vec<u32>)>,
+    pub(super) slashes: Vec<Slash>,
+    pub(super) claims: Vec<Claim>,
+    pub(super) slow: Vec<Tx>,
 }
 
 impl TestBlock {
     pub(super) fn of(txs: &[Tx]) -> Self {
         Self {
             bodies: vec![(body(txs), Vec::new())],
+            ..Self::default()
         }
     }
 
-    pub(super) fn batches(&self) -> Vec<Batch<'_>> {
-        self.bodies
+    pub(super) fn apply(&self, ledger: &mut Ledger, height: Height, executor: &dyn Executor) -> Applied {
+        let batches: Vec<Batch<'_>> = self
+            .bodies
             .iter()
             .map(|(body, bad_signatures)| Batch { body, bad_signatures })
-            .collect()
+            .collect();
+        let slow: Vec<SlowTx<'_>> = self
+            .slow
+            .iter()
+            .map(|tx| SlowTx {
+                txid: tx.id,
+                tx: tx.view(),
+            })
+            .collect();
+        let input = BlockInput {
+            slashes: &self.slashes,
+            claims: &self.claims,
+            batches: &batches,
+            slow: &slow,
+        };
+        ledger.apply(height, &input, executor)
     }
 }
 

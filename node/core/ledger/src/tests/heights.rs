@@ -7,7 +7,8 @@ use crate::{Applied, Exclusion, Inline, Ledger, LedgerError, Lookup, Snapshot, U
 
 fn apply(ledger: &mut Ledger, txs: &[Tx]) -> Applied {
     let block = TestBlock::of(txs);
-    ledger.apply(ledger.height().next(), &block.batches(), &Inline)
+    let height = ledger.height().next();
+    block.apply(ledger, height, &Inline)
 }
 
 /// Three heights: a payment, its child, a child of that and another payment.
@@ -101,7 +102,7 @@ fn net_changes_of_several_heights() {
         "spent at a speculative height, but there at the final one"
     );
     assert_eq!(
-        (net.spent, net.fees_total, net.height),
+        (net.spent, net.counters.fees, net.height),
         (vec![genesis_outpoint(0)], 2, Height(2))
     );
     let net = ledger.finalize(Height(3));
@@ -166,7 +167,8 @@ fn a_snapshot_goes_on_where_it_was_taken() {
     let snapshot = Snapshot {
         height: Height(1),
         digest: ledger.digest(),
-        fees: ledger.totals().fees,
+        counters: ledger.totals().counters,
+        claimed: Vec::new(),
         outputs: ledger.outputs().collect(),
     };
     let mut restored = Ledger::restore(config(9), snapshot.clone()).expect("a valid snapshot");
@@ -219,16 +221,17 @@ fn the_digest_is_known_and_nothing_but_content_moves_it() {
         .collect();
     let run = |seed: u8, executor: &dyn crate::Executor, halves: bool| {
         let outputs = (0..100).map(|number| (genesis_outpoint(number), owner(number), Amount(100)));
-        let mut ledger = Ledger::new(config(seed), outputs).expect("valid");
+        let mut ledger = Ledger::new(config(seed), outputs, 0).expect("valid");
         let mut block = TestBlock::of(&txs);
         if halves {
             block = TestBlock {
                 bodies: [&txs[..50], &txs[50..]]
                     .map(|txs| (super::blocks::body(txs), vec![]))
                     .into(),
+                ..TestBlock::default()
             };
         }
-        let applied = ledger.apply(Height(1), &block.batches(), executor);
+        let applied = block.apply(&mut ledger, Height(1), executor);
         assert_eq!(applied.applied, 100);
         applied.digest
     };

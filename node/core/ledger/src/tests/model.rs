@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crypto::placement::shard_of;
 use types::transaction::TxView;
-use types::{Amount, Height, OutPoint, Owner, Reject, TxId};
+use types::{Amount, Counters, Height, OutPoint, Owner, Reject, TxId};
 
 use super::blocks::{KEEP_SPENT, SHARD, SHARDS, TestBlock};
-use crate::{BatchOutcome, Exclusion, Lookup, Totals, Utxo};
+use crate::{BatchOutcome, Claim, ClaimOutcome, Exclusion, Lookup, Totals, Utxo};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
@@ -15,23 +15,38 @@ struct Entry {
     spent: Option<(u64, TxId)>,
 }
 
+/// What a block did, as `Applied` tells it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) batches: Vec<BatchOutcome>,
+    pub(super) claims: Vec<ClaimOutcome>,
+    pub(super) slow: Vec<Option<Exclusion>>,
+}
+
+/// Keys with their values, by partition.
+type State = BTreeMap<(usize, Vec<u8>), Vec<u8>>;
+
 /// One map; a clone of it is an undo.
 #[derive(Clone)]
 pub(super) struct Model {
     pub(super) height: u64,
     pub(super) digest: [u8; 32],
-    pub(super) fees: u64,
+    pub(super) counters: Counters,
+    pub(super) claimed: BTreeSet<TxId>,
     entries: BTreeMap<OutPoint, Entry>,
 }
 
 impl Model {
-    pub(super) fn new(genesis_hash: [u8; 32], outputs: &[(OutPoint, Owner, Amount)]) -> Self {
+    pub(super) fn new(genesis_hash: [u8; 32], outputs: &[(OutPoint, Owner, Amount)], bonds: u64) -> Self {
         let mut model = Self {
             height: 0,
             digest: genesis_hash,
-            fees: 0,
+            counters: Counters::default(),
+            claimed: BTreeSet::new(),
             entries: BTreeMap::new(),
         };
+        let nothing = model.state();
+        model.counters.bonds = bonds;
         for (outpoint, owner, amount) in outputs {
             let utxo = Utxo {
                 owner: *owner,
@@ -40,7 +55,7 @@ impl Model {
             };
             model.entries.insert(*outpoint, Entry { utxo, spent: None });
         }
-        model.advance_digest(&BTreeMap::new());
+        model.advance_digest(&nothing);
         model
     }
 
@@ -55,7 +70,7 @@ impl Model {
         Totals {
             outputs: outputs.len() as u64,
             value: outputs.values().map(|utxo| u128::from(utxo.amount.0)).sum(),
-            fees: self.fees,
+            counters: self.counters,
         }
     }
 
@@ -79,35 +94,104 @@ impl Model {
             .retain(|_, entry| entry.spent.is_none_or(|(at, _)| at + KEEP_SPENT > height));
     }
 
-    pub(super) fn apply(&mut self, block: &TestBlock) -> Vec<BatchOutcome> {
-        let before = self.outputs();
+    pub(super) fn apply(&mut self, block: &TestBlock) -> Outcome {
+        let before = self.state();
         self.height += 1;
+        for slash in &block.slashes {
+            let reward = (u128::from(slash.bond) * 5 / 100) as u64;
+            self.counters.bonds -= slash.bond;
+            self.counters.rewards += reward;
+            self.counters.pool += slash.bond - reward;
+        }
+        let claims = block.claims.iter().map(|claim| self.settle(claim)).collect();
         let mut excluded_ids = BTreeSet::new();
-        let mut outcomes = Vec::new();
+        let mut batches = Vec::new();
         for (body, bad_signatures) in &block.bodies {
             let mut bits = vec![0; body.len().div_ceil(8)];
             let mut reasons = Vec::new();
             for (position, (txid, tx)) in body.txs().enumerate() {
                 let bad_signature = bad_signatures.contains(&(position as u32));
-                match self.judge(&txid, &tx, bad_signature, &excluded_ids) {
-                    Ok(()) => {
-                        self.take(&txid, &tx);
-                        excluded_ids.remove(&txid);
-                    }
-                    Err(exclusion) => {
-                        bits[position / 8] |= 1 << (position % 8);
-                        reasons.push((position as u16, exclusion));
-                        if exclusion != Exclusion::Duplicate && !self.created_now(&txid) {
-                            excluded_ids.insert(txid);
-                        }
-                    }
+                if let Err(exclusion) = self.decide(&txid, &tx, bad_signature, &mut excluded_ids) {
+                    bits[position / 8] |= 1 << (position % 8);
+                    reasons.push((position as u16, exclusion));
                 }
             }
             let excluded = if reasons.is_empty() { Vec::new() } else { bits };
-            outcomes.push(BatchOutcome { excluded, reasons });
+            batches.push(BatchOutcome { excluded, reasons });
         }
+        let slow = block.slow.iter();
+        let slow = slow.map(|tx| self.decide(&tx.id, &tx.view(), false, &mut excluded_ids).err());
+        let slow = slow.collect();
         self.advance_digest(&before);
-        outcomes
+        Outcome {
+            batches,
+            claims,
+            slow,
+        }
+    }
+
+    /// First what is left of the forged outputs, then the pool, for each victim anew.
+    fn settle(&mut self, claim: &Claim) -> ClaimOutcome {
+        let mut outcome = ClaimOutcome::default();
+        if !self.claimed.insert(claim.txid) {
+            return outcome;
+        }
+        let outpoint = |index| OutPoint {
+            txid: claim.txid,
+            index,
+        };
+        for index in 0..claim.output_count {
+            if let Some(entry) = self.entries.get_mut(&outpoint(index))
+                && entry.spent.is_none()
+            {
+                entry.spent = Some((self.height, claim.txid));
+                outcome.seized += entry.utxo.amount.0;
+            }
+        }
+        let mut seized = outcome.seized;
+        for (number, (owner, loss)) in claim.victims.iter().enumerate() {
+            let from_seized = seized.min(*loss);
+            let from_pool = self.counters.pool.min(loss - from_seized);
+            let paid = from_seized + from_pool;
+            seized -= from_seized;
+            self.counters.pool -= from_pool;
+            self.counters.unpaid = self.counters.unpaid.saturating_add(loss - paid);
+            outcome.paid += paid;
+            outcome.unpaid = outcome.unpaid.saturating_add(loss - paid);
+            if paid > 0 {
+                let utxo = Utxo {
+                    owner: *owner,
+                    amount: Amount(paid),
+                    created: Height(self.height),
+                };
+                let entry = Entry { utxo, spent: None };
+                self.entries.insert(outpoint(0xC000 + number as u16), entry);
+            }
+        }
+        self.counters.pool += seized;
+        outcome
+    }
+
+    fn decide(
+        &mut self,
+        txid: &TxId,
+        tx: &TxView<'_>,
+        bad_signature: bool,
+        excluded_ids: &mut BTreeSet<TxId>,
+    ) -> Result<(), Exclusion> {
+        let decided = self.judge(txid, tx, bad_signature, excluded_ids);
+        match decided {
+            Ok(()) => {
+                self.take(txid, tx);
+                excluded_ids.remove(txid);
+            }
+            Err(exclusion) => {
+                if exclusion != Exclusion::Duplicate && !self.created_now(txid) {
+                    excluded_ids.insert(*txid);
+                }
+            }
+        }
+        decided
     }
 
     fn created_now(&self, txid: &TxId) -> bool {
@@ -181,29 +265,44 @@ impl Model {
             self.entries
                 .insert(OutPoint { txid: *txid, index }, Entry { utxo, spent: None });
         }
-        self.fees += tx.fee().0;
+        self.counters.fees += tx.fee().0;
+    }
+
+    /// Everything that the digest speaks of.
+    fn state(&self) -> State {
+        let partition = |txid: &TxId| usize::from(txid.0[0] >> 2);
+        let mut state = State::new();
+        for (outpoint, utxo) in self.outputs() {
+            let key = [&[0], &outpoint.txid.0[..], &outpoint.index.to_le_bytes()].concat();
+            let amounts = [utxo.amount.0, utxo.created.0].map(u64::to_le_bytes).concat();
+            let value = [&utxo.owner.0[..], &amounts].concat();
+            state.insert((partition(&outpoint.txid), key), value);
+        }
+        let Counters {
+            fees: _,
+            bonds,
+            pool,
+            rewards,
+            unpaid,
+        } = self.counters;
+        let value = [bonds, pool, rewards, unpaid].map(u64::to_le_bytes).concat();
+        state.insert((0, vec![6]), value);
+        for txid in &self.claimed {
+            state.insert((partition(txid), [&[7], &txid.0[..]].concat()), Vec::new());
+        }
+        state
     }
 
     /// `ios` 0.6 from the difference between two states.
-    fn advance_digest(&mut self, before: &BTreeMap<OutPoint, Utxo>) {
-        let after = self.outputs();
-        let keys: BTreeSet<OutPoint> = before.keys().chain(after.keys()).copied().collect();
+    fn advance_digest(&mut self, before: &State) {
+        let after = self.state();
+        let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
         let mut parts = vec![Vec::new(); 64];
-        for outpoint in keys {
-            let part: &mut Vec<u8> = &mut parts[usize::from(outpoint.txid.0[0] >> 2)];
-            let key = |out: &mut Vec<u8>, change: u8| {
-                out.extend([change, 0]);
-                out.extend(outpoint.txid.0);
-                out.extend(outpoint.index.to_le_bytes());
-            };
-            match (before.get(&outpoint), after.get(&outpoint)) {
-                (Some(_), None) => key(part, 0),
-                (None, Some(utxo)) => {
-                    key(part, 1);
-                    part.extend(utxo.owner.0);
-                    part.extend(utxo.amount.0.to_le_bytes());
-                    part.extend(utxo.created.0.to_le_bytes());
-                }
+        for key in keys {
+            let part: &mut Vec<u8> = &mut parts[key.0];
+            match (before.get(key), after.get(key)) {
+                (Some(_), None) => part.extend([&[0], &key.1[..]].concat()),
+                (old, Some(new)) if old != Some(new) => part.extend([&[1], &key.1[..], new].concat()),
                 _ => {}
             }
         }

@@ -1,20 +1,23 @@
 //! Random blocks, roll-backs and finalizations: three ledgers with different seeds and executors against the model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
-use types::{Amount, Height, OutPoint, Owner, TxId};
+use types::{Amount, Height, OutPoint, Owner, Reject, TxId};
 
 use super::blocks::{
     KEEP_SPENT, Terms, TestBlock, Threads, Tx, body, config, genesis_outpoint, owner, stranger,
 };
-use super::model::Model;
-use crate::{BatchOutcome, Executor, Inline, Ledger, Snapshot, Utxo};
+use super::model::{Model, Outcome};
+use crate::{Claim, ClaimOutcome, Exclusion, Executor, Inline, Ledger, Lookup, Slash, Snapshot, Utxo};
 
 /// One transaction's random choices.
 type Choice = (u8, u8, u8, u8);
-/// One height's: its transactions, and what happens after it.
-type Step = (Vec<Choice>, u8, u8);
+/// One height's: its transactions, its slashes and claims, and what happens after it.
+type Step = (Vec<Choice>, Vec<Choice>, u8, u8);
+
+/// Bonds in force at the start.
+const BONDS: u64 = 2_000;
 
 /// What a generator of transactions knows.
 struct Pool {
@@ -95,16 +98,53 @@ impl Pool {
         Some(tx)
     }
 
-    /// Two batches; a flaw of 9 is a bad signature.
-    fn block(&mut self, choices: &[Choice], live: &BTreeMap<OutPoint, Utxo>) -> TestBlock {
+    /// A slash of what is in force at most, or a claim on a transaction, mostly a recent one: it took effect, or never
+    /// did, or was claimed before.
+    fn order(&mut self, (kind, first, second, loss): Choice, bonds: &mut u64, block: &mut TestBlock) {
+        if kind.is_multiple_of(6) {
+            let bond = (u64::from(loss) * 3).min(*bonds);
+            *bonds -= bond;
+            return block.slashes.push(Slash { bond });
+        }
+        let span = self.txs.len().min(if kind.is_multiple_of(3) { 200 } else { 12 });
+        let Some(back) = usize::from(first).checked_rem(span) else {
+            return;
+        };
+        let tx = &self.txs[self.txs.len() - 1 - back];
+        let loss = match loss {
+            255 => u64::MAX,
+            loss => u64::from(loss) / 2,
+        };
+        let claim = Claim {
+            txid: tx.id,
+            output_count: tx.view().output_count() as u16,
+            victims: (0..second % 4)
+                .map(|number| (owner((second / 4 + number) % 8), loss / (u64::from(number) + 1)))
+                .collect(),
+        };
+        for (index, (owner, loss)) in (0xC000..).zip(&claim.victims) {
+            let made = (tx.output(index), *owner, *loss);
+            self.outputs.push(made);
+            self.live.push(made);
+        }
+        block.claims.push(claim);
+    }
+
+    /// Two batches and slow transactions; a flaw of 9 is a bad signature in a batch.
+    fn block(&mut self, choices: &[Choice], orders: &[Choice], model: &Model) -> TestBlock {
+        let live = model.outputs();
         let live = live
             .iter()
             .map(|(outpoint, utxo)| (*outpoint, utxo.owner, utxo.amount.0));
         self.live.clear();
         self.live.extend(live);
-        let mut bodies = Vec::new();
-        for half in choices.chunks(choices.len().div_ceil(2).max(1)) {
-            let made: Vec<(u8, Tx)> = half
+        let mut block = TestBlock::default();
+        let mut bonds = model.counters.bonds;
+        for order in orders {
+            self.order(*order, &mut bonds, &mut block);
+        }
+        for third in choices.chunks(choices.len().div_ceil(3).max(1)) {
+            let made: Vec<(u8, Tx)> = third
                 .iter()
                 .filter_map(|choice| Some((choice.0, self.make(*choice)?)))
                 .collect();
@@ -114,9 +154,13 @@ impl Pool {
                 .map(|(position, _)| position);
             let bad: Vec<u32> = bad.collect();
             let txs: Vec<Tx> = made.into_iter().map(|(_, tx)| tx).collect();
-            bodies.push((body(&txs), bad));
+            if block.bodies.len() < 2 {
+                block.bodies.push((body(&txs), bad));
+            } else {
+                block.slow = txs;
+            }
         }
-        TestBlock { bodies }
+        block
     }
 }
 
@@ -127,6 +171,7 @@ struct World {
     models: Vec<Model>,
     blocks: Vec<TestBlock>,
     store: BTreeMap<OutPoint, Utxo>,
+    claimed: BTreeSet<TxId>,
     pool: Pool,
 }
 
@@ -139,17 +184,18 @@ impl World {
             .zip(amounts)
             .map(|(number, amount)| (genesis_outpoint(number), owner(number % 8), Amount(amount)))
             .collect();
-        let make = |seed| Ledger::new(config(seed), outputs.iter().copied()).expect("a valid genesis");
+        let make = |seed| Ledger::new(config(seed), outputs.iter().copied(), BONDS).expect("a valid genesis");
         let ledgers = [1, 2, 3].map(make);
         let store = ledgers[0].outputs().collect();
         let listed = outputs
             .iter()
             .map(|(outpoint, owner, amount)| (*outpoint, *owner, amount.0));
         Self {
-            models: vec![Model::new(config(1).genesis_hash.0, &outputs)],
+            models: vec![Model::new(config(1).genesis_hash.0, &outputs, BONDS)],
             ledgers,
             blocks: Vec::new(),
             store,
+            claimed: BTreeSet::new(),
             pool: Pool {
                 outputs: listed.collect(),
                 live: Vec::new(),
@@ -162,26 +208,30 @@ impl World {
         self.models[0].height
     }
 
-    fn apply(&mut self, choices: &[Choice]) -> Vec<BatchOutcome> {
-        let live = self.models.last().expect("never empty").outputs();
-        let block = self.pool.block(choices, &live);
-        let mut model = self.models.last().expect("never empty").clone();
-        let outcomes = model.apply(&block);
+    fn apply(&mut self, choices: &[Choice], orders: &[Choice]) -> Outcome {
+        let before = self.models.last().expect("never empty");
+        let block = self.pool.block(choices, orders, before);
+        let mut model = before.clone();
+        let outcome = model.apply(&block);
+        let txs: usize = block.bodies.iter().map(|(body, _)| body.len()).sum();
+        let txs = txs + block.slow.len();
+        let excluded: usize = outcome.batches.iter().map(|batch| batch.reasons.len()).sum();
+        let excluded = excluded + outcome.slow.iter().flatten().count();
         for (ledger, executor) in self.ledgers.iter_mut().zip(EXECUTORS) {
-            let applied = ledger.apply(Height(model.height), &block.batches(), executor);
-            assert_eq!(applied.batches, outcomes);
+            let applied = block.apply(ledger, Height(model.height), executor);
+            let found = Outcome {
+                batches: applied.batches,
+                claims: applied.claims,
+                slow: applied.slow,
+            };
+            assert_eq!(found, outcome);
             assert_eq!(applied.digest.0, model.digest);
-            let txs: usize = block.bodies.iter().map(|(body, _)| body.len()).sum();
-            let excluded: usize = outcomes.iter().map(|outcome| outcome.reasons.len()).sum();
             assert_eq!(applied.applied as usize, txs - excluded);
-            assert_eq!(
-                applied.fees,
-                model.fees - self.models.last().expect("never empty").fees
-            );
+            assert_eq!(applied.fees, model.counters.fees - before.counters.fees);
         }
         self.models.push(model);
         self.blocks.push(block);
-        outcomes
+        outcome
     }
 
     fn roll_back(&mut self, heights: usize) {
@@ -205,9 +255,12 @@ impl World {
         let first = changes.next().expect("three ledgers");
         assert!(changes.all(|other| other == first));
         assert_eq!(
-            (first.digest.0, first.fees_total),
-            (self.models[0].digest, self.models[0].fees)
+            (first.digest.0, first.counters),
+            (self.models[0].digest, self.models[0].counters)
         );
+        for txid in first.claimed {
+            assert!(self.claimed.insert(txid), "a claim is settled once");
+        }
         for outpoint in &first.spent {
             assert!(
                 self.store.remove(outpoint).is_some(),
@@ -225,7 +278,7 @@ impl World {
     fn check(&self) {
         let (base, tip) = (&self.models[0], self.models.last().expect("never empty"));
         let outputs = base.outputs();
-        assert_eq!(self.store, outputs);
+        assert_eq!((&self.store, &self.claimed), (&outputs, &base.claimed));
         for ledger in &self.ledgers {
             assert_eq!(
                 (ledger.height().0, ledger.final_height().0),
@@ -256,7 +309,8 @@ impl World {
         let snapshot = Snapshot {
             height: Height(base.height),
             digest: types::Hash(base.digest),
-            fees: base.fees,
+            counters: base.counters,
+            claimed: self.claimed.iter().copied().collect(),
             outputs: self
                 .store
                 .iter()
@@ -265,7 +319,7 @@ impl World {
         };
         let mut restored = Ledger::restore(config(4), snapshot).expect("a valid snapshot");
         for (model, block) in self.models[1..].iter().zip(&self.blocks) {
-            let applied = restored.apply(Height(model.height), &block.batches(), &Inline);
+            let applied = block.apply(&mut restored, Height(model.height), &Inline);
             assert_eq!(applied.digest.0, model.digest);
         }
         restored
@@ -280,14 +334,19 @@ proptest! {
     #[test]
     fn the_ledger_is_the_model(
         steps in prop::collection::vec(
-            (prop::collection::vec((0_u8..24, any::<u8>(), any::<u8>(), any::<u8>()), 0..24), 0_u8..4, 0_u8..5),
+            (
+                prop::collection::vec((0_u8..24, any::<u8>(), any::<u8>(), any::<u8>()), 0..30),
+                prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>()), 0..4),
+                0_u8..4,
+                0_u8..5,
+            ),
             1..12,
         ),
     ) {
         let steps: Vec<Step> = steps;
         let mut world = World::new();
-        for (choices, back, finals) in steps {
-            world.apply(&choices);
+        for (choices, orders, back, finals) in steps {
+            world.apply(&choices, &orders);
             world.check();
             if back == 0 {
                 world.roll_back(usize::from(finals));
@@ -300,51 +359,105 @@ proptest! {
     }
 }
 
+/// What a fixed walk through the same generator met: what it never makes, the comparison above would never test.
+#[derive(Default)]
+struct Met {
+    batches: BTreeSet<&'static str>,
+    slow: BTreeSet<&'static str>,
+    claims: BTreeSet<&'static str>,
+}
+
+impl Met {
+    fn note(&mut self, outcome: &Outcome, block: &TestBlock, model: &Model) {
+        let name = |reason: &Exclusion| match reason {
+            Exclusion::Reject(reject) => reject.name(),
+            Exclusion::Duplicate => "duplicate",
+        };
+        for batch in &outcome.batches {
+            self.batches
+                .extend(batch.reasons.iter().map(|(_, reason)| name(reason)));
+        }
+        let slow = outcome.slow.iter();
+        self.slow
+            .extend(slow.map(|reason| reason.as_ref().map_or("applied", name)));
+        for (claim, outcome) in block.claims.iter().zip(&outcome.claims) {
+            let ClaimOutcome { seized, paid, unpaid } = *outcome;
+            let mut note = |met, what| {
+                if met {
+                    self.claims.insert(what);
+                }
+            };
+            note(seized > 0, "seized");
+            note(seized > paid, "more seized than lost");
+            note(paid > seized, "paid from the pool");
+            note(unpaid > 0 && paid > 0, "paid in part");
+            note(unpaid > 0 && paid == 0, "nothing to pay from");
+            note(
+                *outcome == ClaimOutcome::default() && claim.victims.iter().any(|(_, loss)| *loss > 0),
+                "claimed before",
+            );
+            for index in 0xC000..0xC004 {
+                let compensation = OutPoint {
+                    txid: claim.txid,
+                    index,
+                };
+                let now = model.lookup(&compensation, model.height);
+                let spent = matches!(now, Lookup::Spent { at, .. } if at.0 == model.height);
+                note(spent && paid > 0, "compensation spent in its block");
+            }
+        }
+    }
+}
+
 #[test]
 fn random_blocks_meet_every_outcome() {
-    use crate::Exclusion;
-    use std::collections::BTreeSet;
-    use types::Reject;
-
-    // A fixed walk through the same generator: what it never makes, the comparison above would never test.
     let mut world = World::new();
-    let mut seen = BTreeSet::new();
+    let mut met = Met::default();
     let mut stream = blake3::Hasher::new().finalize_xof();
-    for _ in 0..120 {
-        let mut bytes = [0; 4 * 40];
+    for _ in 0..160 {
+        let mut bytes = [0; 4 * 43];
         stream.fill(&mut bytes);
         let choices: Vec<Choice> = bytes
             .chunks_exact(4)
             .map(|four| (four[0] % 24, four[1], four[2], four[3]))
             .collect();
-        for outcome in world.apply(&choices) {
-            seen.extend(outcome.reasons.iter().map(|(_, reason)| match reason {
-                Exclusion::Reject(reject) => reject.name(),
-                Exclusion::Duplicate => "duplicate",
-            }));
-        }
+        let (orders, choices) = choices.split_at(3);
+        let outcome = world.apply(choices, orders);
+        let (block, model) = (world.blocks.last(), world.models.last());
+        met.note(&outcome, block.expect("applied"), model.expect("applied"));
         world.finalize(1);
     }
     world.check();
-    let expected = [
-        Reject::BadSignature,
-        Reject::Expired,
-        Reject::FeeLow,
-        Reject::KindClosed,
+    let of_state = [
         Reject::InputMissing,
         Reject::InputSpent,
         Reject::OwnerMismatch,
         Reject::ValueMismatch,
         Reject::ParentExcluded,
     ];
-    let expected: BTreeSet<&str> = expected
-        .iter()
-        .map(|reject| reject.name())
-        .chain(["duplicate"])
-        .collect();
-    assert_eq!(seen, expected);
+    let alone = [Reject::Expired, Reject::FeeLow, Reject::KindClosed];
+    let both = of_state.iter().chain(&alone).map(|reject| reject.name());
+    let both: BTreeSet<&str> = both.chain(["duplicate"]).collect();
+    let and = |name| both.iter().copied().chain([name]).collect::<BTreeSet<&str>>();
+    assert_eq!(met.batches, and(Reject::BadSignature.name()));
+    assert_eq!(met.slow, and("applied"));
+    let claims = [
+        "seized",
+        "more seized than lost",
+        "paid from the pool",
+        "paid in part",
+        "nothing to pay from",
+        "claimed before",
+        "compensation spent in its block",
+    ];
+    assert_eq!(met.claims, claims.into());
+    let counters = world.models[0].counters;
     assert!(
-        world.models[0].height == 120 && world.models[0].fees > 1000,
+        world.models[0].height == 160 && counters.fees > 1000,
         "most transactions take effect"
+    );
+    assert!(
+        counters.rewards > 0 && counters.bonds < BONDS,
+        "bonds are slashed"
     );
 }

@@ -5,17 +5,13 @@ use types::{Amount, Height, OutPoint, Reject, ShardId, TxId};
 use super::blocks::{
     SHARD, Terms, TestBlock, Tx, body, config, genesis_outpoint, ledger, owner, pay, stranger,
 };
-use crate::{Exclusion, Inline, Ledger, LedgerError, Lookup, Totals};
+use crate::{Counters, Exclusion, Inline, Ledger, LedgerError, Lookup, Totals};
 
 /// Applies one block and returns the reasons of its first batch.
 fn reasons(ledger: &mut Ledger, txs: &[Tx]) -> Vec<(u16, Exclusion)> {
     let block = TestBlock::of(txs);
     let height = ledger.height().next();
-    ledger
-        .apply(height, &block.batches(), &Inline)
-        .batches
-        .remove(0)
-        .reasons
+    block.apply(ledger, height, &Inline).batches.remove(0).reasons
 }
 
 fn reject(position: u16, reject: Reject) -> (u16, Exclusion) {
@@ -28,8 +24,9 @@ fn refused(amounts: &[u64], tx: &Tx, bad_signatures: &[u32], reason: Reject) {
     let before: Vec<_> = ledger.outputs().collect();
     let block = TestBlock {
         bodies: vec![(body(std::slice::from_ref(tx)), bad_signatures.to_vec())],
+        ..TestBlock::default()
     };
-    let applied = ledger.apply(Height(1), &block.batches(), &Inline);
+    let applied = block.apply(&mut ledger, Height(1), &Inline);
     assert_eq!(applied.batches[0].reasons, [reject(0, reason)]);
     assert_eq!(applied.batches[0].excluded, [1]);
     assert_eq!((applied.applied, applied.fees), (0, 0));
@@ -37,7 +34,7 @@ fn refused(amounts: &[u64], tx: &Tx, bad_signatures: &[u32], reason: Reject) {
     let mut idle = super::blocks::ledger(amounts);
     assert_eq!(
         applied.digest,
-        idle.apply(Height(1), &[], &Inline).digest,
+        TestBlock::default().apply(&mut idle, Height(1), &Inline).digest,
         "no effect on the digest"
     );
     for (outpoint, utxo) in &before {
@@ -147,7 +144,7 @@ fn rules_on_inputs_and_value() {
         Totals {
             outputs: 2,
             value: 30,
-            fees: 0
+            counters: Counters::default()
         },
         "not final yet"
     );
@@ -157,7 +154,10 @@ fn rules_on_inputs_and_value() {
         Totals {
             outputs: 1,
             value: 29,
-            fees: 1
+            counters: Counters {
+                fees: 1,
+                ..Counters::default()
+            }
         }
     );
 }
@@ -294,8 +294,11 @@ fn a_second_copy_counts_where_the_first_had_a_bad_signature() {
         (body(&[parent.clone(), child.clone()]), vec![]),
         (body(&[]), vec![]),
     ];
-    let block = TestBlock { bodies };
-    let applied = ledger.apply(Height(1), &block.batches(), &Inline);
+    let block = TestBlock {
+        bodies,
+        ..TestBlock::default()
+    };
+    let applied = block.apply(&mut ledger, Height(1), &Inline);
     let expected = [reject(0, Reject::BadSignature), reject(1, Reject::ParentExcluded)];
     assert_eq!(applied.batches[0].reasons, expected);
     assert_eq!(applied.batches[0].excluded, [0b11]);
@@ -321,8 +324,11 @@ fn a_second_copy_with_a_bad_signature_takes_nothing_back() {
         (body(std::slice::from_ref(&parent)), vec![]),
         (body(&[parent, child]), vec![0]),
     ];
-    let block = TestBlock { bodies };
-    let applied = ledger.apply(Height(1), &block.batches(), &Inline);
+    let block = TestBlock {
+        bodies,
+        ..TestBlock::default()
+    };
+    let applied = block.apply(&mut ledger, Height(1), &Inline);
     assert_eq!(applied.batches[1].reasons, [reject(0, Reject::BadSignature)]);
     assert_eq!(applied.applied, 2, "the child's parent took effect");
 }
@@ -336,7 +342,7 @@ fn bitmaps_have_a_bit_for_each_transaction() {
     txs[8] = txs[0].clone();
     txs[10] = pay(genesis_outpoint(10), owner(10), &[(owner(0), 98)]);
     let block = TestBlock::of(&txs);
-    let applied = ledger.apply(Height(1), &block.batches(), &Inline);
+    let applied = block.apply(&mut ledger, Height(1), &Inline);
     assert_eq!(applied.batches[0].excluded, [0, 0b101]);
     assert_eq!((applied.applied, applied.fees), (9, 9));
 }
@@ -366,7 +372,7 @@ fn amounts_up_to_the_largest() {
 
     let outputs = [u64::MAX - 5, 6].into_iter().zip(0..);
     let outputs = outputs.map(|(amount, number)| (genesis_outpoint(number), owner(number), Amount(amount)));
-    let refused = Ledger::new(config(1), outputs).err();
+    let refused = Ledger::new(config(1), outputs, 0).err();
     assert_eq!(
         refused,
         Some(LedgerError::Supply {
@@ -379,9 +385,9 @@ fn amounts_up_to_the_largest() {
 #[test]
 fn a_genesis_that_cannot_be_is_refused() {
     let output = (genesis_outpoint(0), owner(0), Amount(1));
-    let twice = Ledger::new(config(1), [output, output]).err();
+    let twice = Ledger::new(config(1), [output, output], 0).err();
     assert_eq!(twice, Some(LedgerError::Twice(genesis_outpoint(0))));
-    let strange = Ledger::new(config(1), [(genesis_outpoint(0), stranger(0), Amount(1))]).err();
+    let strange = Ledger::new(config(1), [(genesis_outpoint(0), stranger(0), Amount(1))], 0).err();
     let expected = LedgerError::WrongShard {
         outpoint: genesis_outpoint(0),
         found: ShardId(0),

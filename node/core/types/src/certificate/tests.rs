@@ -53,11 +53,7 @@ fn aggregates_round_trip_in_the_size_of_the_rule_and_have_no_bit_past_the_commit
     ] {
         let certificate = aggregate(committee, members);
         let bytes = certificate.to_bytes();
-        assert_eq!(
-            bytes.len(),
-            54 + usize::from(committee).div_ceil(8),
-            "ios 0.7"
-        );
+        assert_eq!(bytes.len(), 54 + usize::from(committee).div_ceil(8), "ios 0.7");
         assert_eq!(Certificate::from_bytes(&bytes), Ok(certificate));
         for bit in committee..committee.next_multiple_of(8) {
             let mut broken = bytes.clone();
@@ -116,10 +112,7 @@ fn sets_of_voters_are_sets() {
     assert_eq!(left.union(&right), signers(&[0, 63, 64, 200, 255]));
     assert_eq!(left.without(&right), signers(&[0, 63, 255]));
     assert!(!left.is_disjoint(&right) && left.is_disjoint(&signers(&[1, 254])));
-    assert_eq!(
-        left.iter().collect::<Vec<_>>(),
-        [0, 63, 64, 255].map(MemberIndex)
-    );
+    assert_eq!(left.iter().collect::<Vec<_>>(), [0, 63, 64, 255].map(MemberIndex));
     assert!(Signers::default().is_empty() && !left.is_empty());
     let mut past = left;
     past.insert(MemberIndex(256));

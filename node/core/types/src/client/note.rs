@@ -2,8 +2,8 @@
 
 use crate::block::{BlockRef, CommitProof, FinalHeader, SignedAuthorHeader};
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
-use crate::ids::{Hash, Tag};
-use crate::limits::{BATCH_TXS_MAX, BLOCK_REFS_MAX, MERKLE_DEPTH_MAX};
+use crate::ids::{Hash, Tag, TxId};
+use crate::limits::{BATCH_TXS_MAX, BLOCK_REFS_MAX, BLOCK_TXS_MAX, MERKLE_DEPTH_MAX};
 use crate::struct_codec;
 
 /// Path of a Merkle leaf to its root (`ios` 0.6).
@@ -105,6 +105,54 @@ impl Decode for NoteEntry {
     }
 }
 
+/// 12: transactions of this connection that stand in an author block on which its author staked its bond (`ios` 14.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipts {
+    /// Header of the author block.
+    pub author: SignedAuthorHeader,
+    /// Tags of this connection, with positions in the block.
+    pub tags: Vec<TagAt>,
+}
+
+impl Encode for Receipts {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.author.encode(out);
+        (self.tags.len() as u16).encode(out);
+        self.tags.iter().for_each(|tag| tag.encode(out));
+    }
+}
+
+impl Decode for Receipts {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let author = SignedAuthorHeader::decode(reader)?;
+        let tags = reader.count16("tags", BATCH_TXS_MAX)?;
+        Ok(Self {
+            author,
+            tags: reader.items(tags)?,
+        })
+    }
+}
+
+/// Outcome of one slow transaction at the height that executed it (`ios` 7.9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlowEntry {
+    /// Tag of this connection.
+    pub tag: Tag,
+    /// Its id; with the code it is a leaf under `slow_root`.
+    pub txid: TxId,
+    /// 0 when it took effect, else the reject code.
+    pub code: u8,
+    /// Path to `slow_root`.
+    pub path: MerklePath,
+}
+
+struct_codec!(SlowEntry {
+    tag,
+    txid,
+    code,
+    path
+});
+
 /// 13: transactions of this connection that are final, with the proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinalNote {
@@ -114,6 +162,8 @@ pub struct FinalNote {
     pub proof: CommitProof,
     /// By author block.
     pub entries: Vec<NoteEntry>,
+    /// Slow transactions that this block executed.
+    pub slow: Vec<SlowEntry>,
 }
 
 impl Encode for FinalNote {
@@ -121,6 +171,7 @@ impl Encode for FinalNote {
         self.header.encode(out);
         self.proof.encode(out);
         encode_items(&self.entries, out);
+        encode_items(&self.slow, out);
     }
 }
 
@@ -129,10 +180,13 @@ impl Decode for FinalNote {
         let header = FinalHeader::decode(reader)?;
         let proof = CommitProof::decode(reader)?;
         let entries = reader.count("entries of a note", BLOCK_REFS_MAX)?;
+        let entries = reader.items(entries)?;
+        let slow = reader.count("slow transactions of a note", BLOCK_TXS_MAX)?;
         Ok(Self {
             header,
             proof,
-            entries: reader.items(entries)?,
+            entries,
+            slow: reader.items(slow)?,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What a node says of transactions, of its state and of itself.
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
+use crate::counters::Counters;
 use crate::ids::{Amount, Hash, Height, ValidatorId};
 use crate::limits::TEXT_BYTES_MAX;
 use crate::struct_codec;
@@ -63,6 +64,28 @@ pub struct StateInfo {
     pub value: Amount,
     /// Fees collected since genesis.
     pub fees: Amount,
+    /// Bonds in force.
+    pub bonds: Amount,
+    /// Confiscated and not paid out yet.
+    pub pool: Amount,
+    /// What detectors have earned.
+    pub rewards: Amount,
+    /// What the defrauded should have got and nothing was there to pay; outside the supply.
+    pub unpaid: Amount,
+}
+
+impl StateInfo {
+    /// Value of the shard that is in no output, and what it owes.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        Counters {
+            fees: self.fees.0,
+            bonds: self.bonds.0,
+            pool: self.pool.0,
+            rewards: self.rewards.0,
+            unpaid: self.unpaid.0,
+        }
+    }
 }
 
 struct_codec!(StateInfo {
@@ -70,7 +93,11 @@ struct_codec!(StateInfo {
     digest,
     outputs,
     value,
-    fees
+    fees,
+    bonds,
+    pool,
+    rewards,
+    unpaid
 });
 
 /// 1E: what this validator runs on and what it has counted since its start.

@@ -158,7 +158,7 @@ async fn judge(
     })?;
     match &request {
         Request::Hello(_) => Err(End::refused(Refusal::HelloTwice, "a second Hello")),
-        Request::Submit { first_tag, txs } => {
+        Request::Submit { first_tag, txs } | Request::SubmitSlow { first_tag, txs } => {
             let admission = tags
                 .admit(*first_tag, txs.len(), &slot.in_flight)
                 .map_err(|error| End::refused(Refusal::Tags, error))?;

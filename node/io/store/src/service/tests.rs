@@ -9,7 +9,7 @@ use std::time::Duration;
 use blocklog::samples::{IDENTITY, author_block, committed, hash_of, height, vote};
 use blocklog::{Durability, FORMAT_VERSION, Identity};
 use types::record::LogRecord;
-use types::{Amount, Hash, Height, OutPoint, Owner, Sequence, TxId};
+use types::{Amount, Counters, Hash, Height, OutPoint, Owner, Sequence, TxId};
 
 use super::{CommittedRead, Opened, Store, StoreEvent, StoreHandle, StoreOptions};
 use crate::changes::{Output, StateChanges};
@@ -178,7 +178,10 @@ fn state_is_written_behind_and_what_is_spent_meanwhile_never_reaches_it() {
         let changes = StateChanges {
             height: Height(height),
             digest: Hash([height as u8; 32]),
-            fees_total: height,
+            counters: Counters {
+                fees: height,
+                ..Counters::default()
+            },
             created: vec![output(2 * height, height), output(2 * height + 1, height)],
             // Each height spends the odd output of the one before.
             spent: (height > 1)

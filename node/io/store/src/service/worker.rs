@@ -380,9 +380,6 @@ fn size_of_record(record: &LogRecord) -> usize {
         LogRecord::Committed(block) => size_of_committed(block),
         LogRecord::NewView(opening) => opening.view_changes.len() * 2048 + 512,
         LogRecord::Tip(_) => 1200,
-        LogRecord::Vote(_)
-        | LogRecord::Partial(_)
-        | LogRecord::Promise(_)
-        | LogRecord::Standing(_) => 512,
+        LogRecord::Vote(_) | LogRecord::Partial(_) | LogRecord::Promise(_) | LogRecord::Standing(_) => 512,
     }
 }

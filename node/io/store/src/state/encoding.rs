@@ -2,9 +2,9 @@
 
 use blocklog::Identity;
 use types::codec::{Decode, DecodeError, Encode, Reader};
-use types::{Amount, Hash, Height, OutPoint, Owner};
+use types::{Amount, Counters, Hash, Height, OutPoint, Owner, TxId};
 
-use super::{OUTPUT_PREFIX, SnapshotHead};
+use super::{CLAIM_PREFIX, OUTPUT_PREFIX, SnapshotHead};
 use crate::changes::Output;
 
 /// Reads whose state it is.
@@ -19,24 +19,24 @@ pub(super) fn decode_identity(bytes: &[u8]) -> Result<(u32, Identity), DecodeErr
     Ok((version, identity))
 }
 
-/// Height, digest and fees.
+/// Height, digest and counters.
 pub(super) fn encode_head(head: &SnapshotHead) -> Vec<u8> {
     let mut value = head.height.to_bytes();
     head.digest.encode(&mut value);
-    head.fees_total.encode(&mut value);
+    head.counters.encode(&mut value);
     value
 }
 
-/// Reads height, digest and fees.
+/// Reads height, digest and counters.
 pub(super) fn decode_head(bytes: &[u8]) -> Result<SnapshotHead, DecodeError> {
     let mut reader = Reader::new(bytes);
     let (height, digest) = (Height::decode(&mut reader)?, Hash::decode(&mut reader)?);
-    let fees_total = reader.u64()?;
+    let counters = Counters::decode(&mut reader)?;
     reader.finish()?;
     Ok(SnapshotHead {
         height,
         digest,
-        fees_total,
+        counters,
     })
 }
 
@@ -49,6 +49,29 @@ pub(super) fn key_of(outpoint: &OutPoint) -> [u8; 35] {
     }
     index.copy_from_slice(&outpoint.index.to_be_bytes());
     key
+}
+
+/// The key of a settled claim; its value is empty.
+pub(super) fn claim_key(txid: &TxId) -> [u8; 33] {
+    let mut key = [CLAIM_PREFIX; 33];
+    if let Some((_, bytes)) = key.split_first_mut() {
+        bytes.copy_from_slice(txid.as_bytes());
+    }
+    key
+}
+
+/// Reads a settled claim back.
+pub(super) fn decode_claim(key: &[u8], value: &[u8]) -> Result<TxId, DecodeError> {
+    let mut key = Reader::new(key);
+    if key.u8()? != CLAIM_PREFIX {
+        return Err(DecodeError::Value {
+            what: "first byte of a key",
+        });
+    }
+    let txid = TxId(key.array()?);
+    key.finish()?;
+    Reader::new(value).finish()?;
+    Ok(txid)
 }
 
 /// Owner, amount and height of creation.
@@ -70,7 +93,7 @@ pub(super) fn decode_output(key: &[u8], value: &[u8]) -> Result<Output, DecodeEr
             what: "first byte of a key",
         });
     }
-    let txid = types::TxId(key.array()?);
+    let txid = TxId(key.array()?);
     let outpoint = OutPoint {
         txid,
         index: u16::from_be_bytes(key.array()?),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use blocklog::samples::IDENTITY;
 use blocklog::{Identity, IdentityError};
-use types::{Amount, Hash, Height, OutPoint, Owner, TxId};
+use types::{Amount, Counters, Hash, Height, OutPoint, Owner, TxId};
 
 use super::{Snapshot, StateOptions, StateStore};
 use crate::changes::{Output, StateChanges};
@@ -38,13 +38,24 @@ fn output(id: u64, created: u64) -> Output {
     }
 }
 
+fn counters(height: u64) -> Counters {
+    Counters {
+        fees: height * 3,
+        bonds: 100 - height,
+        pool: height + 1,
+        rewards: height + 2,
+        unpaid: height + 3,
+    }
+}
+
 /// Height `h` creates outputs `100h..100h+100` and spends half of those of the height before.
 fn changes(height: u64) -> StateChanges {
     let spent = (height * 100).saturating_sub(100)..(height * 100).saturating_sub(50);
     StateChanges {
         height: Height(height),
         digest: Hash([height as u8; 32]),
-        fees_total: height * 3,
+        counters: counters(height),
+        claimed: vec![TxId([height as u8; 32])],
         created: (height * 100..height * 100 + 100)
             .map(|id| output(id, height))
             .collect(),
@@ -54,7 +65,9 @@ fn changes(height: u64) -> StateChanges {
 
 fn expected(height: u64) -> Option<Snapshot> {
     let mut outputs = BTreeMap::new();
+    let mut all_claimed = Vec::new();
     for changes in (0..=height).map(changes) {
+        all_claimed.extend(changes.claimed);
         outputs.extend(
             changes
                 .created
@@ -66,13 +79,14 @@ fn expected(height: u64) -> Option<Snapshot> {
     let StateChanges {
         height,
         digest,
-        fees_total,
+        counters,
         ..
     } = changes(height);
     Some(Snapshot {
         height,
         digest,
-        fees_total,
+        counters,
+        claimed: all_claimed,
         outputs: outputs.into_values().collect(),
     })
 }

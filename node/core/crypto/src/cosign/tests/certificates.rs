@@ -192,6 +192,7 @@ fn a_certificate_is_of_its_subject_and_context_only() {
         let strangers = Voters::new(scheme, 5);
         let smaller = Committee {
             members: strangers.committee.members[1..].to_vec(),
+            voters: 4,
             ..strangers.committee
         };
         let found = verify_certificate(&voters.context, &Verifier::new(scheme, smaller), &SUBJECT, &good);
@@ -208,15 +209,7 @@ fn a_certificate_is_of_its_subject_and_context_only() {
 fn the_least_number_of_signers_is_the_callers() {
     let voters = Voters::new(Scheme::Simulated, 4);
     let two = voters.certificate(&SUBJECT, &[1, 3]);
-    let check = |quorum| {
-        verify_signatures(
-            &voters.context,
-            &voters.verifier(),
-            quorum,
-            &SUBJECT,
-            &two,
-        )
-    };
+    let check = |quorum| verify_signatures(&voters.context, &voters.verifier(), quorum, &SUBJECT, &two);
     assert_eq!(check(2), Ok(()));
     assert_eq!(check(3), Err(CertificateError::Quorum { found: 2, quorum: 3 }));
 }

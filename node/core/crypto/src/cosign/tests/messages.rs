@@ -1,4 +1,5 @@
-use types::block::{AuthorHeader, Block, ResetRequest, SignedAuthorHeader};
+use types::block::{AuthorHeader, Block, SignedAuthorHeader};
+use types::block_record::ResetRequest;
 use types::certificate::{Phase, Subject};
 use types::codec::{Decode, Encode};
 use types::genesis::SigningContext;
@@ -113,6 +114,7 @@ fn proposals_are_bound_to_view_and_header() {
         let block = Block {
             header: header(5, Hash([1; 32])),
             refs: Vec::new(),
+            excluded: Vec::new(),
             records: Vec::new(),
         };
         let signature = cosign::sign_propose(&voters.keys[3], &voters.context, View(2), &block.header);

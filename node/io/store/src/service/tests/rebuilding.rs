@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use blocklog::samples::{IDENTITY, height};
-use types::{Hash, Height, Sequence};
+use types::{Counters, Hash, Height, Sequence};
 
 use super::super::{Opened, Store, StoreOptions};
 use super::output;
@@ -28,7 +28,10 @@ fn changes(height: u64) -> StateChanges {
     StateChanges {
         height: Height(height),
         digest: Hash([height as u8; 32]),
-        fees_total: height,
+        counters: Counters {
+            fees: height,
+            ..Counters::default()
+        },
         created: (0..40).map(|id| output(height * 100 + id, height)).collect(),
         spent: spent.map(|id| output(id, height - 1).outpoint).collect(),
     }
