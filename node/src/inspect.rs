@@ -10,6 +10,7 @@ use files::genesis::{read_genesis, role_name};
 use store::{FORMAT_VERSION, Identity, OpenError, ReadError, StateError, Store};
 use types::block::MODE_TWO_LEAGUES;
 use types::block_record::Record;
+use types::certificate::Subject;
 use types::genesis::Genesis;
 use types::record::LogRecord;
 use types::{Hash, MemberIndex, Sequence};
@@ -232,7 +233,7 @@ const fn kind_of(record: &LogRecord) -> &'static str {
     match record {
         LogRecord::AuthorBlock(_) => "author block",
         LogRecord::Proposal(_) => "proposal",
-        LogRecord::Vote(_) => "vote",
+        LogRecord::Vote(_) | LogRecord::Partial(_) => "vote",
         LogRecord::Tip(_) => "tip",
         LogRecord::Committed(_) => "final block",
         LogRecord::NewView(_) => "new view",
@@ -240,6 +241,16 @@ const fn kind_of(record: &LogRecord) -> &'static str {
         LogRecord::Block(_) => "fetched block",
         LogRecord::Standing(_) => "standing",
     }
+}
+
+fn describe_vote(kind: &str, subject: &Subject) -> String {
+    format!(
+        "{kind} to {} height {} in view {}, {}",
+        subject.phase.tag(),
+        subject.height,
+        subject.view,
+        subject.hash
+    )
 }
 
 fn describe(record: &LogRecord) -> String {
@@ -264,16 +275,8 @@ fn describe(record: &LogRecord) -> String {
                 propose.view, header.height, header.tx_count
             )
         }
-        LogRecord::Vote(vote) => {
-            let subject = &vote.subject;
-            format!(
-                "{kind} to {} height {} in view {}, {}",
-                subject.phase.tag(),
-                subject.height,
-                subject.view,
-                subject.hash
-            )
-        }
+        LogRecord::Vote(vote) => describe_vote(kind, &vote.subject),
+        LogRecord::Partial(partial) => describe_vote(kind, &partial.subject),
         LogRecord::Tip(_) => kind.into(),
         LogRecord::Committed(block) => {
             let header = &block.block.header;

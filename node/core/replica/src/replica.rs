@@ -173,6 +173,7 @@ impl Replica {
             committee: committee.clone(),
             me: config.me,
             scheme: config.scheme,
+            randomness: config.epoch.randomness,
             policy: config.epoch.policy.clone(),
             planted: ordering_bug,
         };

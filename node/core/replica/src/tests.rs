@@ -86,6 +86,7 @@ impl Net {
             shards: 1,
             randomness: Hash([7; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
+            voting_keys: Vec::new(),
             bonds: vec![bond; keys.len()],
             funding: FundingRule {
                 seed: 1,

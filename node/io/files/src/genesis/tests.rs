@@ -23,6 +23,7 @@ fn network(folder: &Path, policy: Policy) -> NetworkGenesis {
         shards: 2,
         randomness: Hash([3; 32]),
         validators: (0..8).map(|id| [id; 32]).collect(),
+        voting_keys: Vec::new(),
         bonds: vec![3; 8],
         funding: FundingRule {
             seed: 7,
