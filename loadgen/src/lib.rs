@@ -9,6 +9,7 @@ pub mod calibrate;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod cost_model;
 pub mod doctor;
 pub mod embedded;
 pub mod host;

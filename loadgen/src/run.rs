@@ -24,6 +24,7 @@ use crate::wallet::WalletError;
 mod audit;
 mod cost;
 mod judge;
+mod leagues;
 mod load;
 mod monitor;
 mod plan;

@@ -88,6 +88,10 @@ pub struct Evidence {
     pub contradictions: u64,
     /// Notes whose certificate or paths did not verify.
     pub notes_refused: u64,
+    /// Transactions that break a rule on purpose and became final.
+    pub invalid_final: u64,
+    /// Pairs over the same coins of which not exactly one became final though both were answered; `None` without pairs.
+    pub conflicts_undecided: Option<u64>,
     /// What the audit found; `None` when it was not made.
     pub audit: Option<AuditEvidence>,
     /// Latencies above an hour.
@@ -269,8 +273,18 @@ fn exact(evidence: &Evidence, checks: &mut Vec<Check>) {
         "a node answered a transaction twice, or one that was never sent; inspect the node".to_owned()
     }));
     checks.push(none("notes_refused", evidence.notes_refused, &|| {
-        "a node called transactions final without a valid certificate; its receipts are forged or its genesis differs".to_owned()
+        "a node's certificates or optimistic receipts do not hold; they are forged or its genesis differs"
+            .to_owned()
     }));
+    checks.push(none("invalid_final", evidence.invalid_final, &|| {
+        "transactions that break a rule became final; read the rule in --invalid and report the fault"
+            .to_owned()
+    }));
+    if let Some(undecided) = evidence.conflicts_undecided {
+        checks.push(none("conflicts_undecided", undecided, &|| {
+            "of two transactions over the same coins both or none became final; report the fault".to_owned()
+        }));
+    }
     checks.push(none("histogram_clamps", evidence.clamped, &|| {
         "latencies above an hour were clamped; shorten --drain".to_owned()
     }));

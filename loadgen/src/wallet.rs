@@ -1,5 +1,7 @@
 //! Coins that the generator can spend: from the genesis, or from what fetched chains leave unspent.
 
+use std::ops::Range;
+
 use crypto::hash::{allocation_outpoint, allocations_hash};
 use types::genesis::{Allocation, Genesis};
 use types::{Amount, OutPoint, Owner};
@@ -115,6 +117,13 @@ impl Wallet {
         Ok(Self { coins })
     }
 
+    /// Leaves the coins of these accounts alone.
+    #[must_use]
+    pub fn without(mut self, accounts: &Range<u32>) -> Self {
+        self.coins.retain(|coin| !accounts.contains(&coin.account));
+        self
+    }
+
     /// The coins.
     #[must_use]
     pub fn coins(&self) -> &[Coin] {
@@ -149,6 +158,14 @@ mod tests {
                 (outpoint, sample.genesis.funding.amount)
             );
         }
+    }
+
+    #[test]
+    fn coins_set_aside_are_not_spent() {
+        let sample = Sample::new(1, 20);
+        let wallet = sample.wallet().without(&(15..20));
+        assert_eq!(wallet.coins().len(), 15);
+        assert!(wallet.coins().iter().all(|coin| coin.account < 15));
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn ranges_several_inputs_and_fixed_amounts() {
         inputs: Span { min: 1, max: 4 },
         outputs: Span { min: 1, max: 5 },
         amount: Some(Amount(50)),
-        chain_depth: 1,
+        ..TransferShape::default()
     });
     let arena = sample.build(&workload, &times(500, 500), 2).expect("built");
     check(&sample, &arena);

@@ -1,12 +1,15 @@
 //! Ends an audit: what all validators of a shard showed, against one another and against what the client was told.
 
+use types::block::{Block, MODE_ONE_LEAGUE};
+use types::block_record::Record;
 use types::{Height, TxId, ValidatorId};
 
+use super::faults::FaultLog;
 use super::finding::{Fault, FindingKind};
 use super::model::Breach;
 use super::receipts::{Claim, Position, Told};
 use super::settle::Deviation;
-use super::shard::Shown;
+use super::shard::{Shard, Shown};
 use super::{Audit, AuditOutcome};
 
 /// What is counted on the way.
@@ -17,9 +20,29 @@ pub(super) struct Sums {
     pub(super) forgeries: u64,
     pub(super) applied: u64,
     pub(super) notes: Vec<String>,
+    pub(super) log: FaultLog,
+    pub(super) author_blocks: u64,
+    pub(super) final_blocks: u64,
 }
 
 impl Sums {
+    /// Counts a block that is recomputed.
+    pub(super) fn take_block(&mut self, block: &Block) {
+        self.final_blocks += 1;
+        self.author_blocks += block.refs.len() as u64;
+        self.log.heights_in_fallback += u64::from(block.header.mode == MODE_ONE_LEAGUE);
+        let switches = block
+            .records
+            .iter()
+            .filter(|record| matches!(record, Record::ModeSwitch(_)));
+        self.log.switches += switches.count() as u64;
+        let evidence = block.records.iter().filter_map(|record| match record {
+            Record::Evidence(evidence) => Some(evidence),
+            _ => None,
+        });
+        self.log.take_evidence(&block.header, evidence);
+    }
+
     pub(super) const fn count<'a>(&mut self, deviation: &'a Deviation) -> &'a Deviation {
         match deviation {
             Deviation::Applied(_, Breach::Spent) => self.double_spends += 1,
@@ -45,6 +68,7 @@ impl Audit {
             }
         }
         self.compare_certified();
+        self.close_forgeries();
         let receipts = std::mem::take(&mut self.receipts);
         let sums = receipts.compare(|told, applied| {
             let fault = broken_claim(told, applied);
@@ -69,7 +93,21 @@ impl Audit {
             open_txs_in_chain: sums.open_applied,
             applied_txs: self.sums.applied,
             signatures_checked: self.signatures.checked,
+            author_blocks: self.sums.author_blocks,
+            final_blocks: self.sums.final_blocks,
+            faults: self.sums.log,
+            money: self.shards.iter().map(Shard::money).collect(),
             heights: self.shards.iter().map(|shard| shard.model.height).collect(),
+        }
+    }
+
+    /// A forged transaction that nobody has claimed by the end was accepted.
+    fn close_forgeries(&mut self) {
+        for shard in 0..self.shards.len() {
+            for (validator, fault) in std::mem::take(&mut self.shards[shard].forged).into_values() {
+                self.sums.forgeries += 1;
+                self.find(validator, fault);
+            }
         }
     }
 

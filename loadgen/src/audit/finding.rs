@@ -34,8 +34,10 @@ pub enum FindingKind {
     Fork,
     /// A body is missing, surplus, or not the one that its block commits to.
     Body,
-    /// An author block stands in the chain twice, or out of order.
+    /// An author block stands in the chain twice, out of order, or is of another author than its group's.
     AuthorOrder,
+    /// A record of a block, or its mode, does not follow from the chain.
+    Record,
     /// No validator serves what it takes to recompute a height.
     NotRecomputed,
     /// A validator's answer about its state is not what the recomputation gives.
@@ -63,6 +65,7 @@ impl FindingKind {
             self,
             Self::Fork
                 | Self::AuthorOrder
+                | Self::Record
                 | Self::NotRecomputed
                 | Self::DoubleSpend
                 | Self::Mint
@@ -88,6 +91,7 @@ impl FindingKind {
             Self::Fork => format!("serves another certified block, with{tx}"),
             Self::Body => format!("serves a wrong body, with{tx}"),
             Self::AuthorOrder => format!("serves an author block out of order, with{tx}"),
+            Self::Record => format!("certified a record or a mode that is not due in the block with{tx}"),
             Self::NotRecomputed => format!("serves too little to recompute its chain, with{tx}"),
             Self::State => format!("lies about its state after{tx}"),
             Self::DoubleSpend => format!("let{tx} spend twice"),

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use crypto::cosign::{Verifier, verify_author_header, verify_commit_proof};
 use crypto::hash::{author_header_hash, final_header_hash};
 use crypto::keys::Scheme;
-use crypto::merkle::{EMPTY, records_root, refs_root};
+use crypto::merkle::{EMPTY, excluded_root, records_root, refs_root};
 use types::block::{
     BLOCK_VERSION, BlockRef, Body, CommittedBlock, FinalHeader, GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE,
 };
@@ -43,7 +43,7 @@ impl Place<'_> {
 
     /// Checks a block against the chain below it; gives the new tip.
     ///
-    /// The excluded bits and the digest follow from the state and are for the model to check.
+    /// Mode, records, excluded bits and digest follow from the chain and the state and are checked by replay.
     pub(super) fn check(&self, tip: &Tip, committed: &CommittedBlock) -> Result<Tip, Fault> {
         let (header, block) = (&committed.block.header, &committed.block);
         let hash = final_header_hash(header);
@@ -65,6 +65,11 @@ impl Place<'_> {
             .iter()
             .map(|reference| u64::from(reference.tx_count))
             .sum();
+        same(
+            "excluded_root",
+            &excluded_root(&block.excluded),
+            &header.excluded_root,
+        )?;
         same("tx_count", &count, &u64::from(header.tx_count))?;
         verify_commit_proof(&self.context(), self.verifier, header, &committed.proof).map_err(|error| {
             let expected = "a commit proof that holds";
@@ -79,14 +84,16 @@ impl Place<'_> {
 
     fn check_constants(&self, header: &FinalHeader) -> Result<(), Fault> {
         same("version", &BLOCK_VERSION, &header.version)?;
-        same("mode", &MODE_ONE_LEAGUE, &header.mode)?;
+        if self.epoch.policy.leagues.is_none() {
+            same("mode", &MODE_ONE_LEAGUE, &header.mode)?;
+            same("slow_root", &EMPTY, &header.slow_root)?;
+        }
         same("shard", &self.committee.shard, &header.shard)?;
         same("epoch", &self.epoch.epoch, &header.epoch)?;
         same("term", &0, &header.term)?;
         same("committee_hash", &self.committee.hash, &header.committee_hash)?;
         same("beacon height", &Height(0), &header.beacon_height)?;
         same("beacon hash", &Hash::default(), &header.beacon_hash)?;
-        same("slow_root", &EMPTY, &header.slow_root)?;
         same("inbox_root", &EMPTY, &header.inbox_root)?;
         same("outbox_root", &EMPTY, &header.outbox_root)
     }
@@ -97,8 +104,15 @@ impl Place<'_> {
         if author_header_hash(header) != reference.hash {
             return Err("another author's header".to_owned());
         }
-        let member = header.group.checked_sub(GROUP_ONE_LEAGUE).map(usize::from);
-        let author = member.and_then(|member| self.committee.members.get(member));
+        let author = match header.group.checked_sub(GROUP_ONE_LEAGUE).map(usize::from) {
+            Some(voter) if voter < self.committee.size() => self.committee.members.get(voter),
+            // Which candidate holds the seat follows from the chain, and is checked with it.
+            None if header.group < self.epoch.policy.seats() => {
+                let mut candidates = self.committee.members.iter().skip(self.committee.size());
+                candidates.find(|(id, _)| *id == header.author)
+            }
+            _ => None,
+        };
         let fits = header.version == BLOCK_VERSION
             && header.shard == self.committee.shard
             && header.epoch == self.epoch.epoch

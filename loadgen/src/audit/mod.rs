@@ -13,9 +13,11 @@ use types::{Amount, Height, OutPoint, Owner, ShardId, TxId, ValidatorId};
 
 mod closing;
 mod collect;
+mod faults;
 pub mod fetch;
 pub mod finding;
 mod headers;
+mod league;
 pub mod limits;
 mod model;
 mod outcome;
@@ -36,6 +38,7 @@ use reading::Replica;
 use settle::Signatures;
 use shard::{Shard, Shown};
 
+pub use faults::{FaultLog, ShardMoney};
 pub use finding::{Finding, FindingKind};
 pub use outcome::{AuditError, AuditOptions, AuditOutcome};
 pub use receipts::{Certified, Claim, Position, Receipts, Told};

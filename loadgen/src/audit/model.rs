@@ -7,12 +7,19 @@ use crypto::hash::{allocation_outpoint, effects_digest};
 use crypto::placement::shard_of;
 use types::block::Body;
 use types::genesis::{Allocation, Committee, EpochConfig, Genesis};
+use types::limits::COMPENSATION_INDEX;
 use types::transaction::TxView;
-use types::{Amount, Counters, Hash, Height, OutPoint, Owner, ShardId, TxId};
+use types::{Amount, Counters, Hash, Height, OutPoint, Owner, Reject, ShardId, TxId};
+
+use super::league::{Claim, Reactions};
 
 const PARTITIONS: usize = 64;
 /// First byte of the key of the counters, which has nothing else.
 const KIND_COUNTERS: u8 = 6;
+/// First byte of the key of a settled claim; the txid follows.
+const KIND_CLAIM: u8 = 7;
+/// One in so many units of a lost bond rewards the detectors.
+pub(super) const REWARD_SHARE: u64 = 20;
 
 /// An unspent output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +43,20 @@ pub(super) enum Breach {
 }
 
 impl Breach {
+    /// The code with which a transaction that breaks this rule is refused.
+    pub(super) const fn reject(self) -> Reject {
+        match self {
+            Self::Signature => Reject::BadSignature,
+            Self::Expiry => Reject::Expired,
+            Self::Fee => Reject::FeeLow,
+            Self::ForeignOutput => Reject::KindClosed,
+            Self::Missing => Reject::InputMissing,
+            Self::Spent => Reject::InputSpent,
+            Self::Owner => Reject::OwnerMismatch,
+            Self::Value => Reject::ValueMismatch,
+        }
+    }
+
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Signature => "its signature is not valid",
@@ -70,6 +91,14 @@ pub(super) struct Run {
     pub(super) outgoing: u128,
     /// Counters after the block, when something but fees changed them.
     counters: Option<Counters>,
+    /// Forged transactions whose claims took effect, ascending.
+    pub(super) settled: Vec<TxId>,
+    /// What claims took back, paid, and could not pay.
+    pub(super) seized: u128,
+    pub(super) paid: u128,
+    pub(super) unpaid: u128,
+    /// By slow transaction: the rule that it breaks.
+    pub(super) slow: Vec<Option<Breach>>,
 }
 
 impl Run {
@@ -113,6 +142,8 @@ pub(super) struct Told {
     pub(super) bad_signatures: HashSet<Place>,
     /// Transactions that the chain treats otherwise than the rules: whether it applied them.
     pub(super) overruled: HashMap<Place, bool>,
+    /// What the block does besides the transactions of its references.
+    pub(super) reactions: Reactions,
 }
 
 /// State of one shard after a height.
@@ -125,6 +156,8 @@ pub(super) struct Model {
     live: HashMap<OutPoint, Held>,
     /// First bytes of everything ever spent: only to tell a double spend from a missing input.
     spent: HashSet<u64>,
+    /// Forged transactions that were paid for: once each.
+    claimed: HashSet<TxId>,
     pub(super) supply: u128,
     pub(super) value: u128,
     pub(super) counters: Counters,
@@ -146,6 +179,7 @@ impl Model {
             expiry_ahead_max: epoch.policy.expiry_ahead_max,
             live: HashMap::new(),
             spent: HashSet::new(),
+            claimed: HashSet::new(),
             supply: 0,
             value: 0,
             counters: Counters::default(),
@@ -192,6 +226,7 @@ impl Model {
     /// Runs a block without changing the state.
     pub(super) fn run(&self, height: Height, bodies: &[Body], told: &Told) -> Run {
         let mut run = Run::default();
+        self.settle(&mut run, height, &told.reactions);
         for (reference, body) in bodies.iter().enumerate() {
             let mut breaches = Vec::with_capacity(body.len());
             let mut applied = Vec::with_capacity(body.len());
@@ -212,7 +247,71 @@ impl Model {
             run.breaches.push(breaches);
             run.applied.push(applied);
         }
+        for (txid, bytes) in &told.reactions.slow {
+            let Ok(tx) = TxView::decode(bytes) else { continue };
+            let breach = self.breach(&run, &tx);
+            if breach.is_none() {
+                self.apply(&mut run, height, txid, &tx);
+            }
+            run.slow.push(breach);
+        }
         run
+    }
+
+    /// Slashes, then claims, before any transaction (`ios` 7.8).
+    fn settle(&self, run: &mut Run, height: Height, reactions: &Reactions) {
+        let mut counters = self.counters;
+        for (_, bond) in &reactions.slashes {
+            // A bond that is not in force shows as a broken sum.
+            counters.bonds = counters.bonds.saturating_sub(*bond);
+            counters.rewards += bond / REWARD_SHARE;
+            counters.pool += bond - bond / REWARD_SHARE;
+        }
+        for claim in &reactions.claims {
+            if !self.claimed.contains(&claim.txid) && !run.settled.contains(&claim.txid) {
+                self.compensate(run, height, claim, &mut counters);
+                run.settled.push(claim.txid);
+            }
+        }
+        run.settled.sort_unstable();
+        run.counters = (counters != self.counters).then_some(counters);
+    }
+
+    /// Seizes what is unspent of a forged transaction and pays its victims in order, the rest from the pool.
+    fn compensate(&self, run: &mut Run, height: Height, claim: &Claim, counters: &mut Counters) {
+        let outpoint = |index| OutPoint {
+            txid: claim.txid,
+            index,
+        };
+        let mut fund = u128::from(counters.pool);
+        for index in 0..claim.outputs {
+            let seized = self.live.get(&outpoint(index));
+            if let Some(held) = seized.filter(|_| !run.spent.contains(&outpoint(index))) {
+                run.spent.insert(outpoint(index));
+                let amount = u128::from(held.amount.0);
+                run.incoming += amount;
+                run.seized += amount;
+                fund += amount;
+            }
+        }
+        for (index, (owner, loss)) in (COMPENSATION_INDEX..).zip(&claim.victims) {
+            let paid = fund.min(u128::from(*loss)) as u64;
+            fund -= u128::from(paid);
+            let missing = loss - paid;
+            counters.unpaid = counters.unpaid.saturating_add(missing);
+            run.unpaid += u128::from(missing);
+            if paid > 0 {
+                run.paid += u128::from(paid);
+                run.outgoing += u128::from(paid);
+                let held = Held {
+                    owner: *owner,
+                    amount: Amount(paid),
+                    created: height,
+                };
+                run.created.insert(outpoint(index), held);
+            }
+        }
+        counters.pool = u64::try_from(fund).unwrap_or(u64::MAX);
     }
 
     fn held(&self, run: &Run, outpoint: &OutPoint) -> Result<Held, Breach> {
@@ -314,6 +413,12 @@ impl Model {
                     hasher.update(&value.to_le_bytes());
                 }
             }
+            for txid in &run.settled {
+                if outpoint_of(txid).partition() == number {
+                    hasher.update(&[1, KIND_CLAIM]);
+                    hasher.update(&txid.0);
+                }
+            }
             *partition = hasher.finalize().into();
         }
         effects_digest(&self.digest, height, &partitions)
@@ -326,6 +431,7 @@ impl Model {
         }
         let gone = run.spent.iter().chain(&run.passed).map(short);
         self.spent.extend(gone);
+        self.claimed.extend(&run.settled);
         self.live.extend(run.created);
         self.value = (self.value + run.outgoing).saturating_sub(run.incoming);
         if let Some(counters) = run.counters {
@@ -337,6 +443,13 @@ impl Model {
         let fees = u64::try_from(run.fees).unwrap_or(u64::MAX);
         self.counters.fees = self.counters.fees.saturating_add(fees);
         self.height = height;
+    }
+}
+
+const fn outpoint_of(txid: &TxId) -> OutPoint {
+    OutPoint {
+        txid: *txid,
+        index: 0,
     }
 }
 

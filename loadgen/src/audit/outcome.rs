@@ -2,6 +2,7 @@
 
 use types::{Hash, Height, ValidatorId};
 
+use super::faults::{FaultLog, ShardMoney};
 use super::finding::Finding;
 
 /// How much the audit checks.
@@ -14,6 +15,15 @@ pub struct AuditOptions {
 }
 
 impl AuditOptions {
+    /// Every signature.
+    #[must_use]
+    pub const fn full(seed: [u8; 32]) -> Self {
+        Self {
+            seed,
+            sample_ppm: 1_000_000,
+        }
+    }
+
     /// One signature in a hundred.
     #[must_use]
     pub const fn sampled(seed: [u8; 32]) -> Self {
@@ -75,6 +85,14 @@ pub struct AuditOutcome {
     pub signatures_checked: u64,
     /// Final height of each shard.
     pub heights: Vec<Height>,
+    /// Author blocks that final blocks refer to.
+    pub author_blocks: u64,
+    /// Final blocks of all shards.
+    pub final_blocks: u64,
+    /// What the chains say about cheating.
+    pub faults: FaultLog,
+    /// By shard: the supply and where it is at the last height.
+    pub money: Vec<ShardMoney>,
 }
 
 impl AuditOutcome {

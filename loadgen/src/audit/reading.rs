@@ -1,7 +1,8 @@
 //! Reads one validator's chain: headers, certificates and bodies, each against what it must follow from.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use crypto::hash::author_header_hash;
 use types::block::{BlockRef, Body};
 use types::message::AuthorBlock;
 use types::{Hash, Height, ShardId, TxId, ValidatorId};
@@ -86,10 +87,11 @@ impl Audit {
         }
         let is_next = shard.marks.len() as u64 == tip.height.0;
         let is_new = mark.is_none();
+        let authors = authors_of(&complete.committed.block.refs, &complete.bodies);
         let bodies = self.read_bodies(replica, &complete.committed.block.refs, complete.bodies);
         match bodies {
             Some(bodies) if is_next => {
-                self.replay(replica, &complete.committed.block, &bodies, hashes);
+                self.replay(replica, &complete.committed.block, &bodies, &authors, hashes);
             }
             _ if is_new => replica.shown.ahead.push((tip.height, tip.hash)),
             _ => {}
@@ -209,6 +211,17 @@ impl Audit {
         self.shards[replica.shard].agrees = false;
         self.find(replica.validator, fault);
     }
+}
+
+/// By reference: who signed the block of that hash; the first validator where there is none, and then no replay.
+fn authors_of(refs: &[BlockRef], bodies: &[AuthorBlock]) -> Vec<ValidatorId> {
+    let authors: HashMap<Hash, ValidatorId> = bodies
+        .iter()
+        .map(|block| &block.header.header)
+        .map(|header| (author_header_hash(header), header.author))
+        .collect();
+    let author = |reference: &BlockRef| authors.get(&reference.hash).copied().unwrap_or_default();
+    refs.iter().map(author).collect()
 }
 
 /// Hash of an author block as it was received: a replica that changes any byte of it is decoded on its own.

@@ -1,14 +1,15 @@
 //! Recomputes a height of a shard's chain and holds what its header commits to against the result.
 
-use types::block::{Block, Body};
-use types::{TxId, ValidatorId};
+use crypto::merkle::{root, slow_leaf};
+use types::block::{Block, Body, GROUP_ONE_LEAGUE};
+use types::{Hash, MemberIndex, TxId, ValidatorId};
 
 use super::Audit;
 use super::finding::{Fault, FindingKind};
-use super::model::{Breach, Place};
+use super::model::{Breach, Place, Run};
 use super::reading::Replica;
 use super::receipts::Position;
-use super::settle::{Deviation, settle};
+use super::settle::{Deviation, Order, settle};
 
 impl Audit {
     /// Applies a new height, whose header, certificate and bodies hold, to the model.
@@ -17,26 +18,65 @@ impl Audit {
         replica: &Replica,
         block: &Block,
         bodies: &[Body],
+        authors: &[ValidatorId],
         hashes: Vec<[u8; 32]>,
     ) {
         let (validator, height) = (replica.validator, replica.tip.height);
         let header = &block.header;
         let first = bodies.iter().find_map(|body| body.entries().first());
         let first = first.map(|entry| entry.txid);
-        self.check_authors(replica, block, bodies);
+        let committee = &self.epoch.committees[replica.shard];
+        let league = &mut self.shards[replica.shard].league;
+        let (reactions, wrong) = league.begin(block, &self.epoch, committee);
+        self.check_authors(replica, block, bodies, authors);
+        self.sums.take_block(block);
         let shard = &mut self.shards[replica.shard];
         let settled = settle(
             &shard.model,
-            height,
-            bodies,
-            header.excluded_root,
+            Order {
+                height,
+                bodies,
+                sampled: block
+                    .refs
+                    .iter()
+                    .map(|reference| reference.group < GROUP_ONE_LEAGUE)
+                    .collect(),
+                expected: header.excluded_root,
+                reactions: reactions.clone(),
+            },
             &mut self.signatures,
         );
+        shard.league.finish(block);
+        let members = &self.epoch.committees[replica.shard].members;
+        let id_of = |member: MemberIndex| members.get(usize::from(member.0)).map(|(id, _)| *id);
+        self.sums.log.take_reactions(&reactions, &settled.run, id_of);
+        for txid in &settled.run.settled {
+            shard.forged.remove(txid);
+        }
+        for (reference, position) in &settled.forged {
+            let txid = bodies[*reference].entries()[*position].txid;
+            let expected =
+                "a claim for it, because its signature is not valid and its author's voters missed it";
+            let fault = Fault::new(FindingKind::Forgery, expected, "none");
+            let fault = fault.at(height).of(Some(txid));
+            shard.forged.insert(txid, (validator, fault));
+            self.sums.log.forged_final += 1;
+        }
         let mut faults: Vec<Fault> = settled
             .deviations
             .iter()
             .map(|deviation| self.sums.count(deviation).words(bodies, first))
             .collect();
+        let due = "records and a mode that follow from the chain";
+        faults.extend(
+            wrong
+                .into_iter()
+                .map(|found| Fault::new(FindingKind::Record, due, found).of(first)),
+        );
+        if let Some(found) = wrong_slow_root(&reactions.slow, &settled.run, header.slow_root) {
+            faults
+                .push(Fault::new(FindingKind::Record, "the outcomes of slow transactions", found).of(first));
+        }
         let mut last = None;
         for (reference, index) in settled.run.places(true) {
             let txid = bodies[reference].entries()[index].txid;
@@ -79,9 +119,17 @@ impl Audit {
         faults.for_each(|fault| self.find(validator, fault));
     }
 
-    /// Author blocks of one group stand in the chain once and in their order.
-    fn check_authors(&mut self, replica: &Replica, block: &Block, bodies: &[Body]) {
-        for (reference, body) in block.refs.iter().zip(bodies) {
+    /// Author blocks of one group stand in the chain once, in their order, and are of the group's author.
+    fn check_authors(&mut self, replica: &Replica, block: &Block, bodies: &[Body], authors: &[ValidatorId]) {
+        for ((reference, body), author) in block.refs.iter().zip(bodies).zip(authors) {
+            let member = self.epoch.committees[replica.shard].member_of(*author);
+            let shard = &mut self.shards[replica.shard];
+            if !shard.league.is_author(reference.group, member) {
+                let expected = format!("a block of the author of group {:#06x}", reference.group);
+                let fault = Fault::new(FindingKind::AuthorOrder, expected, format!("validator {author}"));
+                let first = body.entries().first().map(|entry| entry.txid);
+                self.find(replica.validator, fault.at(replica.tip.height).of(first));
+            }
             let shard = &mut self.shards[replica.shard];
             let is_next = shard.is_next(reference.group, reference.seq);
             let last = shard.authors.insert(reference.group, reference.seq);
@@ -125,4 +173,16 @@ impl Deviation {
             }
         }
     }
+}
+
+/// What is wrong with the outcomes of slow transactions. The code of one that failed may say why otherwise than the
+/// model does, so that only those which took effect are held against the root.
+fn wrong_slow_root(slow: &[(TxId, Vec<u8>)], run: &Run, found: Hash) -> Option<String> {
+    let leaves: Vec<Hash> = slow
+        .iter()
+        .zip(&run.slow)
+        .map(|((txid, _), breach)| slow_leaf(txid, breach.map_or(0, |breach| breach.reject().code())))
+        .collect();
+    let is_certain = run.slow.iter().all(Option::is_none);
+    (is_certain && root(&leaves) != found).then(|| format!("slow_root {found}"))
 }

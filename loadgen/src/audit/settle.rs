@@ -8,6 +8,7 @@ use types::block::Body;
 use types::limits::VERIFY_BATCH_MAX;
 use types::{Hash, Height, TxId};
 
+use super::league::Reactions;
 use super::model::{Breach, Model, Place, Run, Told};
 
 /// Transactions that the search for a deviating bit runs through the model in one block.
@@ -94,24 +95,53 @@ pub(super) enum Deviation {
 pub(super) struct Settled {
     pub(super) run: Run,
     pub(super) deviations: Vec<Deviation>,
+    /// Applied transactions of believable authors with a signature that is not valid: the samples of all voters missed
+    /// them, and a claim has to follow.
+    pub(super) forged: Vec<Place>,
+}
+
+/// What a block is settled by.
+pub(super) struct Order<'a> {
+    pub(super) height: Height,
+    pub(super) bodies: &'a [Body],
+    /// By reference: whether voters only sample its signatures.
+    pub(super) sampled: Vec<bool>,
+    /// `excluded_root` of the header.
+    pub(super) expected: Hash,
+    pub(super) reactions: Reactions,
 }
 
 /// Runs a block so that its excluded bits become those of the header, if that is possible at all.
-pub(super) fn settle(
-    model: &Model,
-    height: Height,
-    bodies: &[Body],
-    expected: Hash,
-    signatures: &mut Signatures,
-) -> Settled {
-    let mut told = Told::default();
+pub(super) fn settle(model: &Model, order: Order<'_>, signatures: &mut Signatures) -> Settled {
+    let Order {
+        height,
+        bodies,
+        sampled,
+        expected,
+        reactions,
+    } = order;
+    let mut told = Told {
+        reactions,
+        ..Told::default()
+    };
+    let is_sampled = |place: &Place| sampled.get(place.0).copied().unwrap_or_default();
+    let mut forged = Vec::new();
+    // A bad signature excludes only where every voter checks every signature.
+    let mut look = |told: &mut Told, signatures: &mut Signatures| {
+        let (seats, others) = signatures
+            .bad(bodies, all(bodies))
+            .into_iter()
+            .partition::<Vec<Place>, _>(is_sampled);
+        forged = seats;
+        told.bad_signatures = others.into_iter().collect();
+    };
     if signatures.is_full() {
-        told.bad_signatures = signatures.bad(bodies, all(bodies)).into_iter().collect();
+        look(&mut told, signatures);
     }
     let mut run = model.run(height, bodies, &told);
     if !is(&run, expected) && !signatures.is_full() {
         // Bits that the state does not explain: signatures that are not valid may.
-        told.bad_signatures = signatures.bad(bodies, all(bodies)).into_iter().collect();
+        look(&mut told, signatures);
         run = model.run(height, bodies, &told);
     }
     let mut deviations = Vec::new();
@@ -119,21 +149,29 @@ pub(super) fn settle(
         let (found, explained) = search(model, height, bodies, expected, run, &mut told);
         run = found;
         deviations = explained;
-    } else if told.bad_signatures.is_empty() && !signatures.is_full() {
-        let sampled: Vec<Place> = run
+    } else if told.bad_signatures.is_empty() && forged.is_empty() && !signatures.is_full() {
+        let drawn: Vec<Place> = run
             .places(true)
             .into_iter()
             .filter(|(reference, position)| {
                 signatures.is_sampled(&bodies[*reference].entries()[*position].txid)
             })
             .collect();
-        let bad = signatures.bad(bodies, sampled.into_iter());
+        let bad = signatures.bad(bodies, drawn.into_iter());
+        let (seats, others): (Vec<Place>, Vec<Place>) = bad.into_iter().partition(is_sampled);
+        forged = seats;
         deviations.extend(
-            bad.into_iter()
+            others
+                .into_iter()
                 .map(|place| Deviation::Applied(place, Breach::Signature)),
         );
     }
-    Settled { run, deviations }
+    forged.retain(|(reference, position)| run.applied[*reference][*position]);
+    Settled {
+        run,
+        deviations,
+        forged,
+    }
 }
 
 fn all(bodies: &[Body]) -> impl Iterator<Item = Place> {

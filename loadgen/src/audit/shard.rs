@@ -7,6 +7,9 @@ use types::client::StateInfo;
 use types::genesis::{EpochConfig, Genesis};
 use types::{Counters, Hash, Height, ShardId, TxId, ValidatorId};
 
+use super::faults::ShardMoney;
+use super::finding::Fault;
+use super::league::League;
 use super::model::Model;
 
 /// One height of a shard's chain as recomputed.
@@ -58,6 +61,9 @@ impl Shown {
 pub(super) struct Shard {
     pub(super) id: ShardId,
     pub(super) model: Model,
+    pub(super) league: League,
+    /// Forged transactions of believable authors that took effect and are not claimed yet.
+    pub(super) forged: BTreeMap<TxId, (ValidatorId, Fault)>,
     /// By height; the first is genesis.
     pub(super) marks: Vec<Mark>,
     /// Last author block of each group.
@@ -67,10 +73,12 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    pub(super) fn new(id: ShardId, model: Model, genesis: Hash) -> Self {
+    pub(super) fn new(id: ShardId, model: Model, league: League, genesis: Hash) -> Self {
         let mut shard = Self {
             id,
             model,
+            league,
+            forged: BTreeMap::new(),
             marks: Vec::new(),
             authors: BTreeMap::new(),
             shown: BTreeMap::new(),
@@ -103,6 +111,15 @@ impl Shard {
         });
     }
 
+    /// Money at the last height.
+    pub(super) const fn money(&self) -> ShardMoney {
+        ShardMoney {
+            supply: self.model.supply,
+            value: self.model.value,
+            counters: self.model.counters,
+        }
+    }
+
     pub(super) fn at(&self, height: Height) -> Option<&Mark> {
         self.marks.get(usize::try_from(height.0).ok()?)
     }
@@ -125,5 +142,6 @@ pub(super) fn genesis(
     allocations: &[types::genesis::Allocation],
 ) -> Shard {
     let model = Model::new(genesis, epoch, shard, allocations);
-    Shard::new(shard, model, epoch.genesis_hash)
+    let league = League::new(epoch, &epoch.committees[usize::from(shard.0)]);
+    Shard::new(shard, model, league, epoch.genesis_hash)
 }

@@ -51,6 +51,10 @@ pub fn table(report: &Report) -> String {
             ),
         ),
     ];
+    if let Some(optimistic) = &report.latency.optimistic {
+        let text = format!("{} / {}", duration(optimistic.p50), duration(optimistic.p99));
+        rows.push(("optimistic p50 / p99", text));
+    }
     if let Some(audit) = &report.audit {
         rows.push((
             "audit",

@@ -3,6 +3,7 @@
 //! Invariant: additive only within a major version of the schema; what was not measured is absent, never zero.
 
 mod audit;
+mod faults;
 pub mod markdown;
 pub mod show;
 pub mod text;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sizing::Sizing;
 
 use crate::accounting::Counts;
 use crate::cli::RawConfig;
@@ -20,6 +22,7 @@ use crate::latency::LatencyFigures;
 use crate::verdict::{Check, Status};
 
 pub use audit::AuditSection;
+pub use faults::{FaultsSection, MoneySection};
 
 /// Version of the report's schema (SemVer).
 pub const SCHEMA_VERSION: &str = "3.0.0";
@@ -56,6 +59,15 @@ pub struct Report {
     /// The end audit over the chains of all validators; absent when the run ended before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditSection>,
+    /// What the network's size and bonds promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<SecuritySection>,
+    /// What cheating was caught and who paid for it; absent with one league, and without an audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faults: Option<FaultsSection>,
+    /// By shard: where its supply is at the end; empty without an audit.
+    #[serde(default)]
+    pub money: BTreeMap<String, MoneySection>,
     /// Objectives.
     pub slo: Vec<SloResult>,
     /// By interval.
@@ -322,6 +334,21 @@ pub struct CostSection {
     /// Signatures that entered a verification equation, all validators together, per final transaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sig_checks_per_tx: Option<f64>,
+    /// What the rules say it should be: `o (1 + p n_n)`, with one league `o n`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sig_checks_model: Option<f64>,
+    /// `sig_checks_per_tx` over the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sig_checks_ratio: Option<f64>,
+    /// Bytes that all validators received, from clients and from one another, per final transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_bytes_received_per_tx: Option<f64>,
+    /// What the rules say these should be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_bytes_model: Option<f64>,
+    /// `net_bytes_received_per_tx` over the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net_bytes_ratio: Option<f64>,
     /// Bytes that all validators sent, per final transaction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub net_bytes_per_tx: Option<f64>,
@@ -343,6 +370,23 @@ pub struct CostSection {
     /// Resident memory of this program at the end, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loadgen_rss_bytes: Option<u64>,
+}
+
+/// `security`: computed for this network, its smallest bond and the largest value that was sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SecuritySection {
+    /// Failure of shards, forgeries that pass the samples, bonds that deter.
+    #[serde(flatten)]
+    pub sizing: Sizing,
+    /// Largest value of a transaction that was sent, smallest units.
+    pub value_max: u64,
+    /// Value of an author's transactions that are not final, mean of the busiest shard, smallest units; absent with one
+    /// league.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposed_value: Option<f64>,
+    /// Bond over what of that value could be forged unseen: above 1 the bond covers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exposure_margin: Option<f64>,
 }
 
 /// `limit`: what a model or a reference says is possible here; absent = not measured.

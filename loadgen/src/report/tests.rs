@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use sizing::Sizing;
 use types::Reject;
 
 use super::text::{Style, block, duration, thousands};
 use super::{
-    Asked, AuditSection, CostSection, CountsSection, EnvSection, LimitSection, MixSection, NodeSection,
-    Report, ReportError, RunSection, SCHEMA_VERSION, SloResult, SystemSection, VerdictSection, markdown,
+    Asked, AuditSection, CostSection, CountsSection, EnvSection, FaultsSection, LimitSection, MixSection,
+    MoneySection, NodeSection, Report, ReportError, RunSection, SCHEMA_VERSION, SecuritySection, SloResult,
+    SystemSection, VerdictSection, markdown,
 };
 use crate::accounting::{Outcome, Sample, Sending};
 use crate::audit::{Finding, FindingKind};
 use crate::cli::RawConfig;
+use crate::latency::Latency;
 use crate::measure::{Figures, Phases};
 use crate::verdict::{Check, Status};
 
@@ -147,6 +150,9 @@ pub(crate) fn report() -> Report {
             unanswered_txs_in_chain: 0,
             ..AuditSection::default()
         }),
+        security: None,
+        faults: None,
+        money: BTreeMap::new(),
         slo: vec![SloResult {
             expr: "final.p99<500ms".into(),
             value: Some(150e6),
@@ -288,6 +294,114 @@ report       r.json
     );
     assert!(red.contains("\u{1b}[31mUNSTEADY") && !red.contains("check  "));
     assert!(markdown::table(&report()).contains("| verdict | UNSTEADY |"));
+}
+
+/// The same of two leagues, with a cheater that was caught.
+fn report_of_two_leagues() -> Report {
+    let mut report = report();
+    report.system.protocol = "pob".into();
+    (report.system.believable, report.system.candidates) = (Some(1), Some(1));
+    (report.system.sampling, report.system.bond) = (Some(0.25), Some(1800));
+    let mut fast = Latency::new();
+    (0..100).for_each(|_| fast.add(20_000_000));
+    report.latency.optimistic = Some(fast.figures());
+    report.counts.run.optimistic = 1198;
+    report.counts.run.broken_promises = 3;
+    report.cost.sig_checks_model = Some(2.0);
+    report.cost.sig_checks_ratio = Some(2.0);
+    let setup = sizing::Setup {
+        shards: 2,
+        validators: 5,
+        faulty_ppm: 250_000,
+        leagues: Some(sizing::Leagues {
+            seats: 1,
+            candidates: 1,
+            sampling_ppm: 250_000,
+            bond: Some(1800),
+            value: Some(100),
+        }),
+    };
+    report.security = Some(SecuritySection {
+        sizing: Sizing::of(&setup).expect("a setup"),
+        value_max: 100,
+        exposed_value: Some(800.0),
+        exposure_margin: Some(4.0),
+    });
+    report.faults = Some(FaultsSection {
+        byzantine: Some("forge=0.01".into()),
+        caught: BTreeMap::from([("bad_signature".into(), 4)]),
+        detection_mean_s: Some(0.2),
+        detection_max_s: Some(0.5),
+        slashed: vec![4],
+        bonds_lost: 1800,
+        rewards: 90,
+        forged_final: 2,
+        claims: 2,
+        seized: 150,
+        paid: 200,
+        broken_promises: 3,
+        ..FaultsSection::default()
+    });
+    report.money.insert(
+        "0".into(),
+        MoneySection {
+            supply: 100,
+            value: 90,
+            bonds: 10,
+            ..MoneySection::default()
+        },
+    );
+    report
+}
+
+#[test]
+fn two_leagues_have_sections_of_their_own_in_json_and_lines_in_text() {
+    let report = report_of_two_leagues();
+    let json = serde_json::to_value(&report).expect("json");
+    let validator = jsonschema::validator_for(&Report::schema()).expect("schema");
+    let errors: Vec<String> = validator
+        .iter_errors(&json)
+        .map(|error| error.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    assert_eq!(
+        serde_json::from_value::<Report>(json.clone()).expect("a report"),
+        report
+    );
+    for pointer in [
+        "/latency/optimistic/p99",
+        "/counts/optimistic",
+        "/counts/broken_promises",
+        "/system/believable",
+        "/system/sampling",
+        "/cost/sig_checks_model",
+        "/cost/sig_checks_ratio",
+        "/security/failure/shard",
+        "/security/sampling/forgery_passes",
+        "/security/deterrence/full_from",
+        "/security/deterrence/margin",
+        "/security/exposure_margin",
+        "/faults/caught/bad_signature",
+        "/faults/paid",
+        "/money/0/bonds",
+    ] {
+        assert!(json.pointer(pointer).is_some(), "{pointer}");
+    }
+    let text = block(&report, None, Style::default());
+    for words in [
+        "-- pob --",
+        "  optimistic     20.",
+        "(3 receipts were not kept)",
+        "signature checks 4.00 per tx (model 2.00)",
+        "security     a shard of 5 fails with probability 0.222 at 25 % faulty   a forgery passes with 0.562   all voters check from 700, 7.0 x the largest value   bond 4.0 x the exposed value",
+        "faults       told to forge=0.01   caught bad_signature 4, after 200 ms on average, 500 ms at most   slashed validators 4, bonds 1,800",
+        "forgeries    2 became final, 2 claimed: 150 taken back from the forger, 50 from its bond, 0 borne by the defrauded",
+        "money        explained to the last unit in 1/1 shards",
+    ] {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+    let table = markdown::table(&report);
+    assert!(table.contains("| optimistic p50 / p99 |"), "{table}");
 }
 
 fn finding() -> Finding {

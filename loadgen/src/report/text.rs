@@ -6,6 +6,8 @@ use std::path::Path;
 use super::{LatencyFigures, Report, SloResult};
 use crate::verdict::Status;
 
+mod leagues;
+
 /// Red, only where the reader's terminal takes it.
 const RED: &str = "\u{1b}[31m";
 const PLAIN: &str = "\u{1b}[0m";
@@ -31,6 +33,9 @@ pub fn block(report: &Report, path: Option<&Path>, style: Style) -> String {
     cost(report, &mut out);
     limit(report, &mut out);
     audit(report, style, &mut out);
+    leagues::security(report, &mut out);
+    leagues::faults(report, style, &mut out);
+    leagues::money(report, style, &mut out);
     claim(report, &mut out);
     gates(report, style, &mut out);
     if !style.hide_checks {
@@ -234,10 +239,16 @@ fn cost(report: &Report, out: &mut String) {
         cores("generator", cost.loadgen_cpu_s),
         cost.final_tps_per_core
             .map(|tps| format!("{} final TPS per core", whole(tps))),
-        cost.sig_checks_per_tx
-            .map(|checks| format!("signature checks {checks:.2} per tx")),
+        cost.sig_checks_per_tx.map(|checks| {
+            format!(
+                "signature checks {checks:.2} per tx{}",
+                model(cost.sig_checks_model)
+            )
+        }),
         cost.net_bytes_per_tx
             .map(|bytes| format!("network {:.1} kB per tx", bytes / 1000.0)),
+        cost.net_bytes_ratio
+            .map(|ratio| format!("received {ratio:.2} x the model")),
         cost.fsyncs_per_validator_per_1000_tx
             .map(|fsyncs| format!("fsyncs {fsyncs:.2} per validator and 1000 tx")),
         cost.heights_in_flight_mean
@@ -251,6 +262,10 @@ fn cost(report: &Report, out: &mut String) {
     .flatten()
     .collect();
     line(out, "cost", &parts.join("   "));
+}
+
+fn model(value: Option<f64>) -> String {
+    value.map_or(String::new(), |value| format!(" (model {value:.2})"))
 }
 
 fn limit(report: &Report, out: &mut String) {

@@ -10,6 +10,7 @@ use crate::accounting::{Outcome, Sending};
 use crate::audit::fetch::{fetch_chain, fetch_state};
 use crate::audit::finding::Fault;
 use crate::audit::{Audit, AuditOptions, AuditOutcome, Claim, FindingKind, Receipts, Told};
+use crate::config::Network;
 use crate::network::{Control, greeting};
 use crate::worker::{Contradiction, RefusedNote};
 
@@ -26,7 +27,7 @@ pub(crate) fn audit(
         &network.epoch,
         &network.allocations,
         receipts(prepared, loaded),
-        AuditOptions::sampled(sample_seed()),
+        options(setting),
     )?;
     for target in &prepared.targets {
         audit.set_address(target.validator, target.address.to_string());
@@ -36,6 +37,14 @@ pub(crate) fn audit(
         .runtime
         .block_on(read_all(setting, prepared, &mut audit))?;
     Ok(audit.finish())
+}
+
+/// A network that was told to cheat is looked at in full: every forgery has to be found and claimed.
+fn options(setting: &Setting<'_>) -> AuditOptions {
+    match &setting.config.network {
+        Network::Local(local) if local.byzantine.is_some() => AuditOptions::full(sample_seed()),
+        _ => AuditOptions::sampled(sample_seed()),
+    }
 }
 
 /// What the client was told about each transaction, and by whom.

@@ -57,6 +57,7 @@ pub(crate) fn cost(
         .filter(|_| work.finalised > 0);
     cost.sig_checks_per_tx = per(sum(|info| info.signature_checks), work.in_blocks);
     cost.net_bytes_per_tx = per(sum(|info| info.bytes_sent), work.finalised);
+    cost.net_bytes_received_per_tx = per(sum(|info| info.bytes_received), work.finalised);
     cost.heights_in_flight_mean = per(sum(|info| info.heights_in_flight_sum), sum(|info| info.proposals));
     cost.view_changes = Some(sum(|info| info.view_changes));
     cost.refused_messages = Some(sum(|info| info.refused));

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use types::MemberIndex;
-use types::genesis::EpochConfig;
-
 use super::RunError;
 use super::Setting;
 use super::cost::{Work, cost};
+use super::leagues;
 use super::load::Loaded;
 use super::plan::nanoseconds;
 use super::prepare::Prepared;
@@ -25,28 +23,6 @@ use crate::report::{
 };
 use crate::slo::{Distribution, Metric, Objective, Statistic};
 use crate::verdict::{AuditEvidence, Evidence, judge};
-
-/// Receipts that were not kept or never given, transactions that followed their shard's mode.
-fn promise_labels(loaded: &Loaded, figures: &Figures) -> Vec<String> {
-    let kept = &loaded.checked.kept;
-    let words = [
-        (
-            figures.counts.broken_promises,
-            "optimistic receipts were not kept",
-        ),
-        (kept.replaced, "optimistic receipts were replaced by later ones"),
-        (
-            kept.unannounced,
-            "transactions became final in an author's block without an optimistic receipt",
-        ),
-        (
-            loaded.shared.moves.count(),
-            "transactions were sent again elsewhere when a shard changed its mode or an author",
-        ),
-    ];
-    let told = words.iter().filter(|(count, _)| *count > 0);
-    told.map(|(count, words)| format!("{count} {words}")).collect()
-}
 
 /// Connections that broke, and what became final without a certificate for the client.
 fn break_labels(loaded: &Loaded, audit: Option<&AuditOutcome>) -> Vec<String> {
@@ -102,7 +78,7 @@ pub(crate) fn report(
         labels.push(format!("a note of validator {validator} was refused: {reason}"));
     }
     labels.extend(break_labels(loaded, audit));
-    labels.extend(promise_labels(loaded, &figures));
+    labels.extend(leagues::promise_labels(loaded, &figures));
     Report {
         schema_version: SCHEMA_VERSION.to_owned(),
         run: run_section(setting, prepared, loaded, &figures, &phases, argv, started),
@@ -129,6 +105,9 @@ pub(crate) fn report(
         cost: cost_section(prepared, loaded, &figures, audit),
         limit: LimitSection::default(),
         audit: audit.map(audit_section),
+        security: leagues::security(prepared, &figures),
+        faults: audit.and_then(|audit| leagues::faults(config, prepared, loaded, &figures, audit)),
+        money: audit.map(leagues::money).unwrap_or_default(),
         slo: config
             .output
             .slo
@@ -226,6 +205,8 @@ fn evidence(
         imbalance: None,
         contradictions: loaded.shared.recording.contradictions(),
         notes_refused: loaded.checked.refused,
+        invalid_final: leagues::invalid_final(prepared, loaded),
+        conflicts_undecided: leagues::conflicts_undecided(prepared, loaded),
         audit: audited
             .and_then(|audited| audited.as_ref().ok())
             .map(|audit| audit_evidence(audit, figures)),
@@ -446,13 +427,13 @@ fn system_section(config: &Config, prepared: &Prepared, loaded: &Loaded) -> Syst
             .first()
             .map_or_else(String::new, |info| info.durability.clone()),
     };
-    let leagues = genesis.policy.leagues.as_ref();
+    let two = genesis.policy.leagues.as_ref();
     SystemSection {
-        protocol: if leagues.is_some() { "pob" } else { "pbft" }.to_owned(),
-        believable: leagues.map(|leagues| leagues.seats),
-        candidates: leagues.map(|leagues| leagues.candidates),
-        sampling: leagues.map(|leagues| f64::from(leagues.sampling_ppm) / 1e6),
-        bond: leagues.and_then(|_| smallest_bond(&prepared.network.epoch)),
+        protocol: if two.is_some() { "pob" } else { "pbft" }.to_owned(),
+        believable: two.map(|two| two.seats),
+        candidates: two.map(|two| two.candidates),
+        sampling: two.map(|two| f64::from(two.sampling_ppm) / 1e6),
+        bond: two.and_then(|_| leagues::smallest_bond(&prepared.network.epoch)),
         shards: genesis.shards,
         validators_per_shard: (genesis.validators.len() / usize::from(genesis.shards.max(1))) as u16,
         durability,
@@ -460,15 +441,6 @@ fn system_section(config: &Config, prepared: &Prepared, loaded: &Loaded) -> Syst
         genesis: prepared.network.epoch.genesis_hash.to_string(),
         network: genesis.name.clone(),
     }
-}
-
-/// Smallest bond among the candidates of all shards: what the authors' word is worth at least.
-fn smallest_bond(epoch: &EpochConfig) -> Option<u64> {
-    let bonds = epoch.committees.iter().flat_map(|committee| {
-        let bond = |member: &MemberIndex| committee.bonds.get(usize::from(member.0));
-        committee.candidates.iter().filter_map(bond)
-    });
-    bonds.copied().min()
 }
 
 fn cost_section(
@@ -494,6 +466,13 @@ fn cost_section(
     let [before, after] = &loaded.infos;
     let mut section = cost(before, after, &shards, &loaded.counters, &work);
     section.loadgen_rss_bytes = loaded.own_memory;
+    if let Some(model) = audit.and_then(|audit| leagues::cost_model(prepared, audit)) {
+        let over = |measured: Option<f64>, model: f64| measured.map(|measured| measured / model);
+        section.sig_checks_model = Some(model.sig_checks());
+        section.sig_checks_ratio = over(section.sig_checks_per_tx, model.sig_checks());
+        section.net_bytes_model = Some(model.bytes_received());
+        section.net_bytes_ratio = over(section.net_bytes_received_per_tx, model.bytes_received());
+    }
     section
 }
 

@@ -14,6 +14,7 @@ use super::{RunError, Setting, heed};
 use crate::arena::{Arena, ArenaPlan, Host, build};
 use crate::audit::fetch::{fetch_chain, fetch_state};
 use crate::audit::{Audit, AuditOptions, Receipts};
+use crate::byzantine::victims;
 use crate::config::{Config, LocalNetwork, Network, RemoteNetwork, WorkloadChoice};
 use crate::doctor::{Needs, Readings, examine};
 use crate::embedded::{DataDir, Embedded, EmbeddedError, Funding, find_node, make_genesis};
@@ -168,7 +169,10 @@ fn prepare_local(
             listed: &listed,
         };
         let network = make_genesis(&node, local, &funding, &folder)?;
-        let wallet = Wallet::from_genesis(&network.genesis, &network.allocations, &accounts)?;
+        let mut wallet = Wallet::from_genesis(&network.genesis, &network.allocations, &accounts)?;
+        if local.byzantine.is_some() {
+            wallet = wallet.without(&victims(setting.config.accounts));
+        }
         let settle = SETTLE + 10 * local.rtt;
         let arena = build_arena(setting, workload, &network, &plan, &accounts, wallet, settle)?;
         setting.progress.note(&format!(

@@ -7,6 +7,8 @@ fn good() -> Evidence {
         imbalance: None,
         contradictions: 0,
         notes_refused: 0,
+        invalid_final: 0,
+        conflicts_undecided: Some(0),
         audit: Some(AuditEvidence {
             findings: 0,
             first: None,

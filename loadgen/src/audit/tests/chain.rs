@@ -210,6 +210,7 @@ impl<'a> Chain<'a> {
         let mut run = self.model.run(height, &bodies, told);
         spoil(&mut run);
         let digest = self.model.digest_after(height, &run);
+        let excluded = run.bitmaps();
         let header = FinalHeader {
             version: BLOCK_VERSION,
             mode: MODE_ONE_LEAGUE,
@@ -238,7 +239,7 @@ impl<'a> Chain<'a> {
         let proof = self.proof(&header);
         let block = Block {
             header,
-            excluded: vec![Vec::new(); refs.len()],
+            excluded,
             refs,
             records: Vec::new(),
         };
