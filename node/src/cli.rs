@@ -11,6 +11,7 @@ use store::Durability;
 use crate::config::Overrides;
 use crate::genesis_file::CreateOptions;
 use crate::inspect::InspectOptions;
+use crate::mischief::Profile;
 use crate::sizing::SizingOptions;
 use crate::testnet::TestnetOptions;
 
@@ -96,6 +97,9 @@ pub(crate) struct TestnetArgs {
     /// Threads that check signatures; 0 is one for each core
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = threads)]
     threads: usize,
+    /// Seated authors cheat: forge, equivocate, wrong-group, withhold, late, each with =RATE
+    #[arg(long, value_name = "PROFILE")]
+    byzantine: Option<Profile>,
 }
 
 impl TestnetArgs {
@@ -106,6 +110,7 @@ impl TestnetArgs {
             durability: self.durability,
             rtt: self.rtt,
             workers: self.threads,
+            byzantine: self.byzantine,
         }
     }
 }

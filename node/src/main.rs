@@ -11,6 +11,7 @@ mod ingress;
 mod inspect;
 mod key_mark;
 mod keys;
+mod mischief;
 mod process;
 mod run;
 mod sizing;

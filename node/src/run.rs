@@ -41,6 +41,7 @@ async fn serve(network: Arc<NetworkGenesis>, config: Config, id: ValidatorId) ->
         reserve_bytes: config.reserve_bytes,
         apply_threads: config.apply_threads,
         queues: config.queues,
+        mischief: None,
     };
     let prepared = Prepared::new(&network, validator)?;
     let client_address = prepared.client_address();

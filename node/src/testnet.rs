@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use crypto::keys::SecretKey;
 use files::{NetworkGenesis, QueueBounds};
+use replica::Mischief;
 use serde::Serialize;
 use store::Durability;
 use types::ValidatorId;
@@ -17,6 +18,7 @@ use types::time::Duration;
 use crate::clock::Clock;
 use crate::driver::{Prepared, Shared, Validator, ValidatorConfig};
 use crate::keys::{self, KeySeed};
+use crate::mischief::Profile;
 use crate::verify_pool::VerifyPool;
 
 /// How long all validators may take to link.
@@ -33,6 +35,8 @@ pub(crate) struct TestnetOptions {
     pub(crate) rtt: Duration,
     /// Verification threads; 0 means one per core.
     pub(crate) workers: usize,
+    /// How seated authors cheat.
+    pub(crate) byzantine: Option<Profile>,
 }
 
 /// The line that tells a parent that the network is up.
@@ -176,10 +180,17 @@ fn prepare(
                 reserve_bytes: store::RESERVE_BYTES,
                 apply_threads: 1,
                 queues: QueueBounds::default(),
+                mischief: mischief(network, options, id),
             };
             Ok((id, Prepared::new(network, config)?))
         })
         .collect()
+}
+
+fn mischief(network: &NetworkGenesis, options: &TestnetOptions, id: ValidatorId) -> Option<Mischief> {
+    let profile = options.byzantine.as_ref()?;
+    let mut committees = network.epoch.committees.iter();
+    committees.find_map(|committee| profile.of(network, committee, committee.member_of(id)?))
 }
 
 fn ready<'a>(network: &NetworkGenesis, prepared: &BTreeMap<ValidatorId, Prepared>) -> Ready<'a> {

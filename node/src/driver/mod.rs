@@ -21,6 +21,7 @@ use std::thread::JoinHandle;
 
 use anyhow::Context;
 use files::{NetworkGenesis, QueueBounds};
+use replica::Mischief;
 use rpc::{Limits, Server, ServerHandle};
 use store::{Durability, Store, StoreEvent, StoreOptions};
 use transport::{ClientConfig, ClientListener, Identity, PeerConfig, PeerEndpoint, PeerMesh};
@@ -74,6 +75,8 @@ pub(crate) struct ValidatorConfig {
     pub(crate) apply_threads: usize,
     /// Bounds of its queues.
     pub(crate) queues: QueueBounds,
+    /// Cheats where it holds a seat.
+    pub(crate) mischief: Option<Mischief>,
 }
 
 /// A validator whose ports are open and whose state is loaded, not yet linked.

@@ -50,6 +50,7 @@ pub(crate) fn restore(
         boot_nonce: u64::from_le_bytes(random()?),
         disk_lost: is_disk_lost(config, &network.hash, fresh)?,
         planted: None,
+        mischief: config.mischief.clone(),
     };
     let key = || SecretKey::from_seed(*config.key.expose());
     let ledger_config = ledger_config(network, place)?;
@@ -314,6 +315,7 @@ mod tests {
             key: crate::keys::KeySeed::of([1; 32]),
             key_mark: None,
             queues: QueueBounds::default(),
+            mischief: None,
             data_dir: data_dir.into(),
             listen_peers: any_port,
             listen_clients: any_port,

@@ -208,6 +208,23 @@ impl Author {
         Admitted::Taken
     }
 
+    /// Transactions that wait for the next cut.
+    pub(crate) fn waiting(&self) -> usize {
+        self.intake.len()
+    }
+
+    /// Puts a transaction that nobody asked for into the next cut, unless it would not look right.
+    pub(crate) fn plant(&mut self, txid: TxId, bytes: Bytes) {
+        let Ok(tx) = TxView::decode_checked_before(&bytes) else {
+            return;
+        };
+        for input in tx.inputs() {
+            self.claims.insert(input.outpoint, txid);
+        }
+        self.intake_bytes += bytes.len();
+        self.intake.push((txid, bytes));
+    }
+
     /// Rules 1.9 in this author's view: final state plus its own chain (`ios` 7.4).
     fn check(&self, txid: &TxId, tx: &TxView<'_>, ledger: &Ledger, league: &League) -> Result<(), Refusal> {
         let refuse = |reject| Err(Refusal::Rule(reject));

@@ -47,6 +47,7 @@ impl Replica {
         self.on_final_evidence(&executed.block, before);
         self.on_final_records(now, &executed.block);
         self.follow_mode(now, before);
+        self.send_late();
         if !self.author.parking.is_empty() {
             let awake: Vec<Admission> = changes
                 .created

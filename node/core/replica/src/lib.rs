@@ -24,6 +24,7 @@ mod event;
 mod finality;
 mod judge;
 mod league;
+mod mischief;
 mod notes;
 mod pace;
 mod parking;
@@ -43,6 +44,7 @@ pub use ledger::{Executor, Inline, Ledger, LedgerConfig, LedgerError, Snapshot, 
 
 /// Whether this build can leave rules out on purpose; binaries refuse to be built so.
 pub const PLANTED: bool = cfg!(feature = "planted-bugs");
+pub use mischief::Mischief;
 pub use recovery::{CheckBody, Recovery, RecoveryError};
 pub use replica::{Planted, Replica, ReplicaConfig};
 

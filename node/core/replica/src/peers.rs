@@ -123,6 +123,7 @@ impl Replica {
                     });
                 }
             }
+            Fetch::Body { hash } if self.withholds(&hash) => {}
             Fetch::Body { hash } => match self.pool.get(&hash) {
                 Some(held) if held.ready().is_some() => {
                     let header = held.header.clone();

@@ -19,6 +19,7 @@ use crate::chain::{Chain, Waiting};
 use crate::content::Rules;
 use crate::event::{Admission, CheckedBody, Counters, Effect, Event, HaltReason};
 use crate::league::{GroupIndex, Groups, League};
+use crate::mischief::{Cheat, Mischief};
 use crate::pool::{Cursor, Pool};
 use crate::slow::SlowLane;
 use crate::standing::State;
@@ -74,6 +75,8 @@ pub struct ReplicaConfig {
     pub disk_lost: bool,
     /// A rule to leave out.
     pub planted: Option<Planted>,
+    /// Cheats where it holds a seat; `None` on every honest validator.
+    pub mischief: Option<Mischief>,
 }
 
 /// A body that others are asked for.
@@ -110,6 +113,7 @@ pub struct Replica {
     pub(crate) reports: BTreeMap<MemberIndex, AuthorReady>,
     pub(crate) accusations: Accusations,
     pub(crate) slow: SlowLane,
+    pub(crate) cheat: Option<Cheat>,
     /// Receipts that wait for their block to be durable.
     receipts: BTreeMap<Sequence, BTreeMap<ConnectionId, Receipts>>,
     /// Since which final height the pool keeps every included block of seats for a while.
@@ -196,6 +200,10 @@ impl Replica {
         let author = Author::new(author, role.map(|(_, role)| role), cursor, now);
         let pool = Pool::new(league.groups());
         let chain = Chain::new(ledger, context.genesis_hash, 0, league);
+        let cheat = config
+            .mischief
+            .clone()
+            .map(|plan| Cheat::new(plan, &key.public()));
         let mut pbft = Pbft::new(pbft, key.clone(), now);
         pbft.set_silent(true);
         Self {
@@ -204,16 +212,17 @@ impl Replica {
             included_from: chain.final_height(),
             chain,
             author,
-            config,
             committee,
             context,
             key,
+            config,
             checks: BTreeMap::new(),
             wanted: BTreeMap::new(),
             resets: BTreeMap::new(),
             reports: BTreeMap::new(),
             accusations: Accusations::default(),
             slow: SlowLane::default(),
+            cheat,
             receipts: BTreeMap::new(),
             next_vote: None,
             last_report: Height(0),
@@ -632,6 +641,9 @@ impl Replica {
     fn cut(&mut self, now: Time) {
         while self.author.may_cut(now, self.chain.final_height()) {
             let Some(role) = self.author.role() else { return };
+            if role.seated {
+                self.plant_thefts();
+            }
             let Some(index) = self.groups().index(role.group) else {
                 return;
             };
@@ -653,10 +665,12 @@ impl Replica {
             // A receipt is a promise that the author must remember: it is durable before anybody sees the block.
             let written = self.persist(vec![LogRecord::AuthorBlock(block.clone())], role.seated);
             let after = role.seated.then_some(written);
-            self.effects.push_back(Effect::Broadcast {
-                message: PeerMessage::AuthorBlock(block),
-                after,
-            });
+            if !role.seated || !self.sends_otherwise(&block) {
+                self.effects.push_back(Effect::Broadcast {
+                    message: PeerMessage::AuthorBlock(block),
+                    after,
+                });
+            }
             if role.seated {
                 self.receipts.insert(written, self.author.receipts(seq));
                 #[cfg(feature = "planted-bugs")]

@@ -124,6 +124,7 @@ impl Net {
             boot_nonce,
             disk_lost: self.disk_lost == Some(member),
             planted: None,
+            mischief: None,
         }
     }
 
