@@ -5,12 +5,14 @@ use crypto::keys::{Scheme, SecretKey, account_seed};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use ledger::{Ledger, LedgerConfig, Utxo};
-use replica::{Planted, ReplicaConfig};
-use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
+use replica::{BodyVerdict, CheckedBody, Planted, ReplicaConfig, SignatureChecks};
+use types::block::AuthorHeader;
+use types::genesis::{Committee, EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
 use types::{Amount, Hash, Height, MemberIndex, OutPoint, Owner, ShardId};
 
 use crate::faults::Options;
+use crate::league::LeagueOptions;
 
 /// Value of each coin at genesis.
 pub const COIN: Amount = Amount(1_000);
@@ -20,6 +22,8 @@ pub const COIN: Amount = Amount(1_000);
 pub struct Setup {
     /// Epoch with its one committee.
     pub epoch: EpochConfig,
+    /// Bonds of all members at genesis.
+    pub bonds: u64,
     /// Fixed part of signed strings.
     pub context: SigningContext,
     /// Keys of the members, by member.
@@ -45,7 +49,7 @@ impl Setup {
     #[must_use]
     pub fn new(options: &Options) -> Self {
         let scheme = options.scheme;
-        let mut keys: Vec<_> = (0..options.validators)
+        let mut keys: Vec<_> = (0..options.members())
             .map(|id| SecretKey::of_scheme(scheme, account_seed(!options.seed, id.into())))
             .collect();
         keys.sort_by_key(SecretKey::public);
@@ -56,13 +60,14 @@ impl Setup {
             .iter()
             .map(|seed| SecretKey::of_scheme(scheme, *seed))
             .collect();
+        let leagues = options.leagues.as_ref();
         let genesis = Genesis {
             name: "simulated".into(),
-            policy: Policy::simulated(),
+            policy: leagues.map_or_else(Policy::simulated, LeagueOptions::policy),
             shards: 1,
             randomness: Hash([options.seed as u8; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
-            bonds: vec![0; keys.len()],
+            bonds: vec![leagues.map_or(0, |leagues| leagues.bond); keys.len()],
             funding: FundingRule {
                 seed: options.seed,
                 accounts: options.accounts as u32,
@@ -88,6 +93,7 @@ impl Setup {
             (hash::allocation_outpoint(&genesis.name, index), utxo)
         });
         Self {
+            bonds: committee.bonds.iter().sum(),
             context: SigningContext {
                 genesis_hash: epoch.genesis_hash,
                 epoch: epoch.epoch,
@@ -142,7 +148,7 @@ impl Setup {
                 .coins
                 .iter()
                 .map(|(outpoint, utxo)| (*outpoint, utxo.owner, utxo.amount));
-            Ledger::new(config, outputs, 0)
+            Ledger::new(config, outputs, self.bonds)
         } else {
             Ledger::restore(config, snapshot)
         };
@@ -158,19 +164,49 @@ impl Setup {
         ledger
     }
 
-    /// Decodes and verifies a body as a node's workers do, which verify at most `together` signatures at a time:
-    /// where a batch ends hangs on the load of the moment, and nothing may hang on that.
+    /// The one committee.
+    #[must_use]
+    pub fn committee(&self) -> &Committee {
+        &self.epoch.committees[0]
+    }
+
+    /// Group of an owner among `groups`.
+    #[must_use]
+    pub fn group_of(&self, owner: &Owner, groups: u16) -> u16 {
+        placement::group_of(owner, &self.epoch.randomness, ShardId(0), groups)
+    }
+
+    /// Decodes a body and checks every signature by itself.
+    #[must_use]
+    pub fn check_whole(&self, header: &AuthorHeader, bytes: &Bytes) -> Option<CheckedBody> {
+        match self.check_body(header, bytes, &SignatureChecks::All, 1) {
+            BodyVerdict::Checked(checked) => Some(checked),
+            BodyVerdict::Foreign | BodyVerdict::Faulty(_) => None,
+        }
+    }
+
+    /// Decodes a body and verifies the signatures that are asked for as a node's workers do, at most `together` at a
+    /// time: where a batch ends hangs on the load of the moment, and nothing may hang on that.
     #[must_use]
     pub fn check_body(
         &self,
-        header: &types::block::AuthorHeader,
+        header: &AuthorHeader,
         bytes: &Bytes,
+        checks: &SignatureChecks,
         together: usize,
-    ) -> Option<replica::CheckedBody> {
+    ) -> BodyVerdict {
         use crypto::body;
-        let body = body::decode(header, bytes.clone()).ok()?;
+        let Ok(body) = body::decode(header, bytes.clone()) else {
+            return BodyVerdict::Foreign;
+        };
         let jobs = body::signature_jobs(&body, &self.epoch.genesis_hash);
         let positions = body::job_positions(&body);
+        let asked = self.asked(header, &body, checks);
+        let (jobs, positions): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .zip(positions)
+            .filter(|(_, position)| asked.binary_search(position).is_ok())
+            .unzip();
         let mut bad_signatures = Vec::new();
         let mut verifier = self.verifier();
         for (start, jobs) in (0..).step_by(together.max(1)).zip(jobs.chunks(together.max(1))) {
@@ -179,7 +215,7 @@ impl Setup {
             bad_signatures.extend(bad.iter().filter_map(position));
         }
         bad_signatures.dedup();
-        Some(replica::CheckedBody { body, bad_signatures })
+        BodyVerdict::Checked(CheckedBody { body, bad_signatures })
     }
 
     /// A verifier as nodes have them.
