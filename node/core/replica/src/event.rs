@@ -1,6 +1,7 @@
 //! Events in, effects out.
 
 use bytes::Bytes;
+use crypto::sampling::Sampling;
 use ledger::StateChanges;
 use types::block::{AuthorHeader, Body};
 use types::client::{Answer, TxStatus};
@@ -32,32 +33,14 @@ pub struct CheckedBody {
 }
 
 /// Which signatures of a body are checked.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignatureChecks {
     /// Every one: mode 1, and authors whose final blocks are checked again.
     All,
     /// None: this member does not vote, or the block is certified already.
     Skipped,
     /// A private sample (`ios` 7.6).
-    Sampled {
-        /// Known to this validator alone: nobody foresees what it checks.
-        secret: [u8; 32],
-        /// `p`, parts per million.
-        probability_ppm: u32,
-        /// `v_full`: transactions that move as much or more are checked by all.
-        full_from: u64,
-    },
-}
-
-impl std::fmt::Debug for SignatureChecks {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::All => "All",
-            Self::Skipped => "Skipped",
-            // The secret is never shown.
-            Self::Sampled { .. } => "Sampled",
-        })
-    }
+    Sampled(Sampling),
 }
 
 /// What became of a body that was to be checked.
