@@ -333,6 +333,9 @@ mod tests {
             assert_eq!(two, 2 * one, "{name}");
         }
         let numbers: Vec<u64> = once.counters().into_iter().map(|(_, count)| count).collect();
-        assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+        assert!(
+            numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]),
+            "{numbers:?}"
+        );
     }
 }

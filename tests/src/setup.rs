@@ -1,14 +1,17 @@
 //! Genesis, keys and ledgers of a simulated network.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use crypto::keys::{Scheme, SecretKey, account_seed};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use ledger::{Ledger, LedgerConfig, Utxo};
 use replica::{BodyVerdict, CheckedBody, Planted, ReplicaConfig, SignatureChecks};
-use types::block::AuthorHeader;
+use types::block::{AuthorHeader, Body};
 use types::genesis::{Committee, EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
+use types::transaction::TxView;
 use types::{Amount, Hash, Height, MemberIndex, OutPoint, Owner, ShardId};
 
 use crate::faults::Options;
@@ -24,6 +27,8 @@ pub struct Setup {
     pub epoch: EpochConfig,
     /// Bonds of all members at genesis.
     pub bonds: u64,
+    /// Members that do not lie.
+    pub honest: BTreeSet<MemberIndex>,
     /// Fixed part of signed strings.
     pub context: SigningContext,
     /// Keys of the members, by member.
@@ -94,6 +99,10 @@ impl Setup {
         });
         Self {
             bonds: committee.bonds.iter().sum(),
+            honest: (0..options.members())
+                .map(MemberIndex)
+                .filter(|member| !options.liars.contains(member))
+                .collect(),
             context: SigningContext {
                 genesis_hash: epoch.genesis_hash,
                 epoch: epoch.epoch,
@@ -218,6 +227,19 @@ impl Setup {
         BodyVerdict::Checked(CheckedBody { body, bad_signatures })
     }
 
+    /// Positions whose signatures are asked for, ascending.
+    #[must_use]
+    pub fn asked(&self, header: &AuthorHeader, body: &Body, checks: &SignatureChecks) -> Vec<u32> {
+        match checks {
+            SignatureChecks::All => (0..body.len() as u32).collect(),
+            SignatureChecks::Skipped => Vec::new(),
+            SignatureChecks::Sampled(sampling) => {
+                let values = body.txs().map(|(_, tx)| moved(&tx));
+                sampling.positions(&hash::author_header_hash(header), values)
+            }
+        }
+    }
+
     /// A verifier as nodes have them.
     #[must_use]
     pub fn verifier(&self) -> BatchVerifier {
@@ -232,4 +254,10 @@ impl Setup {
         }
         verifier
     }
+}
+
+/// What a transaction moves: its outputs and its fee.
+fn moved(tx: &TxView<'_>) -> u64 {
+    let outputs = tx.outputs().map(|output| output.amount.0);
+    outputs.fold(tx.fee().0, u64::saturating_add)
 }
