@@ -87,13 +87,13 @@ fn bodies(criterion: &mut Criterion) {
     });
     group.bench_function("build", |bencher| bencher.iter(|| body::build(black_box(&txs))));
     group.bench_function("signature jobs", |bencher| {
-        bencher.iter(|| body::signature_jobs(black_box(&built), &GENESIS));
+        bencher.iter(|| body::signature_jobs(black_box(&built), 0..1024, &GENESIS));
     });
     group.finish();
 }
 
 fn jobs(count: usize) -> Vec<SignatureJob> {
-    body::signature_jobs(&body::build(&transactions(count)).0, &GENESIS)
+    body::signature_jobs(&body::build(&transactions(count)).0, 0..count as u32, &GENESIS).0
 }
 
 fn single_checks(criterion: &mut Criterion) {

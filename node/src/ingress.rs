@@ -12,16 +12,18 @@ use store::{CommittedRead, StoreHandle};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use transport::MeshSender;
 use types::block::{CommittedBlock, GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE};
-use types::client::{Answer, BlockItem, NodeInfo, Refused, Request, ShardStatus, Topology, ValidatorAddress};
+use types::client::{
+    Answer, BlockItem, GROUP_NONE, NodeInfo, Refused, Request, ShardStatus, Topology, ValidatorAddress,
+};
 use types::codec::Encode;
 use types::limits::CLIENT_FRAME_BYTES_MAX;
 use types::message::AuthorBlock;
-use types::{ConnectionId, Epoch, Height, Reject, Tag, ValidatorId};
+use types::{Amount, ConnectionId, Epoch, Height, MemberIndex, Reject, Tag, ValidatorId};
 
 use crate::driver::inbox::Inbox;
-use crate::driver::{Place, SharedCounters, checks_of};
+use crate::driver::{Place, SharedCounters};
 use crate::process;
-use crate::verify_pool::{BUSY_RETRY_MS, VerifyLane, VerifyPool};
+use crate::verify_pool::{BUSY_RETRY_MS, VerifyLane, VerifyPool, Way};
 
 /// Final blocks of one answer.
 const BLOCKS_MAX: u16 = 1024;
@@ -43,6 +45,8 @@ pub(crate) struct Ingress {
     pub(crate) clients: ServerHandle,
     pub(crate) mesh: MeshSender,
     pub(crate) counters: Arc<SharedCounters>,
+    /// Seats of the shard; with several there is a slow lane (`ios` 20.3).
+    pub(crate) seats: u16,
     pub(crate) topology: Arc<BTreeMap<u16, SocketAddr>>,
     pub(crate) process: u64,
     pub(crate) filesystem: String,
@@ -93,7 +97,10 @@ impl Ingress {
 
     async fn answer(&self, connection: ConnectionId, request: Request) {
         match request {
-            Request::Submit { first_tag, txs } => self.submit(connection, first_tag, txs),
+            Request::Submit { first_tag, txs } => self.submit(connection, first_tag, Way::Author, txs),
+            Request::SubmitSlow { first_tag, txs } if self.seats > 1 => {
+                self.submit(connection, first_tag, Way::Slow, txs);
+            }
             Request::SubmitSlow { first_tag, txs } => {
                 let refused = (first_tag.0..).zip(&txs).map(|(tag, _)| Refused {
                     tag: Tag(tag),
@@ -109,9 +116,9 @@ impl Ingress {
         }
     }
 
-    fn submit(&self, connection: ConnectionId, first_tag: Tag, txs: Vec<Bytes>) {
+    fn submit(&self, connection: ConnectionId, first_tag: Tag, way: Way, txs: Vec<Bytes>) {
         let count = txs.len() as u16;
-        if !self.pool.submit(&self.lane, connection, first_tag, txs) {
+        if !self.pool.submit(&self.lane, connection, first_tag, way, txs) {
             self.send(
                 connection,
                 &Answer::Busy {
@@ -132,9 +139,10 @@ impl Ingress {
     fn topology(&self) -> Topology {
         let height = Height(self.counters.height.load(Ordering::Relaxed));
         let committee = &self.place.committee;
+        let mode = self.counters.mode.load(Ordering::Relaxed);
         let shards = vec![ShardStatus {
-            members: committee.size() as u16,
-            mode: MODE_ONE_LEAGUE,
+            members: committee.members.len() as u16,
+            mode,
             height,
         }];
         let address = |id: ValidatorId| self.topology.get(&id.0).copied();
@@ -148,13 +156,13 @@ impl Ingress {
                     IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
                     IpAddr::V6(ip) => ip.octets(),
                 };
-                let group = GROUP_ONE_LEAGUE + member as u16;
+                let member = MemberIndex(member as u16);
                 Some(ValidatorAddress {
                     id: *id,
                     key: *key,
                     shard: committee.shard,
-                    role: 0,
-                    group,
+                    role: u8::from(!committee.is_voter(member)),
+                    group: self.group_of(member, mode),
                     ip,
                     port: address.port(),
                 })
@@ -166,12 +174,31 @@ impl Ingress {
         }
     }
 
+    /// The group that a member authors in a mode.
+    fn group_of(&self, member: MemberIndex, mode: u8) -> u16 {
+        let committee = &self.place.committee;
+        if mode == MODE_ONE_LEAGUE {
+            return if committee.is_voter(member) {
+                GROUP_ONE_LEAGUE + member.0
+            } else {
+                GROUP_NONE
+            };
+        }
+        let seated = (0..self.seats).zip(&committee.candidates);
+        let mut seats = seated.filter(|(_, candidate)| **candidate == member);
+        seats.next().map_or(GROUP_NONE, |(group, _)| group)
+    }
+
     fn info(&self) -> NodeInfo {
         let backend = crypto::verify::backend();
         let stats = self.store.stats();
         let traffic = self.mesh.traffic();
         let clients = self.clients.counters();
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let counted = self.counters.counters();
+        let checks = &self.lane.checks;
+        let [checks_intake, checks_sampled, checks_recheck] =
+            [&checks.intake, &checks.sampled, &checks.recheck].map(read);
         NodeInfo {
             validator: self.id,
             process: self.process,
@@ -182,15 +209,27 @@ impl Ingress {
             build: crate::BUILD.into(),
             fsync_p50_ns: stats.fsync_us_p50 * 1000,
             fsyncs: stats.fsyncs,
-            signature_checks: checks_of(&self.lane),
+            signature_checks: checks_intake + checks_sampled + checks_recheck,
+            checks_intake,
+            checks_sampled,
+            checks_recheck,
             bytes_sent: traffic.sent_bytes + clients.bytes_out(),
             bytes_received: traffic.received_bytes + clients.bytes_in(),
             cpu_ns: process::cpu_ns(),
             memory_bytes: process::memory_bytes(),
-            heights_in_flight_sum: read(&self.counters.heights_in_flight_sum),
-            proposals: read(&self.counters.proposals),
-            view_changes: read(&self.counters.view_changes),
-            refused: read(&self.counters.refused) + read(&self.lane.refused) + clients.refused_total(),
+            heights_in_flight_sum: counted.heights_in_flight_sum,
+            proposals: counted.proposals,
+            view_changes: counted.view_changes,
+            refused: counted.refused + read(&self.lane.refused) + clients.refused_total(),
+            blocks_cut: counted.blocks_cut,
+            faults: counted.faults,
+            slashed: counted.slashed,
+            claims: counted.claims,
+            claims_seized: Amount(counted.claims_seized),
+            claims_paid: Amount(counted.claims_paid),
+            claims_unpaid: Amount(counted.claims_unpaid),
+            fallback_entries: counted.fallback_entries,
+            fallback_exits: counted.fallback_exits,
         }
     }
 }

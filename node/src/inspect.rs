@@ -85,10 +85,7 @@ pub(crate) fn inspect(options: &InspectOptions) -> Result<String, InspectError> 
             })?;
             text.line("state height", head.height);
             text.line("state digest", head.digest);
-            text.line(
-                "state outputs",
-                format_args!("{outputs}, sum {value}"),
-            );
+            text.line("state outputs", format_args!("{outputs}, sum {value}"));
             let counters = head.counters;
             text.line(
                 "state counters",

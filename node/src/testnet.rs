@@ -210,7 +210,7 @@ async fn wait_for_links(shared: &Shared, validators: &[Validator]) -> anyhow::Re
             .committees
             .iter()
             .find(|committee| committee.members.iter().any(|(other, _)| *other == id));
-        committee.map_or(0, |committee| committee.size() - 1)
+        committee.map_or(0, |committee| committee.members.len() - 1)
     };
     let linked = async {
         while !validators

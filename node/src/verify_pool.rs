@@ -18,20 +18,32 @@ use bytes::Bytes;
 use crypto::keys::Scheme;
 use crypto::verify::{BatchVerifier, SignatureJob, verify_one};
 use crypto::{body, hash};
-use replica::{Admission, BodyVerdict, CheckedBody};
+use replica::Admission;
+use replica::body_check::{check_body, recheck_body};
 use rpc::ServerHandle;
-use types::block::AuthorHeader;
 use types::client::{Answer, Refused};
 use types::limits::VERIFY_BATCH_MAX;
+use types::message::AuthorBlock;
 use types::transaction::TxView;
 use types::{ConnectionId, Hash, Reject, Tag};
 
 use crate::driver::inbox::Inbox;
-pub(crate) use intake::BodyJob;
+pub(crate) use intake::{BodyJob, RecheckJob, Way};
 use intake::{Intake, Submission, Work};
 
 /// Milliseconds after which a client may try again what found the queue full.
 pub(crate) const BUSY_RETRY_MS: u16 = 100;
+
+/// Signatures that entered an equation, repeated single checks of failed batches included, by what asked for them.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    /// Transactions of clients.
+    pub(crate) intake: AtomicU64,
+    /// Author blocks of other members.
+    pub(crate) sampled: AtomicU64,
+    /// Final blocks of slashed authors.
+    pub(crate) recheck: AtomicU64,
+}
 
 /// One validator's part of the pool.
 pub(crate) struct VerifyLane {
@@ -39,8 +51,7 @@ pub(crate) struct VerifyLane {
     inbox: Arc<Inbox>,
     clients: Mutex<Option<ServerHandle>>,
     queue: Mutex<Intake>,
-    /// Signatures that entered an equation, repeated single checks of failed batches included.
-    pub(crate) checks: AtomicU64,
+    pub(crate) checks: Checks,
     /// Transactions refused before they reached the replica.
     pub(crate) refused: AtomicU64,
 }
@@ -101,7 +112,7 @@ impl VerifyPool {
             inbox,
             clients: Mutex::new(None),
             queue: Mutex::new(Intake::new(txs_max, patience)),
-            checks: AtomicU64::new(0),
+            checks: Checks::default(),
             refused: AtomicU64::new(0),
         });
         lock(&self.lanes).push(Arc::clone(&lane));
@@ -114,9 +125,10 @@ impl VerifyPool {
         lane: &VerifyLane,
         connection: ConnectionId,
         first_tag: Tag,
+        way: Way,
         txs: Vec<Bytes>,
     ) -> bool {
-        let taken = lock(&lane.queue).push(connection, first_tag, txs, Instant::now());
+        let taken = lock(&lane.queue).push(connection, first_tag, way, txs, Instant::now());
         if taken {
             self.notify();
         }
@@ -126,6 +138,12 @@ impl VerifyPool {
     /// Queues a body; the caller bounds how many are under way.
     pub(crate) fn check_body(&self, lane: &VerifyLane, job: BodyJob) {
         lock(&lane.queue).push_body(job);
+        self.notify();
+    }
+
+    /// Queues a final block; the caller bounds how many are under way.
+    pub(crate) fn recheck(&self, lane: &VerifyLane, job: RecheckJob) {
+        lock(&lane.queue).push_recheck(job);
         self.notify();
     }
 
@@ -151,6 +169,7 @@ impl VerifyPool {
         while let Some((lane, work)) = self.next() {
             match work {
                 Work::Body(job) => lane.run_body(&mut verifier, job),
+                Work::Recheck(job) => lane.run_recheck(&mut verifier, &job),
                 Work::Batch(submissions) => {
                     let verify = |jobs: &[SignatureJob]| lane.verify_in_batches(&mut verifier, jobs);
                     lane.run_submissions(submissions, verify);
@@ -194,38 +213,6 @@ impl VerifyPool {
     }
 }
 
-/// Decodes a body and verifies its signatures; also says how many entered an equation. `None` when the bytes are no
-/// body of that header.
-pub(crate) fn check_body(
-    verifier: &mut BatchVerifier,
-    genesis: &Hash,
-    header: &AuthorHeader,
-    bytes: Bytes,
-) -> (Option<CheckedBody>, u64) {
-    let Ok(body) = body::decode(header, bytes) else {
-        return (None, 0);
-    };
-    let jobs = body::signature_jobs(&body, genesis);
-    let positions = body::job_positions(&body);
-    let mut bad_signatures = Vec::new();
-    let mut checks = 0;
-    for (jobs, positions) in jobs
-        .chunks(VERIFY_BATCH_MAX)
-        .zip(positions.chunks(VERIFY_BATCH_MAX))
-    {
-        let verdict = verifier.verify(jobs);
-        checks += verdict.checks + verdict.fallback_checks;
-        bad_signatures.extend(
-            verdict
-                .bad
-                .iter()
-                .filter_map(|job| positions.get(*job as usize).copied()),
-        );
-    }
-    bad_signatures.dedup();
-    (Some(CheckedBody { body, bad_signatures }), checks)
-}
-
 impl VerifyLane {
     /// Where refused transactions are answered.
     pub(crate) fn set_clients(&self, clients: ServerHandle) {
@@ -238,10 +225,23 @@ impl VerifyLane {
     }
 
     fn run_body(&self, verifier: &mut BatchVerifier, job: BodyJob) {
-        let (checked, checks) = check_body(verifier, &self.genesis, &job.header, job.bytes);
-        self.checks.fetch_add(checks, Ordering::Relaxed);
-        let verdict = checked.map_or(BodyVerdict::Foreign, BodyVerdict::Checked);
+        let (verdict, checks) = check_body(
+            verifier,
+            &self.genesis,
+            &job.header,
+            job.bytes,
+            &job.checks,
+            VERIFY_BATCH_MAX,
+        );
+        self.checks.sampled.fetch_add(checks, Ordering::Relaxed);
         self.inbox.body_checked(job.hash, verdict);
+    }
+
+    fn run_recheck(&self, verifier: &mut BatchVerifier, job: &RecheckJob) {
+        let AuthorBlock { header, body } = &job.block;
+        let (forged, checks) = recheck_body(verifier, &self.genesis, header, body, VERIFY_BATCH_MAX);
+        self.checks.recheck.fetch_add(checks, Ordering::Relaxed);
+        self.inbox.rechecked(job.hash, forged);
     }
 
     /// Decodes and verifies submissions, answers the bad ones and admits the good ones. `verify` gives the positions
@@ -254,6 +254,7 @@ impl VerifyLane {
         let mut admissions =
             Vec::with_capacity(submissions.iter().map(|submission| submission.txs.len()).sum());
         let mut refused: Vec<(ConnectionId, Refused)> = Vec::new();
+        let mut ways = Vec::with_capacity(admissions.capacity());
         let mut jobs = Vec::with_capacity(admissions.capacity());
         let mut owner_of_job = Vec::with_capacity(admissions.capacity());
         for submission in submissions {
@@ -266,6 +267,7 @@ impl VerifyLane {
                         body::push_jobs(&txid, &view, &self.genesis, &mut jobs);
                         owner_of_job.extend((before..jobs.len()).map(|_| admissions.len()));
                         let connection = submission.connection;
+                        ways.push(submission.way);
                         admissions.push(Some(Admission {
                             connection,
                             tag,
@@ -286,9 +288,16 @@ impl VerifyLane {
                 refused.push((connection, Refused { tag, reason }));
             }
         }
-        let good: Vec<Admission> = admissions.into_iter().flatten().collect();
-        self.judge(&good, bad);
-        refused.extend(self.inbox.admit(good).into_iter().map(|admission| {
+        let (mut good, mut slow) = (Vec::with_capacity(admissions.len()), Vec::new());
+        for (way, admission) in ways.into_iter().zip(admissions) {
+            match way {
+                Way::Author => good.extend(admission),
+                Way::Slow => slow.extend(admission),
+            }
+        }
+        self.judge(&good, &slow, bad);
+        let no_room = [self.inbox.admit(good), self.inbox.admit_slow(slow)];
+        refused.extend(no_room.into_iter().flatten().map(|admission| {
             let (tag, reason) = (admission.tag, Reject::Busy);
             (admission.connection, Refused { tag, reason })
         }));
@@ -301,7 +310,7 @@ impl VerifyLane {
         for (number, chunk) in jobs.chunks(VERIFY_BATCH_MAX).enumerate() {
             let verdict = verifier.verify(chunk);
             let checks = verdict.checks + verdict.fallback_checks;
-            self.checks.fetch_add(checks, Ordering::Relaxed);
+            self.checks.intake.fetch_add(checks, Ordering::Relaxed);
             let first = number * VERIFY_BATCH_MAX;
             bad.extend(verdict.bad.into_iter().map(|job| first + job as usize));
         }
@@ -310,7 +319,7 @@ impl VerifyLane {
 
     /// The same without a batch, which a bad job would only make dearer. The rule is the same (`ios` 1.5).
     fn verify_one_by_one(&self, jobs: &[SignatureJob]) -> Vec<usize> {
-        self.checks.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        self.checks.intake.fetch_add(jobs.len() as u64, Ordering::Relaxed);
         let is_bad = |job: &SignatureJob| !verify_one(&job.key, &job.message, &job.signature);
         let jobs = jobs.iter().enumerate();
         jobs.filter_map(|(position, job)| is_bad(job).then_some(position))
@@ -318,11 +327,13 @@ impl VerifyLane {
     }
 
     /// Remembers of each client whether its signatures were good.
-    fn judge(&self, good: &[Admission], bad: BTreeSet<ConnectionId>) {
+    fn judge(&self, good: &[Admission], slow: &[Admission], bad: BTreeSet<ConnectionId>) {
         let mut queue = lock(&self.queue);
-        for of_connection in good.chunk_by(|left, right| left.connection == right.connection) {
-            if let Some(first) = of_connection.first() {
-                queue.judge(first.connection, of_connection.len(), false);
+        for lane in [good, slow] {
+            for of_connection in lane.chunk_by(|left, right| left.connection == right.connection) {
+                if let Some(first) = of_connection.first() {
+                    queue.judge(first.connection, of_connection.len(), false);
+                }
             }
         }
         // Last, so that the good ones beside a bad one count for nothing.

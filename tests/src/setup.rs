@@ -7,8 +7,10 @@ use crypto::keys::{Scheme, SecretKey, account_seed};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use ledger::{Ledger, LedgerConfig, Utxo};
+use replica::body_check::{check_body, recheck_body};
 use replica::{BodyVerdict, CheckedBody, Planted, ReplicaConfig, SignatureChecks};
-use types::block::{AuthorHeader, Body};
+use types::block::{AuthorHeader, Body, SignedAuthorHeader};
+use types::evidence::TxEvidence;
 use types::genesis::{Committee, EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
 use types::transaction::TxView;
@@ -185,46 +187,39 @@ impl Setup {
         placement::group_of(owner, &self.epoch.randomness, ShardId(0), groups)
     }
 
-    /// Decodes a body and checks every signature by itself.
-    #[must_use]
-    pub fn check_whole(&self, header: &AuthorHeader, bytes: &Bytes) -> Option<CheckedBody> {
-        match self.check_body(header, bytes, &SignatureChecks::All, 1) {
-            BodyVerdict::Checked(checked) => Some(checked),
-            BodyVerdict::Foreign | BodyVerdict::Faulty(_) => None,
-        }
-    }
-
-    /// Decodes a body and verifies the signatures that are asked for as a node's workers do, at most `together` at a
-    /// time: where a batch ends hangs on the load of the moment, and nothing may hang on that.
+    /// Checks a body as a node's workers do, which verify at most `together` signatures at a time: where a batch ends
+    /// hangs on the load of the moment, and nothing may hang on that.
     #[must_use]
     pub fn check_body(
         &self,
-        header: &AuthorHeader,
+        header: &SignedAuthorHeader,
         bytes: &Bytes,
         checks: &SignatureChecks,
         together: usize,
     ) -> BodyVerdict {
-        use crypto::body;
-        let Ok(body) = body::decode(header, bytes.clone()) else {
-            return BodyVerdict::Foreign;
-        };
-        let jobs = body::signature_jobs(&body, &self.epoch.genesis_hash);
-        let positions = body::job_positions(&body);
-        let asked = self.asked(header, &body, checks);
-        let (jobs, positions): (Vec<_>, Vec<_>) = jobs
-            .into_iter()
-            .zip(positions)
-            .filter(|(_, position)| asked.binary_search(position).is_ok())
-            .unzip();
-        let mut bad_signatures = Vec::new();
-        let mut verifier = self.verifier();
-        for (start, jobs) in (0..).step_by(together.max(1)).zip(jobs.chunks(together.max(1))) {
-            let bad = verifier.verify(jobs).bad;
-            let position = |job: &u32| positions.get(start + *job as usize).copied();
-            bad_signatures.extend(bad.iter().filter_map(position));
+        let (verifier, genesis) = (&mut self.verifier(), &self.epoch.genesis_hash);
+        check_body(verifier, genesis, header, bytes.clone(), checks, together).0
+    }
+
+    /// Checks a final body again, all of it.
+    #[must_use]
+    pub fn recheck_body(
+        &self,
+        header: &SignedAuthorHeader,
+        bytes: &Bytes,
+        together: usize,
+    ) -> Vec<TxEvidence> {
+        let (verifier, genesis) = (&mut self.verifier(), &self.epoch.genesis_hash);
+        recheck_body(verifier, genesis, header, bytes, together).0
+    }
+
+    /// The body with all bad signatures, each by a lone check; nothing when it is not the header's.
+    #[must_use]
+    pub fn check_alone(&self, header: &SignedAuthorHeader, bytes: &Bytes) -> Option<CheckedBody> {
+        match self.check_body(header, bytes, &SignatureChecks::All, 1) {
+            BodyVerdict::Checked(checked) => Some(checked),
+            BodyVerdict::Foreign | BodyVerdict::Faulty(_) => None,
         }
-        bad_signatures.dedup();
-        BodyVerdict::Checked(CheckedBody { body, bad_signatures })
     }
 
     /// Positions whose signatures are asked for, ascending.

@@ -132,8 +132,16 @@ impl Audit {
                     ("fees", mark.counters.fees.to_string(), told.fees.to_string()),
                     ("bonds", mark.counters.bonds.to_string(), told.bonds.to_string()),
                     ("pool", mark.counters.pool.to_string(), told.pool.to_string()),
-                    ("rewards", mark.counters.rewards.to_string(), told.rewards.to_string()),
-                    ("unpaid", mark.counters.unpaid.to_string(), told.unpaid.to_string()),
+                    (
+                        "rewards",
+                        mark.counters.rewards.to_string(),
+                        told.rewards.to_string(),
+                    ),
+                    (
+                        "unpaid",
+                        mark.counters.unpaid.to_string(),
+                        told.unpaid.to_string(),
+                    ),
                 ];
                 let wrong: Vec<_> = parts.iter().filter(|(_, held, told)| held != told).collect();
                 if wrong.is_empty() {

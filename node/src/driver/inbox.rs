@@ -17,12 +17,16 @@ use files::QueueBounds;
 /// One event in so many goes to sources other than the control lanes if anything waits there.
 const OTHERS_EVERY: u64 = 3;
 
+/// Verified transactions for the slow lane that wait for the replica; beyond, clients are answered `Busy`. A final block
+/// announces at most 1024 (`ios` 7.9).
+const SLOW_TXS_MAX: usize = 1024;
+
 /// A member's message, with its share of that member's bytes.
 type FromPeer = (Event, HeldBytes);
 
 /// Sources of a replica's events.
 pub(crate) struct Inbox {
-    /// Completed body checks. The replica's thread issues a bounded number of them at a time, so this queue is
+    /// Completed checks of bodies. The replica's thread issues a bounded number of them at a time, so this queue is
     /// bounded by that credit and a worker never waits here.
     checked_in: Sender<Event>,
     checked_out: Receiver<Event>,
@@ -32,6 +36,8 @@ pub(crate) struct Inbox {
     low_space: AtomicBool,
     /// Verified transactions.
     ring: AdmissionRing<Admission>,
+    /// Verified transactions for the slow lane.
+    slow: AdmissionRing<Admission>,
     /// Most transactions of one batch in `ring`.
     batch_txs_max: usize,
     /// By member, so that nobody waits for room that another one took.
@@ -51,8 +57,8 @@ struct PeerQueues<T> {
 
 /// The replica's thread's ends of the queues, and whose turn it is.
 ///
-/// Order: control lanes, completed body checks, bulk lanes, transactions, questions. Members take turns within
-/// their lanes, and every third event comes from behind the control lanes, each of the four sources there being
+/// Order: control lanes, completed body checks, bulk lanes, transactions, those for the slow lane, questions. Members take turns within
+/// their lanes, and every third event comes from behind the control lanes, each of the five sources there being
 /// first in turn. So whatever a member floods, every other member and every other source is served once in a
 /// bounded number of events.
 pub(crate) struct InboxReceivers {
@@ -67,13 +73,20 @@ pub(crate) struct InboxReceivers {
 }
 
 /// Sources behind the control lanes, the most urgent first.
-const OTHERS: [Source; 4] = [Source::Bodies, Source::Bulk, Source::Admissions, Source::Queries];
+const OTHERS: [Source; 5] = [
+    Source::Bodies,
+    Source::Bulk,
+    Source::Admissions,
+    Source::Slow,
+    Source::Queries,
+];
 
 #[derive(Clone, Copy)]
 enum Source {
     Bodies,
     Bulk,
     Admissions,
+    Slow,
     Queries,
 }
 
@@ -102,6 +115,7 @@ impl InboxReceivers {
             Source::Bodies => inbox.checked_out.try_recv().ok(),
             Source::Bulk => in_turn(&mut self.peers, &mut self.bulk_turn, |peer| &mut peer.bulk),
             Source::Admissions => inbox.ring.pop().map(Event::Admitted),
+            Source::Slow => inbox.slow.pop().map(Event::SlowAdmitted),
             Source::Queries => self.queries.try_recv().ok(),
         }
     }
@@ -150,6 +164,10 @@ impl Inbox {
             durable: AtomicU64::new(0),
             low_space: AtomicBool::new(false),
             ring: AdmissionRing::new(bounds.admission_batches, bounds.intake_txs),
+            slow: AdmissionRing::new(
+                bounds.admission_batches.min(SLOW_TXS_MAX),
+                bounds.intake_txs.min(SLOW_TXS_MAX),
+            ),
             batch_txs_max: bounds.intake_txs,
             peers_in,
             queries_in,
@@ -197,11 +215,26 @@ impl Inbox {
     }
 
     /// Takes verified transactions, and gives those back that found no room.
-    pub(crate) fn admit(&self, mut admissions: Vec<Admission>) -> Vec<Admission> {
+    pub(crate) fn admit(&self, admissions: Vec<Admission>) -> Vec<Admission> {
+        self.admit_to(&self.ring, self.batch_txs_max, admissions)
+    }
+
+    /// Takes verified transactions for the slow lane, and gives those back that found no room.
+    pub(crate) fn admit_slow(&self, admissions: Vec<Admission>) -> Vec<Admission> {
+        let batch_max = self.batch_txs_max.min(SLOW_TXS_MAX);
+        self.admit_to(&self.slow, batch_max, admissions)
+    }
+
+    fn admit_to(
+        &self,
+        ring: &AdmissionRing<Admission>,
+        batch_max: usize,
+        mut admissions: Vec<Admission>,
+    ) -> Vec<Admission> {
         let mut refused = Vec::new();
         while !admissions.is_empty() {
-            let rest = admissions.split_off(admissions.len().min(self.batch_txs_max));
-            if let Err(back) = self.ring.push(admissions) {
+            let rest = admissions.split_off(admissions.len().min(batch_max));
+            if let Err(back) = ring.push(admissions) {
                 refused.extend(back);
             }
             admissions = rest;

@@ -24,9 +24,11 @@ use files::{NetworkGenesis, QueueBounds};
 use rpc::{Limits, Server, ServerHandle};
 use store::{Durability, Store, StoreEvent, StoreOptions};
 use transport::{ClientConfig, ClientListener, Identity, PeerConfig, PeerEndpoint, PeerMesh};
+use types::block::{MODE_ONE_LEAGUE, MODE_TWO_LEAGUES};
 use types::client::{CLIENT_PROTOCOL_VERSION, Hello, Role};
 use types::genesis::Committee;
 use types::message::PEER_PROTOCOL_VERSION;
+use types::policy::Policy;
 use types::time::Duration;
 use types::{Epoch, MemberIndex, ShardId, ValidatorId};
 
@@ -34,13 +36,14 @@ use crate::clock::Clock;
 use crate::ingress::Ingress;
 use crate::key_mark::KeyMark;
 use crate::keys::KeySeed;
-use crate::verify_pool::{VerifyLane, VerifyPool};
+use crate::verify_pool::VerifyPool;
 use inbox::Inbox;
 use peers::Peer;
 pub(crate) use replica_thread::SharedCounters;
 pub(crate) use restart::random;
 
-/// Design number of `pbft` in the hello (`ios` 14.2).
+/// Design numbers of `pob` and `pbft` in the hello (`ios` 14.2).
+const DESIGN_POB: u8 = 0;
 const DESIGN_PBFT: u8 = 1;
 
 const _: () = assert!(
@@ -196,9 +199,14 @@ impl Prepared {
         } = self;
         let network = &shared.network;
         let queues = config.queues;
-        let (inbox, receivers) = Inbox::new(place.committee.size(), &queues);
+        let (inbox, receivers) = Inbox::new(place.committee.members.len(), &queues);
         let inbox = Arc::new(inbox);
-        let patience = network.genesis.policy.cut_interval / 8;
+        let policy = &network.genesis.policy;
+        let patience = shortest_cut(policy) / 8;
+        let (design, mode) = match policy.leagues {
+            Some(_) => (DESIGN_POB, MODE_TWO_LEAGUES),
+            None => (DESIGN_PBFT, MODE_ONE_LEAGUE),
+        };
         let lane = shared
             .pool
             .lane(network.hash, Arc::clone(&inbox), queues.intake_txs, patience);
@@ -210,7 +218,7 @@ impl Prepared {
             id: place.committee.key(place.member).copied().unwrap_or_default(),
             protocol_version: CLIENT_PROTOCOL_VERSION,
             role: Role::Validator,
-            design: DESIGN_PBFT,
+            design,
             epoch: Epoch(0),
             in_flight_max: 0,
         };
@@ -235,7 +243,7 @@ impl Prepared {
         let (client_events, client_requests) = tokio::sync::mpsc::channel(queues.client_requests);
         let clients = Server::start(listener, hello, Limits::default(), client_events);
         lane.set_clients(clients.clone());
-        let counters = Arc::new(SharedCounters::default());
+        let counters = Arc::new(SharedCounters::new(mode));
         let ingress = Ingress {
             id: config.id,
             place: place.clone(),
@@ -246,6 +254,7 @@ impl Prepared {
             clients: clients.clone(),
             mesh: mesh.sender(),
             counters: Arc::clone(&counters),
+            seats: policy.seats(),
             topology: Arc::clone(&shared.topology),
             process: shared.process,
             filesystem: store::filesystem_name(&config.data_dir),
@@ -276,6 +285,12 @@ impl Prepared {
             thread: Some(thread),
         })
     }
+}
+
+/// The shortest time after which an author cuts a block, in either mode.
+fn shortest_cut(policy: &Policy) -> Duration {
+    let leagues = policy.leagues.as_ref().map(|leagues| leagues.cut_interval);
+    leagues.map_or(policy.cut_interval, |cut| cut.min(policy.cut_interval))
 }
 
 fn others(
@@ -384,9 +399,4 @@ impl Validator {
         }
         Ok(())
     }
-}
-
-/// A lane's figures for reports.
-pub(crate) fn checks_of(lane: &VerifyLane) -> u64 {
-    lane.checks.load(std::sync::atomic::Ordering::Relaxed)
 }

@@ -1,11 +1,11 @@
 //! The thread that owns a replica: bounded turns, then all effects of the turn.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use replica::{Effect, Event, Executor, Inline, Replica};
+use replica::{Counters, Effect, Event, Executor, Inline, Replica};
 use rpc::ServerHandle;
 use store::{CommittedRead, StoreHandle};
 use transport::MeshSender;
@@ -21,24 +21,44 @@ use super::outbox::{Outbox, frame, wire_lane};
 use super::restart::convert_changes;
 use crate::clock::Clock;
 use crate::key_mark::KeyMark;
-use crate::verify_pool::{BodyJob, VerifyLane, VerifyPool};
+use crate::verify_pool::{BodyJob, RecheckJob, VerifyLane, VerifyPool};
 
 /// Bytes of final blocks that one answer to a fetch carries.
 const SERVE_BYTES: usize = 512 << 10;
 
+/// Final blocks of slashed authors under verification at a time; the others wait as hashes.
+const RECHECKS_MAX: usize = 2;
+
 /// What other threads read of a replica.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SharedCounters {
     /// Final height executed.
     pub(crate) height: AtomicU64,
-    /// Proposals made.
-    pub(crate) proposals: AtomicU64,
-    /// Sum over proposals of the heights in flight.
-    pub(crate) heights_in_flight_sum: AtomicU64,
-    /// View changes taken part in.
-    pub(crate) view_changes: AtomicU64,
-    /// Messages refused.
-    pub(crate) refused: AtomicU64,
+    /// 0 two leagues, 1 one league.
+    pub(crate) mode: AtomicU8,
+    counters: Mutex<Counters>,
+}
+
+impl SharedCounters {
+    /// Of a replica that has counted nothing yet.
+    pub(crate) fn new(mode: u8) -> Self {
+        Self {
+            height: AtomicU64::new(0),
+            mode: AtomicU8::new(mode),
+            counters: Mutex::default(),
+        }
+    }
+
+    /// What the replica has counted.
+    pub(crate) fn counters(&self) -> Counters {
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets what the replica has counted; gives what it had counted before.
+    fn replace(&self, counters: Counters) -> Counters {
+        let mut shared = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *shared, counters)
+    }
 }
 
 /// Everything that the thread needs.
@@ -122,6 +142,10 @@ struct Turns {
     body_backlog: VecDeque<BodyJob>,
     bodies_under_way: usize,
     verify_jobs: usize,
+    /// Final blocks to be checked again that wait for a credit, and credits in use. As many wait as the replica has duties,
+    /// which it bounds.
+    recheck_backlog: VecDeque<Hash>,
+    rechecks_under_way: usize,
 }
 
 impl Turns {
@@ -154,6 +178,8 @@ impl Turns {
             body_backlog: VecDeque::new(),
             bodies_under_way: 0,
             verify_jobs: parts.verify_jobs,
+            recheck_backlog: VecDeque::new(),
+            rechecks_under_way: 0,
         }
     }
 
@@ -215,8 +241,10 @@ impl Turns {
 
     fn next_event(&mut self) -> Option<Event> {
         let event = self.receivers.next(&self.inbox)?;
-        if let Event::BodyChecked { .. } = event {
-            self.bodies_under_way -= 1;
+        match event {
+            Event::BodyChecked { .. } => self.bodies_under_way -= 1,
+            Event::Rechecked { .. } => self.rechecks_under_way -= 1,
+            _ => {}
         }
         Some(event)
     }
@@ -232,10 +260,17 @@ impl Turns {
             match effect {
                 Effect::Send { to, message, after } => self.outbox.send(to, &message, after),
                 Effect::Broadcast { message, after } => self.outbox.broadcast(&message, after),
-                // Checked whole until bodies are sampled here.
                 Effect::CheckBody {
-                    hash, header, bytes, ..
-                } => self.body_backlog.push_back(BodyJob { hash, header, bytes }),
+                    hash,
+                    header,
+                    bytes,
+                    checks,
+                } => self.body_backlog.push_back(BodyJob {
+                    hash,
+                    header,
+                    bytes,
+                    checks,
+                }),
                 Effect::Persist { seq, records, sync } => {
                     if records.contains(&LogRecord::Standing(Standing::Voter)) {
                         self.entry = Some(seq);
@@ -285,7 +320,7 @@ impl Turns {
                         .read_body(hash, send)
                         .map_err(|error| error.to_string())?;
                 }
-                Effect::Recheck { hash } => self.inbox.rechecked(hash, Vec::new()),
+                Effect::Recheck { hash } => self.recheck_backlog.push_back(hash),
                 Effect::Halt(reason) => return Err(reason.to_string()),
             }
         }
@@ -295,7 +330,29 @@ impl Turns {
             self.bodies_under_way += 1;
             self.pool.check_body(&self.lane, job);
         }
+        while self.rechecks_under_way < RECHECKS_MAX
+            && let Some(hash) = self.recheck_backlog.pop_front()
+        {
+            self.rechecks_under_way += 1;
+            self.recheck(hash)?;
+        }
         Ok(())
+    }
+
+    /// Reads a final author block and has all of its signatures checked; a block that the log no longer has shows nothing.
+    fn recheck(&self, hash: Hash) -> Result<(), String> {
+        let (pool, lane, inbox) = (
+            Arc::clone(&self.pool),
+            Arc::clone(&self.lane),
+            Arc::clone(&self.inbox),
+        );
+        let send = move |answer: Result<Option<_>, _>| match answer {
+            Ok(Some(block)) => pool.recheck(&lane, RecheckJob { hash, block }),
+            _ => inbox.rechecked(hash, Vec::new()),
+        };
+        self.store
+            .read_body(hash, send)
+            .map_err(|error| error.to_string())
     }
 
     /// Sends what the store read; called on the store's thread, never waits.
@@ -320,28 +377,17 @@ impl Turns {
             );
         }
         let counters = self.replica.counters();
-        let set = |cell: &AtomicU64, value| cell.store(value, Ordering::Relaxed);
-        set(&self.counters.height, self.replica.final_height().0);
-        set(&self.counters.proposals, counters.proposals);
-        set(
-            &self.counters.heights_in_flight_sum,
-            counters.heights_in_flight_sum,
-        );
-        if self
-            .counters
-            .view_changes
-            .swap(counters.view_changes, Ordering::Relaxed)
-            < counters.view_changes
-        {
+        let height = self.replica.final_height();
+        self.counters.height.store(height.0, Ordering::Relaxed);
+        if self.counters.replace(counters).view_changes < counters.view_changes {
             let (view, _) = self.replica.view();
             tracing::info!(
                 shard = self.place.shard.0,
                 member = self.place.member.0,
                 view = view.0,
-                height = self.replica.final_height().0,
+                height = height.0,
                 "view change"
             );
         }
-        set(&self.counters.refused, counters.refused);
     }
 }

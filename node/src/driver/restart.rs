@@ -6,16 +6,17 @@ use crypto::keys::{Scheme, SecretKey};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use files::NetworkGenesis;
+use replica::body_check::check_body;
 use replica::{
-    Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, Snapshot, StateChanges,
-    Utxo,
+    Inline, Ledger, LedgerConfig, Recovery, RecoveryError, Replica, ReplicaConfig, SignatureChecks, Snapshot,
+    StateChanges, Utxo,
 };
-use types::block::AuthorHeader;
+use types::block::SignedAuthorHeader;
+use types::limits::VERIFY_BATCH_MAX;
 use types::{Hash, OutPoint, Owner, Sequence};
 
 use super::{Place, ValidatorConfig};
 use crate::clock::Clock;
-use crate::verify_pool::check_body;
 
 /// A replica and the data directory that it continues.
 pub(crate) struct Restarted {
@@ -105,7 +106,7 @@ pub(crate) fn restore(
         Err(error) => return Err(error.into()),
     };
     // It may have ended after its entry became durable and before the key was marked.
-    if let (true, Some(mark)) = (replica.is_voter(), &config.key_mark) {
+    if let (true, Some(mark)) = (replica.is_signing(), &config.key_mark) {
         mark.set(&network.hash)?;
     }
     Ok(Restarted { replica, opened })
@@ -174,8 +175,17 @@ fn replay(
 ) -> Result<Replica, ReplayError> {
     let mut verifier = BatchVerifier::new(seed, Scheme::Ed25519);
     let genesis = network.hash;
-    let mut check =
-        |header: &AuthorHeader, bytes: &Bytes| check_body(&mut verifier, &genesis, header, bytes.clone()).0;
+    let mut check = |header: &SignedAuthorHeader, bytes: &Bytes, checks: &SignatureChecks| {
+        check_body(
+            &mut verifier,
+            &genesis,
+            header,
+            bytes.clone(),
+            checks,
+            VERIFY_BATCH_MAX,
+        )
+        .0
+    };
     let mut recovery = Recovery::new(config, key, ledger, clock.now());
     let mut last = Sequence(0);
     let (log, state) = opened.log_and_state();
@@ -215,7 +225,13 @@ fn genesis_ledger(network: &NetworkGenesis, place: &Place, config: LedgerConfig)
                 allocation.amount,
             )
         });
-    Ok(Ledger::new(config, outputs, 0)?)
+    let bonds = place
+        .committee
+        .bonds
+        .iter()
+        .try_fold(0, |sum: u64, bond| sum.checked_add(*bond));
+    let bonds = bonds.context("the bonds of the shard sum up to more than 18446744073709551615")?;
+    Ok(Ledger::new(config, outputs, bonds)?)
 }
 
 /// Net changes as the store takes them.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use crypto::hash;
 use crypto::keys::{SecretKey, account_seed};
 use files::genesis::{
-    ALLOCATIONS_FILE, GENESIS_FILE, check_amounts, encode_allocations, genesis_text, read_allocations,
+    ALLOCATIONS_FILE, GENESIS_FILE, check_amounts, check_candidates, encode_allocations, genesis_text,
+    read_allocations,
 };
 use files::hosts::{self, HOSTS_FILE};
 use files::limits::ALLOCATIONS_MAX;
@@ -116,6 +117,7 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, CreateError> {
         allocations_hash: hash::allocations_hash(&allocations),
     };
     genesis.validate()?;
+    check_candidates(Path::new("--policy with these bonds"), &genesis)?;
     let addresses = addresses(options, count)?;
     write(options, &genesis, &allocations, &members, &addresses)?;
     Ok(hash::genesis_hash(&genesis))

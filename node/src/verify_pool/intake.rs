@@ -1,6 +1,7 @@
 //! What waits for verification at one validator, and in which order it is served.
 //!
-//! Senders take turns: authors with their bodies, clients with their transactions. A client whose signatures have
+//! Senders take turns: authors with their bodies, clients with their transactions. Final blocks of slashed authors are
+//! checked again when nothing else is due, or once in a bounded number of pieces of work. A client whose signatures have
 //! not proved themselves is verified apart from the others, so that it spoils nobody's batch; one that sent a bad
 //! signature is verified one by one and in a small share of the workers' time, until it has proved itself again.
 
@@ -8,8 +9,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use types::block::AuthorHeader;
+use replica::SignatureChecks;
+use types::block::SignedAuthorHeader;
 use types::limits::VERIFY_BATCH_MAX;
+use types::message::AuthorBlock;
 use types::{ConnectionId, Hash, Tag};
 
 use crate::fair_queue::FairQueue;
@@ -25,20 +28,39 @@ pub(super) const SUSPECT_TXS_MAX: usize = 1024;
 pub(super) const SUSPECT_EVERY: u32 = 8;
 /// Bodies in a row while transactions of clients are due.
 pub(super) const BODIES_RUN_MAX: u32 = 4;
+/// While other work is due, one piece of work in so many checks a final block again.
+pub(super) const RECHECK_EVERY: u32 = 16;
 /// Clients whose standing is remembered; beyond, the oldest are newcomers again.
 const STANDINGS_MAX: usize = 4096;
 
 /// A body of a peer.
 pub(crate) struct BodyJob {
     pub(crate) hash: Hash,
-    pub(crate) header: Box<AuthorHeader>,
+    pub(crate) header: Box<SignedAuthorHeader>,
     pub(crate) bytes: Bytes,
+    pub(crate) checks: SignatureChecks,
+}
+
+/// A final author block whose signatures are all to be checked.
+pub(crate) struct RecheckJob {
+    pub(crate) hash: Hash,
+    pub(crate) block: AuthorBlock,
+}
+
+/// Where verified transactions go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To the author of their group.
+    Author,
+    /// To the slow lane.
+    Slow,
 }
 
 /// Transactions of one client with successive tags.
 pub(super) struct Submission {
     pub(super) connection: ConnectionId,
     pub(super) first_tag: Tag,
+    pub(super) way: Way,
     pub(super) txs: VecDeque<Bytes>,
     since: Instant,
 }
@@ -54,6 +76,7 @@ impl Submission {
         Self {
             connection: self.connection,
             first_tag,
+            way: self.way,
             txs,
             since: self.since,
         }
@@ -68,6 +91,8 @@ pub(super) enum Work {
     Batch(Vec<Submission>),
     /// Transactions of a suspect, to be verified one by one.
     Suspect(Submission),
+    /// A final block.
+    Recheck(RecheckJob),
 }
 
 /// What a client's signatures were like.
@@ -87,6 +112,7 @@ pub(super) struct Intake {
     bodies: FairQueue<u16, BodyJob>,
     clients: FairQueue<ConnectionId, Submission>,
     suspects: FairQueue<ConnectionId, Submission>,
+    rechecks: VecDeque<RecheckJob>,
     /// Waiting transactions of each client, zeros left out, and of all.
     waiting: BTreeMap<ConnectionId, usize>,
     txs: usize,
@@ -95,6 +121,7 @@ pub(super) struct Intake {
     standings: BTreeMap<ConnectionId, Standing>,
     bodies_run: u32,
     since_suspect: u32,
+    since_recheck: u32,
 }
 
 impl Intake {
@@ -106,18 +133,25 @@ impl Intake {
             bodies: FairQueue::default(),
             clients: FairQueue::default(),
             suspects: FairQueue::default(),
+            rechecks: VecDeque::new(),
             waiting: BTreeMap::new(),
             txs: 0,
             suspect_txs: 0,
             standings: BTreeMap::new(),
             bodies_run: 0,
             since_suspect: 0,
+            since_recheck: 0,
         }
     }
 
     /// Adds a body; the caller bounds how many are under way.
     pub(super) fn push_body(&mut self, job: BodyJob) {
-        self.bodies.push(job.header.group, job);
+        self.bodies.push(job.header.header.group, job);
+    }
+
+    /// Adds a final block; the caller bounds how many are under way.
+    pub(super) fn push_recheck(&mut self, job: RecheckJob) {
+        self.rechecks.push_back(job);
     }
 
     /// Adds a client's transactions; false when it has its share waiting already.
@@ -128,6 +162,7 @@ impl Intake {
         &mut self,
         connection: ConnectionId,
         first_tag: Tag,
+        way: Way,
         txs: Vec<Bytes>,
         now: Instant,
     ) -> bool {
@@ -144,6 +179,7 @@ impl Intake {
         let submission = Submission {
             connection,
             first_tag,
+            way,
             txs: txs.into(),
             since: now,
         };
@@ -158,6 +194,22 @@ impl Intake {
 
     /// Work that is due, or when the oldest will be.
     pub(super) fn take(&mut self, now: Instant) -> Result<Work, Option<Instant>> {
+        if self.rechecks.is_empty() || self.since_recheck + 1 < RECHECK_EVERY {
+            match self.take_urgent(now) {
+                Ok(work) => {
+                    self.since_recheck = (self.since_recheck + 1).min(RECHECK_EVERY);
+                    return Ok(work);
+                }
+                Err(due) if self.rechecks.is_empty() => return Err(due),
+                Err(_) => {}
+            }
+        }
+        self.since_recheck = 0;
+        self.rechecks.pop_front().map(Work::Recheck).ok_or(None)
+    }
+
+    /// Work for authors and clients.
+    fn take_urgent(&mut self, now: Instant) -> Result<Work, Option<Instant>> {
         let due = self.clients.oldest().map(|submission| submission.since).min();
         let due = due.map(|since| since + self.patience);
         let clients_due =

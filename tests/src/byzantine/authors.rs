@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crypto::{body, cosign, hash, merkle};
 use types::block::{AuthorHeader, Block, MODE_TWO_LEAGUES, SignedAuthorHeader};
 use types::block_record::{Record, StandIn};
-use types::evidence::{Evidence, TwoHeaders, TwoVotes, TxEvidence, TxFault};
+use types::evidence::{Evidence, TwoHeaders, TwoVotes, TxFault};
 use types::message::{AuthorBlock, PeerMessage, Propose, Vote};
 use types::transaction::TxView;
 use types::{Amount, Hash, Height, MemberIndex, Owner, TxId};
@@ -295,7 +295,8 @@ impl Cheats {
         let fault = *rng.pick(&faults)?;
         let decoded = body::decode(&block.header.header, block.body.clone()).ok()?;
         let position = rng.below(decoded.len() as u64) as usize;
-        let mut evidence = of_transaction(&block.header, &decoded, position, fault)?;
+        let mut evidence =
+            crypto::evidence::of_transaction(&block.header, &block.body, position as u32, fault)?;
         match rng.below(4) {
             0 => evidence.signatures[0] ^= 1,
             1 => evidence.body[30] ^= 1,
@@ -397,26 +398,6 @@ fn in_order<T, K: Ord>(first: T, second: T, key: impl Fn(&T) -> K) -> (T, T) {
     } else {
         (second, first)
     }
-}
-
-/// Evidence of a transaction of a block, whatever it is worth.
-#[must_use]
-pub fn of_transaction(
-    header: &SignedAuthorHeader,
-    decoded: &types::block::Body,
-    position: usize,
-    fault: TxFault,
-) -> Option<TxEvidence> {
-    let path = merkle::path(&body::tx_leaves(decoded), position)?;
-    let tx = decoded.tx(position);
-    let (all, unsigned) = (tx.bytes(), tx.body());
-    Some(TxEvidence {
-        fault,
-        header: header.clone(),
-        body: unsigned.to_vec(),
-        signatures: all[unsigned.len()..].to_vec(),
-        path,
-    })
 }
 
 /// The block with a first transaction that no decoder takes, under a root of its own.

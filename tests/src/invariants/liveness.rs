@@ -75,7 +75,7 @@ pub fn check(options: &Options, nodes: &[Node], clients: &Clients, at_heal: Heig
             let state = node.replica.as_ref().map(|replica| {
                 let (view, open) = replica.view();
                 let committed = replica.committed().0;
-                let votes = replica.is_voter();
+                let votes = replica.is_signing();
                 format!(
                     "final {} committed {committed} view {view} open {open} votes {votes}",
                     replica.final_height()

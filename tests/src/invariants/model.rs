@@ -309,7 +309,7 @@ impl Model {
         let mut bitmaps = Vec::with_capacity(block.refs.len());
         for reference in &block.refs {
             let held = self.bodies.get(&reference.hash);
-            let checked = held.and_then(|held| setup.check_whole(&held.header.header, &held.body));
+            let checked = held.and_then(|held| setup.check_alone(&held.header, &held.body));
             let (Some(held), Some(checked)) = (held, checked) else {
                 let detail = format!("nobody has body {} of height {height} on record", reference.hash);
                 return Err(Violation::new("final means durable", detail));

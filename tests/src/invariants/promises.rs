@@ -90,7 +90,7 @@ impl Promises {
             return fail("receipt before durable", "its disk could lose the block".into());
         }
         let body = disk.author_block(&hash);
-        let body = body.and_then(|block| setup.check_whole(&block.header.header, &block.body));
+        let body = body.and_then(|block| setup.check_alone(&block.header, &block.body));
         let Some(checked) = body else {
             return fail("receipts honoured", "the block is none".into());
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crypto::keys::Scheme;
 use replica::{CheckedBody, SignatureChecks};
-use types::block::AuthorHeader;
+use types::block::SignedAuthorHeader;
 use types::{Hash, MemberIndex};
 
 use super::{Checked, Violation};
@@ -25,7 +25,7 @@ impl Verdicts {
         &mut self,
         setup: &Setup,
         (member, hash): (MemberIndex, Hash),
-        header: &AuthorHeader,
+        header: &SignedAuthorHeader,
         checks: &SignatureChecks,
         checked: &CheckedBody,
     ) -> Checked {
@@ -34,10 +34,10 @@ impl Verdicts {
             return Ok(());
         }
         let alone = self.alone.entry(hash).or_insert_with(|| {
-            let lone = setup.check_whole(header, checked.body.bytes());
+            let lone = setup.check_alone(header, checked.body.bytes());
             lone.map(|lone| lone.bad_signatures).unwrap_or_default()
         });
-        let asked = setup.asked(header, &checked.body, checks);
+        let asked = setup.asked(&header.header, &checked.body, checks);
         let mut expected = alone.clone();
         expected.retain(|position| asked.binary_search(position).is_ok());
         if expected == checked.bad_signatures {

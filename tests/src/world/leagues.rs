@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use replica::{Admission, BodyVerdict, Event, SignatureChecks};
-use types::block::AuthorHeader;
+use types::block::SignedAuthorHeader;
 use types::message::PeerMessage;
 use types::{ConnectionId, Hash, MemberIndex, Tag, Time};
 
 use super::World;
-use crate::byzantine::authors::{forged, of_transaction};
+use crate::byzantine::authors::forged;
 use crate::faults::Fault;
 use crate::invariants::model::accused;
 use crate::invariants::sampling::Samples;
@@ -25,7 +25,7 @@ impl World {
     pub(super) fn check_body(
         &mut self,
         me: MemberIndex,
-        (hash, header): (Hash, &AuthorHeader),
+        (hash, header): (Hash, &SignedAuthorHeader),
         bytes: &Bytes,
         checks: &SignatureChecks,
     ) -> Checked {
@@ -33,16 +33,16 @@ impl World {
         let at = usize::from(me.0);
         let (life, local) = (self.nodes[at].life, self.nodes[at].clock.at(self.now));
         self.samples
-            .on_check(&self.setup, (me, life, local), (hash, header), checks)?;
+            .on_check(&self.setup, (me, life, local), (hash, &header.header), checks)?;
         let verdict = self.setup.check_body(header, bytes, checks, together);
         if let BodyVerdict::Checked(checked) = &verdict {
             self.verdicts
                 .on_checked(&self.setup, (me, hash), header, checks, checked)?;
-            if let Some(author) = self.setup.committee().member_of(header.author) {
-                self.promises.on_seen(author, hash, header);
+            if let Some(author) = self.setup.committee().member_of(header.header.author) {
+                self.promises.on_seen(author, hash, &header.header);
             }
             if matches!(checks, SignatureChecks::Sampled(_)) {
-                let asked = self.setup.asked(header, &checked.body, checks).len() as u64;
+                let asked = self.setup.asked(&header.header, &checked.body, checks).len() as u64;
                 self.report.league.sampled += asked;
                 self.report.league.unsampled += checked.body.len() as u64 - asked;
             }
@@ -60,17 +60,10 @@ impl World {
         self.report.league.rechecks += 1;
         let node = &self.nodes[usize::from(me.0)];
         let life = node.life;
-        let found = node.disk.author_block(&hash).and_then(|block| {
-            let checked = self.setup.check_whole(&block.header.header, &block.body)?;
-            Some((block.header, checked))
-        });
-        let forged = found.map_or_else(Vec::new, |(header, checked)| {
-            let bad = checked.bad_signatures.iter();
-            let evidence = bad.filter_map(|position| {
-                let fault = types::evidence::TxFault::Signature;
-                of_transaction(&header, &checked.body, *position as usize, fault)
-            });
-            evidence.collect()
+        let found = node.disk.author_block(&hash);
+        let forged = found.map_or_else(Vec::new, |block| {
+            self.setup
+                .recheck_body(&block.header, &block.body, TOGETHER_MAX as usize)
         });
         let (low, high) = self.options.check_micros;
         let lasts = self.rng.micros(low, 4 * high);

@@ -60,7 +60,7 @@ impl Pbft {
 
     /// Another voter would leave a view.
     pub fn handle_suspect(&mut self, now: Time, from: MemberIndex, view: View) {
-        if self.config.committee.key(from).is_none() || from == self.config.me {
+        if self.config.committee.voter_key(from).is_none() || from == self.config.me {
             return self.refuse();
         }
         self.suspects.insert(from, (view, now));
@@ -180,7 +180,7 @@ impl Pbft {
     /// Signature and certificates right, all of views below the one asked for (`ios` 9.7).
     fn is_view_change(&self, change: &ViewChange) -> bool {
         let config = &self.config;
-        let Some(key) = config.committee.key(change.member) else {
+        let Some(key) = config.committee.voter_key(change.member) else {
             return false;
         };
         if !cosign::verify_view_change(config.scheme, &config.context, key, change) {

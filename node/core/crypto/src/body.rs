@@ -34,10 +34,18 @@ pub enum BodyError {
         /// What the header states.
         stated: u32,
     },
-    /// A transaction is not canonical.
+    /// Where a transaction ends cannot be told.
     #[error("transaction at position {position}: {reject}")]
     Transaction {
         /// Position.
+        position: u32,
+        /// Why.
+        reject: Reject,
+    },
+    /// The header's own body holds a transaction that breaks a rule: its author answers for it (`ios` 7.7, F2).
+    #[error("the author put a transaction at position {position} that no author may take: {reject}")]
+    Rule {
+        /// Position of the first one.
         position: u32,
         /// Why.
         reject: Reject,
@@ -66,7 +74,8 @@ pub enum BodyError {
 /// The entries refer to `bytes`, which are kept and not copied.
 ///
 /// # Errors
-/// Names the first thing that is not canonical or not as the header says.
+/// Names the first thing that is not as the header says; of a body that is the header's own, the first thing that is
+/// not canonical.
 pub fn decode(header: &AuthorHeader, bytes: Bytes) -> Result<Body, BodyError> {
     let (found, stated) = (bytes.len(), header.body_bytes);
     let count = bytes
@@ -84,9 +93,13 @@ pub fn decode(header: &AuthorHeader, bytes: Bytes) -> Result<Body, BodyError> {
     let mut entries = Vec::with_capacity(room);
     let mut leaves = Vec::with_capacity(room);
     let mut rest = &bytes[COUNT_BYTES..];
+    let mut broken = None;
     for position in 0..count {
         let refused = |reject| BodyError::Transaction { position, reject };
-        let (view, after) = TxView::decode_prefix(rest).map_err(refused)?;
+        let (view, rule, after) = TxView::cut_prefix(rest).map_err(refused)?;
+        if let (None, Some(reject)) = (&broken, rule) {
+            broken = Some(BodyError::Rule { position, reject });
+        }
         let (entry, leaf) = entry(&view, found - rest.len());
         entries.push(entry);
         leaves.push(leaf);
@@ -95,12 +108,15 @@ pub fn decode(header: &AuthorHeader, bytes: Bytes) -> Result<Body, BodyError> {
     if !rest.is_empty() {
         return Err(BodyError::Trailing { extra: rest.len() });
     }
-    if let Some(twice) = first_duplicate(&entries) {
-        return Err(BodyError::Duplicate(twice));
-    }
     let (found, stated) = (merkle::root(&leaves), header.tx_root);
     if found != stated {
         return Err(BodyError::Root { found, stated });
+    }
+    if let Some(broken) = broken {
+        return Err(broken);
+    }
+    if let Some(twice) = first_duplicate(&entries) {
+        return Err(BodyError::Duplicate(twice));
     }
     Ok(Body::new(bytes, entries))
 }
@@ -164,14 +180,26 @@ pub fn build(txs: &[(TxId, Bytes)]) -> (Body, Hash) {
     (Body::new(bytes.into(), entries), merkle::root(&leaves))
 }
 
-/// The signatures of a body: by transaction, and in each by owner. [`job_positions`] tells which job is whose.
+/// The signatures of the transactions at these positions, in order and in each by owner, and for each signature the
+/// position of its transaction.
+///
+/// # Panics
+/// When a position is not in the body: a mistake of the caller.
 #[must_use]
-pub fn signature_jobs(body: &Body, genesis: &Hash) -> Vec<SignatureJob> {
-    let mut jobs = Vec::with_capacity(body.len());
-    for (txid, view) in body.txs() {
-        push_jobs(&txid, &view, genesis, &mut jobs);
+pub fn signature_jobs(
+    body: &Body,
+    positions: impl IntoIterator<Item = u32>,
+    genesis: &Hash,
+) -> (Vec<SignatureJob>, Vec<u32>) {
+    let positions = positions.into_iter();
+    let room = positions.size_hint().0;
+    let (mut jobs, mut of_job) = (Vec::with_capacity(room), Vec::with_capacity(room));
+    for position in positions {
+        let place = position as usize;
+        push_jobs(&body.entries()[place].txid, &body.tx(place), genesis, &mut jobs);
+        of_job.resize(jobs.len(), position);
     }
-    jobs
+    (jobs, of_job)
 }
 
 /// Appends the signatures of one transaction, one for each owner.
@@ -183,15 +211,6 @@ pub fn push_jobs(txid: &TxId, view: &TxView<'_>, genesis: &Hash, jobs: &mut Vec<
         message,
         signature,
     }));
-}
-
-/// For each job of [`signature_jobs`], the position of its transaction in the body.
-#[must_use]
-pub fn job_positions(body: &Body) -> Vec<u32> {
-    let positions = (0..).zip(body.txs());
-    positions
-        .flat_map(|(position, (_, view))| std::iter::repeat_n(position, view.owner_count()))
-        .collect()
 }
 
 #[cfg(test)]

@@ -118,6 +118,11 @@ pub(crate) const RESET: Context = Context::new(
     "reset",
     "ee2f613e3a5a30345b50e5d3e22ba4d88b8ce3fd154b4989727109beb8065947",
 );
+/// Who checks a final block again.
+pub(crate) const EVIDENCE: Context = Context::new(
+    "evidence",
+    "540b2270c7a45e24fec6506fde43738d29d1d49c5b5f06a770e2b939545bdcfa",
+);
 /// Reports of candidates without their signature.
 pub(crate) const READY: Context = Context::new(
     "ready",
@@ -158,7 +163,7 @@ pub(crate) const SAMPLE_SECRET: Context = Context::new(
 mod tests {
     use super::Context;
 
-    const ALL: [Context; 20] = [
+    const ALL: [Context; 21] = [
         super::TX,
         super::SIGHASH,
         super::GROUP,
@@ -173,6 +178,7 @@ mod tests {
         super::NEW_VIEW,
         super::RESET,
         super::READY,
+        super::EVIDENCE,
         super::ACCOUNT,
         super::SIMULATED,
         super::BATCH,

@@ -34,8 +34,8 @@ pub enum CertificateError {
         /// View of the subject.
         expected: View,
     },
-    /// Signers repeat, descend, or are no members.
-    #[error("signer {member} is out of order or no member, accepted are distinct members ascending")]
+    /// Signers repeat, descend, or are no voters.
+    #[error("signer {member} is out of order or no voter, accepted are distinct voters ascending")]
     Signers {
         /// The first such signer.
         member: MemberIndex,
@@ -86,11 +86,11 @@ pub fn sign_subject(key: &SecretKey, context: &SigningContext, subject: &Subject
     key.sign(&signed_bytes(context, subject))
 }
 
-/// Whether a member of the committee cast this vote.
+/// Whether a voter of the committee cast this vote.
 #[must_use]
 pub fn verify_vote(scheme: Scheme, context: &SigningContext, committee: &Committee, vote: &Vote) -> bool {
     committee
-        .key(vote.member)
+        .voter_key(vote.member)
         .is_some_and(|key| verify_subject(scheme, context, key, &vote.subject, &vote.signature))
 }
 
@@ -157,7 +157,7 @@ pub fn verify_signatures(
     let mut claims = Vec::with_capacity(found);
     let mut before = None;
     for (member, signature) in &certificate.signatures {
-        let key = committee.key(*member).filter(|_| before < Some(*member));
+        let key = committee.voter_key(*member).filter(|_| before < Some(*member));
         let Some(key) = key else {
             return Err(CertificateError::Signers { member: *member });
         };

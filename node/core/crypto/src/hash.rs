@@ -119,6 +119,12 @@ pub fn author_ready_hash(ready: &AuthorReady) -> Hash {
     without_signature(&context::READY, ready)
 }
 
+/// Rank of a voter for checking a final author block again: `H_evidence(block || id)`; the lowest do (`ios` 7.8).
+#[must_use]
+pub fn recheck_rank(block: &Hash, voter: ValidatorId) -> Hash {
+    context::EVIDENCE.digest(&[&block.0, &voter.0.to_le_bytes()])
+}
+
 /// The signature is the last field of every signed message.
 fn without_signature<T: Encode>(context: &context::Context, message: &T) -> Hash {
     let mut bytes = message.to_bytes();

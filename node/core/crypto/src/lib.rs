@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod cosign;
+pub mod evidence;
 pub mod hash;
 pub mod keys;
 pub mod league;

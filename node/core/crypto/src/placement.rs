@@ -1,10 +1,11 @@
-//! Where owners live and who serves them: pure functions of the genesis (`ios` 1.6, 1.7, 3.7, 4.2).
+//! Where owners live and who serves them: pure functions of the genesis (`ios` 1.6, 1.7, 3.7, 4.2, 7.3).
 
 use types::genesis::{Committee, EpochConfig, Genesis};
-use types::{Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId};
+use types::{Amount, Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId};
 
 use crate::context;
 use crate::hash::{Xof, committee_hash, genesis_hash};
+use crate::league::{self, Believability, Caps, Record};
 
 /// The one epoch and term of the first version (`ios` 20.1).
 const TERM: u32 = 0;
@@ -40,9 +41,10 @@ pub fn member_of(owner: &Owner, randomness: &Hash, shard: ShardId, voters: u16) 
     MemberIndex(group_of(owner, randomness, shard, voters))
 }
 
-/// Committees, leaders and their hashes for the one epoch of a genesis (`ios` 4.2, 3.7, 20.2).
+/// Committees, leaders, candidates and hashes for the one epoch of a genesis (`ios` 4.2, 3.7, 7.3, 20.2).
 ///
-/// The genesis has passed `Genesis::validate`.
+/// The genesis has passed `Genesis::validate`. Where fewer members are eligible than the policy asks for as candidates,
+/// fewer are set apart and the others vote.
 #[must_use]
 pub fn epoch_config(genesis: &Genesis) -> EpochConfig {
     let seed = context::PERM.digest(&[&genesis.randomness.0, b"eds"]);
@@ -62,13 +64,17 @@ pub fn epoch_config(genesis: &Genesis) -> EpochConfig {
     }
 }
 
+/// Voters and candidates of a shard, of whom `ids` are the members, ascending (`ios` 7.3, 20.2).
 fn committee(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Committee {
-    // The last ones by id are the candidates.
-    let voters = ids.len().saturating_sub(usize::from(genesis.policy.candidates())) as u16;
-    let members: Vec<_> = ids
+    let drawn = candidates(genesis, shard, ids);
+    let (candidate_ids, mut ordered): (Vec<u16>, Vec<u16>) = ids.iter().partition(|id| drawn.contains(id));
+    let voters = ordered.len() as u16;
+    ordered.extend(candidate_ids);
+    let members: Vec<_> = ordered
         .iter()
         .map(|id| (ValidatorId(*id), genesis.validators[usize::from(*id)]))
         .collect();
+    let place = |id: &u16| ordered.iter().position(|member| member == id);
     let seed = context::PERM.digest(&[&genesis.randomness.0, b"lead", &shard.0.to_le_bytes()]);
     let leaders = Xof::new(&seed).permutation(voters);
     Committee {
@@ -76,10 +82,50 @@ fn committee(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Committee {
         hash: committee_hash(Epoch(0), shard, &members, voters),
         leaders: leaders.into_iter().map(MemberIndex).collect(),
         voters,
-        candidates: (voters..members.len() as u16).map(MemberIndex).collect(),
-        bonds: ids.iter().map(|id| genesis.bonds[usize::from(*id)]).collect(),
+        candidates: drawn
+            .iter()
+            .filter_map(place)
+            .map(|at| MemberIndex(at as u16))
+            .collect(),
+        bonds: ordered.iter().map(|id| genesis.bonds[usize::from(*id)]).collect(),
         members,
     }
+}
+
+/// Ids of a shard's candidates, in the order in which the one term seats them; fewer than the policy asks for when fewer
+/// are eligible.
+///
+/// Two draws: the first sets the candidates apart from those who vote, the second, of the term, orders them.
+fn candidates(genesis: &Genesis, shard: ShardId, ids: &[u16]) -> Vec<u16> {
+    let Some(leagues) = &genesis.policy.leagues else {
+        return Vec::new();
+    };
+    let caps = Caps {
+        bond_min: Amount(leagues.bond_min),
+        bond: Amount(leagues.bond_cap),
+        ..Caps::default()
+    };
+    let score = |id: &u16| {
+        let record = Record {
+            bond: Amount(genesis.bonds[usize::from(*id)]),
+            ..Record::default()
+        };
+        league::believability(&record, &caps)
+    };
+    let minimum = Believability::from_ppm(leagues.believability_min);
+    let draw = |seed: Hash, from: &[u16], count: usize| {
+        let scores: Vec<_> = from.iter().map(score).collect();
+        let places = league::draw(&seed, &scores, minimum, count);
+        places
+            .iter()
+            .map(|place| from[usize::from(*place)])
+            .collect::<Vec<_>>()
+    };
+    let seed = league::candidate_seed(&genesis.randomness, shard);
+    let mut candidates = draw(seed, ids, leagues.candidates.into());
+    candidates.sort_unstable();
+    let seed = league::seat_seed(&genesis.randomness, shard, TERM);
+    draw(seed, &candidates, candidates.len())
 }
 
 #[cfg(test)]

@@ -1,24 +1,29 @@
-//! The batch author: takes clients' transactions, cuts blocks of them, answers every tag once (`ios` 7.4, 10.3).
+//! The author of one group: takes clients' transactions, cuts blocks of them, answers every tag once (`ios` 7.4, 10.3).
+//!
+//! In two leagues it is the holder of a seat, in one league every voter. It is closed until its run is known to be fresh:
+//! from the start on an empty disk, or by a reset of its own.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use crypto::keys::SecretKey;
+use crypto::placement::group_of;
 use crypto::{body, cosign, hash};
 use ledger::{Ledger, Lookup};
-use types::block::{AuthorHeader, BLOCK_VERSION, BlockSeq, Body, GROUP_ONE_LEAGUE, SignedAuthorHeader};
+use types::block::{AuthorHeader, BLOCK_VERSION, BlockSeq, Body, SignedAuthorHeader};
 use types::block_record::ResetRequest;
-use types::client::{Level, TxStatus};
+use types::client::{Level, Receipts, TagAt, TxStatus};
 use types::genesis::SigningContext;
 use types::limits::INTAKE_TXS_MAX;
 use types::policy::Policy;
 use types::transaction::TxView;
 use types::{
-    Amount, ConnectionId, Hash, Height, MemberIndex, OutPoint, Owner, Reject, Signature, Tag, Time, TxId,
+    Amount, ConnectionId, Hash, Height, OutPoint, Owner, Reject, Signature, Tag, Time, TxId,
     ValidatorId,
 };
 
 use crate::event::{Admission, status};
+use crate::league::League;
 use crate::parking::Parking;
 use crate::pool::Cursor;
 
@@ -34,6 +39,18 @@ const UNINCLUDED_TXS_SHARED: usize = 196_608;
 pub(crate) struct Asker {
     pub(crate) connection: ConnectionId,
     pub(crate) tag: Tag,
+    /// Own block that the transaction stands in, and where.
+    place: Option<(BlockSeq, u16)>,
+}
+
+impl Asker {
+    pub(crate) const fn new(connection: ConnectionId, tag: Tag) -> Self {
+        Self {
+            connection,
+            tag,
+            place: None,
+        }
+    }
 }
 
 /// What becomes of an admitted transaction.
@@ -43,8 +60,9 @@ pub(crate) enum Admitted {
     Taken,
     /// Waits for an input; these had to make room.
     Parked(Vec<Admission>),
-    /// Taken before; the tag moved here, and the old asker is answered.
-    Moved(Asker),
+    /// Taken before; the tag moved here, and the old asker is answered. The new one gets the receipt again, if there was
+    /// one.
+    Moved(Asker, Option<Receipts>),
     /// Refused.
     Refused(Reject),
 }
@@ -52,20 +70,23 @@ pub(crate) enum Admitted {
 /// An own block that is not final.
 #[derive(Debug)]
 struct OwnBlock {
-    header: AuthorHeader,
+    header: SignedAuthorHeader,
     body: Body,
 }
 
-/// One member's batch author.
+/// One member's author.
 #[derive(Debug)]
 pub(crate) struct Author {
     policy: Policy,
     context: SigningContext,
-    member: MemberIndex,
     validator: ValidatorId,
-    members: usize,
+    randomness: Hash,
     shards: u16,
     boot_nonce: u64,
+    /// The group that it authors; none while it authors nothing.
+    role: Option<Role>,
+    /// When it last cut a block or took its role.
+    last_cut: Time,
     /// Closed until the run is known to be fresh: after a restart it takes a reset of one's own.
     open: bool,
     /// Position and predecessor of the next cut.
@@ -86,29 +107,40 @@ pub(crate) struct Author {
     pub(crate) parking: Parking,
 }
 
+/// What an author authors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Role {
+    /// Group number as headers carry it.
+    pub(crate) group: u16,
+    /// Whether it holds a seat: then it gives receipts and shows itself also when it has nothing to cut.
+    pub(crate) seated: bool,
+    /// Authors of the shard, who share what may be unincluded.
+    pub(crate) authors: usize,
+}
+
 /// What an author is told at its start.
 #[derive(Debug)]
 pub(crate) struct AuthorConfig {
     pub(crate) policy: Policy,
     pub(crate) context: SigningContext,
-    pub(crate) member: MemberIndex,
     pub(crate) validator: ValidatorId,
-    pub(crate) members: usize,
+    pub(crate) randomness: Hash,
     pub(crate) shards: u16,
     pub(crate) boot_nonce: u64,
 }
 
 impl Author {
-    pub(crate) fn new(config: AuthorConfig, cursor: Cursor, open: bool) -> Self {
+    pub(crate) fn new(config: AuthorConfig, role: Option<Role>, cursor: Cursor, now: Time) -> Self {
         Self {
             policy: config.policy,
             context: config.context,
-            member: config.member,
             validator: config.validator,
-            members: config.members,
+            randomness: config.randomness,
             shards: config.shards,
             boot_nonce: config.boot_nonce,
-            open,
+            role,
+            last_cut: now,
+            open: false,
             next: cursor,
             intake: Vec::new(),
             intake_bytes: 0,
@@ -124,17 +156,24 @@ impl Author {
     }
 
     /// Takes, parks or refuses one transaction whose signatures were verified.
-    pub(crate) fn admit(&mut self, now: Time, admission: Admission, ledger: &Ledger) -> Admitted {
+    pub(crate) fn admit(
+        &mut self,
+        now: Time,
+        admission: Admission,
+        ledger: &Ledger,
+        league: &League,
+    ) -> Admitted {
+        if self.role.is_none() {
+            return Admitted::Refused(Reject::WrongGroup);
+        }
         if let Some(asker) = self.askers.get_mut(&admission.txid) {
             let moved = *asker;
-            *asker = Asker {
-                connection: admission.connection,
-                tag: admission.tag,
-            };
+            asker.connection = admission.connection;
+            asker.tag = admission.tag;
             return if moved == *asker {
                 Admitted::Taken
             } else {
-                Admitted::Moved(moved)
+                Admitted::Moved(moved, self.receipt_again(&admission.txid))
             };
         }
         if self.intake.len() >= INTAKE_TXS_MAX {
@@ -143,7 +182,7 @@ impl Author {
         let Ok(tx) = TxView::decode_checked_before(&admission.bytes) else {
             return Admitted::Refused(Reject::Encoding);
         };
-        match self.check(&admission.txid, &tx, ledger) {
+        match self.check(&admission.txid, &tx, ledger, league) {
             Ok(()) => {}
             Err(Refusal::Missing(outpoint)) => {
                 return Admitted::Parked(self.parking.park(now, admission, outpoint));
@@ -162,13 +201,8 @@ impl Author {
                 (output.owner, output.amount),
             );
         }
-        self.askers.insert(
-            admission.txid,
-            Asker {
-                connection: admission.connection,
-                tag: admission.tag,
-            },
-        );
+        self.askers
+            .insert(admission.txid, Asker::new(admission.connection, admission.tag));
         self.intake_bytes += admission.bytes.len();
         self.waiting_since.get_or_insert(now);
         self.intake.push((admission.txid, admission.bytes));
@@ -176,7 +210,13 @@ impl Author {
     }
 
     /// Rules 1.9 in this author's view: final state plus its own chain (`ios` 7.4).
-    fn check(&self, txid: &TxId, tx: &TxView<'_>, ledger: &Ledger) -> Result<(), Refusal> {
+    fn check(
+        &self,
+        txid: &TxId,
+        tx: &TxView<'_>,
+        ledger: &Ledger,
+        league: &League,
+    ) -> Result<(), Refusal> {
         let refuse = |reject| Err(Refusal::Rule(reject));
         if tx.expiry_epoch() > self.policy.expiry_ahead_max {
             return refuse(Reject::Expired);
@@ -191,8 +231,22 @@ impl Author {
         if !tx.outputs().all(|output| here(&output.owner)) {
             return refuse(Reject::KindClosed);
         }
+        if let Some(Role { group, seated: true, .. }) = self.role {
+            let (shard, seats) = (self.context.shard, self.policy.seats());
+            let home = |owner: &Owner| group_of(owner, &self.randomness, shard, seats) == group;
+            if !tx.owners().all(|owner| home(&owner)) {
+                return refuse(Reject::WrongGroup);
+            }
+        }
+        let base = ledger.final_height();
         let mut sum = Amount(0);
         for input in tx.inputs() {
+            if league
+                .bar_on(&input.outpoint, base)
+                .is_some_and(|intent| intent.txid != *txid)
+            {
+                return refuse(Reject::InputBarred);
+            }
             if self
                 .claims
                 .get(&input.outpoint)
@@ -228,7 +282,11 @@ impl Author {
 
     /// When the next cut is due.
     pub(crate) fn cut_due(&self) -> Option<Time> {
-        self.waiting_since.map(|since| since + self.policy.cut_interval)
+        let seat = self.role.filter(|role| role.seated).and(self.policy.leagues.as_ref());
+        let interval = seat.map_or(self.policy.cut_interval, |leagues| leagues.cut_interval);
+        let full = self.waiting_since.map(|since| since + interval);
+        let heartbeat = seat.map(|leagues| self.last_cut + leagues.heartbeat);
+        [full, heartbeat].into_iter().flatten().min()
     }
 
     /// Whether a block may be cut now: something waits long enough or fills a block, and too much is not
@@ -237,16 +295,18 @@ impl Author {
         let full = self.intake.len() >= self.policy.batch_txs_max as usize
             || self.intake_bytes >= self.policy.batch_bytes_max as usize;
         let due = self.cut_due().is_some_and(|due| now >= due);
-        if !self.open || !(full || due) {
+        let Some(role) = self.role.filter(|_| self.open && (full || due)) else {
             return false;
-        }
-        let authors = self.members;
-        let per_lag = self.policy.block_interval.as_nanos() / self.policy.cut_interval.as_nanos().max(1);
+        };
+        let authors = role.authors.max(1);
+        let seat = self.policy.leagues.as_ref().filter(|_| role.seated);
+        let interval = seat.map_or(self.policy.cut_interval, |leagues| leagues.cut_interval);
+        let per_lag = self.policy.block_interval.as_nanos() / interval.as_nanos().max(1);
         let blocks_max = 2 * self.policy.lag as usize * (per_lag as usize).max(1);
         let aging = self
             .unfinal
             .first_key_value()
-            .is_some_and(|(_, oldest)| oldest.header.base_height.0 + self.policy.lag <= final_height.0 + 4);
+            .is_some_and(|(_, oldest)| oldest.header.header.base_height.0 + self.policy.lag <= final_height.0 + 4);
         self.unfinal.len() < blocks_max
             && self.unfinal_txs < UNINCLUDED_TXS.min(UNINCLUDED_TXS_SHARED / authors)
             && self.unfinal_bytes < UNINCLUDED_BYTES.min(UNINCLUDED_BYTES_SHARED / authors)
@@ -275,6 +335,12 @@ impl Author {
         let (body, tx_root) = body::build(&txs);
         self.intake_bytes -= txs.iter().map(|(_, tx)| tx.len()).sum::<usize>();
         self.waiting_since = if self.intake.is_empty() { None } else { Some(now) };
+        self.last_cut = now;
+        for (position, (txid, _)) in (0..).zip(&txs) {
+            if let Some(asker) = self.askers.get_mut(txid) {
+                asker.place = Some((self.next.next, position));
+            }
+        }
         let value = body
             .txs()
             .flat_map(|(_, tx)| tx.outputs())
@@ -284,7 +350,7 @@ impl Author {
             shard: self.context.shard,
             epoch: self.context.epoch,
             term: 0,
-            group: GROUP_ONE_LEAGUE + self.member.0,
+            group: self.role.map_or(u16::MAX, |role| role.group),
             seq: self.next.next,
             prev: self.next.last,
             tx_root,
@@ -303,14 +369,81 @@ impl Author {
         };
         self.unfinal_txs += body.len();
         self.unfinal_bytes += body.bytes().len();
+        let signed = SignedAuthorHeader { header, signature };
         self.unfinal.insert(
-            header.seq,
+            signed.header.seq,
             OwnBlock {
-                header: header.clone(),
+                header: signed.clone(),
                 body: body.clone(),
             },
         );
-        (SignedAuthorHeader { header, signature }, hash, body)
+        (signed, hash, body)
+    }
+
+    /// Receipts for an own block, by connection (`ios` 14.2).
+    pub(crate) fn receipts(&self, seq: BlockSeq) -> BTreeMap<ConnectionId, Receipts> {
+        let mut receipts: BTreeMap<ConnectionId, Receipts> = BTreeMap::new();
+        let Some(block) = self.unfinal.get(&seq) else {
+            return receipts;
+        };
+        for (position, entry) in (0..).zip(block.body.entries()) {
+            let Some(asker) = self.askers.get(&entry.txid) else {
+                continue;
+            };
+            let of_connection = receipts.entry(asker.connection).or_insert_with(|| Receipts {
+                author: block.header.clone(),
+                tags: Vec::new(),
+            });
+            of_connection.tags.push(TagAt {
+                tag: asker.tag,
+                position,
+            });
+        }
+        receipts
+    }
+
+    fn receipt_again(&self, txid: &TxId) -> Option<Receipts> {
+        self.role.filter(|role| role.seated)?;
+        let asker = self.askers.get(txid)?;
+        let (seq, position) = asker.place?;
+        let tag = asker.tag;
+        Some(Receipts {
+            author: self.unfinal.get(&seq)?.header.clone(),
+            tags: vec![TagAt { tag, position }],
+        })
+    }
+
+    /// Takes another role or none: what was taken in the old one is given back, with the reason for each asker.
+    pub(crate) fn set_role(&mut self, now: Time, role: Option<Role>, cursor: Cursor) -> Vec<(Asker, Reject)> {
+        if self.role == role {
+            return Vec::new();
+        }
+        let parked = self.parking.drain();
+        let parked = parked
+            .into_iter()
+            .map(|parked| (Asker::new(parked.connection, parked.tag), Reject::Busy));
+        let taken = std::mem::take(&mut self.askers).into_values().map(|asker| {
+            let reason = if asker.place.is_some() { Reject::Closed } else { Reject::Busy };
+            (asker, reason)
+        });
+        let back = parked.chain(taken).collect();
+        self.intake.clear();
+        self.intake_bytes = 0;
+        self.waiting_since = None;
+        self.unfinal.clear();
+        self.unfinal_txs = 0;
+        self.unfinal_bytes = 0;
+        self.claims.clear();
+        self.created.clear();
+        self.role = role;
+        self.open = false;
+        self.last_cut = now;
+        self.next = cursor;
+        back
+    }
+
+    pub(crate) const fn role(&self) -> Option<Role> {
+        self.role
     }
 
     /// An own block is final: its transactions leave this author's view, and their askers are returned in order.
@@ -363,7 +496,11 @@ impl Author {
         }
         let newer = std::mem::replace(&mut self.intake, again);
         self.intake.extend(newer);
+        for asker in self.askers.values_mut() {
+            asker.place = None;
+        }
         self.next = cursor;
+        self.last_cut = now;
         self.open = reset.boot_nonce == self.boot_nonce;
     }
 
@@ -377,12 +514,13 @@ impl Author {
         let aged = self
             .unfinal
             .first_key_value()
-            .is_some_and(|(_, oldest)| oldest.header.base_height.0 + self.policy.lag <= final_height.0);
+            .is_some_and(|(_, oldest)| oldest.header.header.base_height.0 + self.policy.lag <= final_height.0);
+        let role = self.role?;
         if self.open && !aged {
             return None;
         }
         let mut request = ResetRequest {
-            group: GROUP_ONE_LEAGUE + self.member.0,
+            group: role.group,
             run: cursor.next.run(),
             boot_nonce: self.boot_nonce,
             signature: Signature::default(),

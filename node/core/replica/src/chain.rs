@@ -2,19 +2,24 @@
 
 use std::collections::VecDeque;
 
-use ledger::{Applied, Batch, BlockInput, Executor, Ledger, StateChanges};
+use ledger::{Applied, Batch, BlockInput, Executor, Ledger, SlowTx, StateChanges};
 use types::block::{Block, CommitProof};
-use types::{Hash, Height};
+use types::transaction::TxView;
+use types::{Hash, Height, TxId};
 
-use crate::pool::{Cursor, Pool};
+use crate::archive::{Archive, Reactions};
+use crate::league::League;
+use crate::pool::Pool;
 
 /// A block that was executed and is not final.
 #[derive(Debug)]
 pub(crate) struct Executed {
     pub(crate) hash: Hash,
     pub(crate) block: Block,
-    /// Cursors after this block.
-    pub(crate) cursors: Vec<Cursor>,
+    /// The leagues after this block.
+    pub(crate) league: League,
+    /// Slow transactions that it executed.
+    pub(crate) slow: Vec<(TxId, Vec<u8>)>,
     pub(crate) applied: Applied,
 }
 
@@ -33,38 +38,37 @@ pub(crate) struct Chain {
     /// Highest finalised block.
     final_hash: Hash,
     final_timestamp: u64,
-    /// Cursors at the final block.
-    cursors: Vec<Cursor>,
+    /// The leagues at the final block.
+    league: League,
+    /// Final author blocks of seats.
+    pub(crate) archive: Archive,
     executed: VecDeque<Executed>,
     pub(crate) waiting: VecDeque<Waiting>,
 }
 
 impl Chain {
-    pub(crate) const fn new(
-        ledger: Ledger,
-        final_hash: Hash,
-        final_timestamp: u64,
-        cursors: Vec<Cursor>,
-    ) -> Self {
+    pub(crate) fn new(ledger: Ledger, final_hash: Hash, final_timestamp: u64, league: League) -> Self {
         Self {
             ledger,
             final_hash,
             final_timestamp,
-            cursors,
+            league,
+            archive: Archive::default(),
             executed: VecDeque::new(),
             waiting: VecDeque::new(),
         }
     }
 
     /// Places an empty chain on a snapshot's block.
-    pub(crate) fn start_at(&mut self, final_hash: Hash, final_timestamp: u64, cursors: Vec<Cursor>) {
+    pub(crate) fn start_at(&mut self, final_hash: Hash, final_timestamp: u64, league: League, archive: Archive) {
         assert!(
             self.executed.is_empty(),
             "only a chain without executed blocks is moved"
         );
         self.final_hash = final_hash;
         self.final_timestamp = final_timestamp;
-        self.cursors = cursors;
+        self.league = league;
+        self.archive = archive;
     }
 
     pub(crate) fn final_height(&self) -> Height {
@@ -92,16 +96,21 @@ impl Chain {
             .map_or(self.final_timestamp, |executed| executed.block.header.timestamp)
     }
 
-    /// Cursors after the highest executed block.
-    pub(crate) fn tip_cursors(&self) -> &[Cursor] {
+    /// The leagues after the highest executed block.
+    pub(crate) fn tip_league(&self) -> &League {
         self.executed
             .back()
-            .map_or(&self.cursors, |executed| &executed.cursors)
+            .map_or(&self.league, |executed| &executed.league)
     }
 
-    /// Cursors at the final block.
-    pub(crate) fn final_cursors(&self) -> &[Cursor] {
-        &self.cursors
+    /// The leagues at the final block.
+    pub(crate) const fn final_league(&self) -> &League {
+        &self.league
+    }
+
+    /// What the highest executed block did.
+    pub(crate) fn tip_applied(&self) -> Option<&Applied> {
+        self.executed.back().map(|executed| &executed.applied)
     }
 
     /// Blocks above the final one that were executed, and final ones that were not.
@@ -133,14 +142,23 @@ impl Chain {
     }
 
     /// Applies the transactions of a block on top of the tip. Every body must be ready in the pool.
-    pub(crate) fn apply(&mut self, block: &Block, pool: &Pool, executor: &dyn Executor) -> Applied {
+    pub(crate) fn apply(
+        &mut self,
+        block: &Block,
+        pool: &Pool,
+        reactions: &Reactions,
+        executor: &dyn Executor,
+    ) -> Applied {
+        let groups = self.league.groups();
+        // What a voter finds forged is shown by evidence, not left out: a seat's signatures are sampled.
+        let is_seat = |group| groups.index(group).is_some_and(|index| groups.is_seat(index));
         let batches: Vec<Batch<'_>> = block
             .refs
             .iter()
-            .filter_map(|reference| pool.get(&reference.hash)?.ready())
-            .map(|checked| Batch {
+            .filter_map(|reference| Some((reference.group, pool.get(&reference.hash)?.ready()?)))
+            .map(|(group, checked)| Batch {
                 body: &checked.body,
-                bad_signatures: &checked.bad_signatures,
+                bad_signatures: if is_seat(group) { &[] } else { &checked.bad_signatures },
             })
             .collect();
         assert_eq!(
@@ -148,7 +166,20 @@ impl Chain {
             block.refs.len(),
             "a block is applied when all its bodies are ready"
         );
-        let input = BlockInput::new(&batches);
+        let slow: Vec<SlowTx<'_>> = reactions
+            .slow
+            .iter()
+            .filter_map(|(txid, bytes)| {
+                let tx = TxView::decode_checked_before(bytes).ok()?;
+                Some(SlowTx { txid: *txid, tx })
+            })
+            .collect();
+        let input = BlockInput {
+            slashes: &reactions.slashes,
+            claims: &reactions.claims,
+            batches: &batches,
+            slow: &slow,
+        };
         self.ledger.apply(block.header.height, &input, executor)
     }
 
@@ -173,7 +204,8 @@ impl Chain {
         let executed = self.executed.pop_front()?;
         self.final_hash = executed.hash;
         self.final_timestamp = executed.block.header.timestamp;
-        self.cursors.clone_from(&executed.cursors);
+        self.archive.take(&self.league, &executed.block);
+        self.league.clone_from(&executed.league);
         let changes = self.ledger.finalize(executed.block.header.height);
         Some((executed, changes))
     }

@@ -1,17 +1,20 @@
 //! Content of final blocks: what a leader may put in, what a voter checks (`ios` 7.11, 9.3, 9.8).
 
+use std::collections::BTreeSet;
+
 use crypto::keys::Scheme;
-use crypto::{cosign, hash, merkle};
-use ledger::Applied;
-use types::block::{Block, BlockRef, BlockSeq, FinalHeader, GROUP_ONE_LEAGUE};
-use types::block_record::{Record, ResetRequest};
+use crypto::{cosign, merkle};
+use ledger::{Applied, Exclusion};
+use types::block::{Block, BlockRef, FinalHeader};
+use types::block_record::{AuthorReady, Record, ResetRequest};
 use types::genesis::{Committee, SigningContext};
-use types::limits::{BLOCK_BYTES_MAX, BLOCK_RECORDS_MAX, BLOCK_REFS_MAX};
+use types::limits::{BLOCK_BYTES_MAX, BLOCK_REFS_MAX};
 use types::policy::Policy;
 use types::time::Duration;
-use types::{Hash, Height, MemberIndex, Time};
+use types::{Hash, Height, MemberIndex, Time, TxId};
 
-use crate::pool::{Content, Cursor, Pool};
+use crate::league::{GroupIndex, Groups, League};
+use crate::pool::{Content, Cursor, HeldBlock, Pool};
 
 /// What every check of content needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -20,35 +23,30 @@ pub(crate) struct Rules<'a> {
     pub(crate) committee: &'a Committee,
     pub(crate) context: &'a SigningContext,
     pub(crate) scheme: Scheme,
+    pub(crate) groups: Groups,
 }
 
-/// Result of walking a block's references and records.
+/// Result of walking a block's references.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Walk {
-    /// All right; cursors after the block.
-    Complete(Vec<Cursor>),
+    /// All right.
+    Complete,
     /// References whose bodies are not ready here.
     Missing(Vec<BlockRef>),
     /// A rule is broken.
     Broken(&'static str),
 }
 
-/// The member that authors a group in mode 1.
-pub(crate) fn author_of(group: u16, members: usize) -> Option<MemberIndex> {
-    let member = group.checked_sub(GROUP_ONE_LEAGUE)?;
-    (usize::from(member) < members).then_some(MemberIndex(member))
-}
-
 impl Rules<'_> {
-    /// Place of a member's references in the block of a height: the start rotates (`ios` 7.11).
-    fn order(&self, member: MemberIndex, height: Height) -> u64 {
-        (u64::from(member.0) + height.0) % self.committee.size() as u64
-    }
-
-    fn members_in_order(&self, height: Height) -> Vec<MemberIndex> {
-        let mut members: Vec<_> = (0..self.committee.size() as u16).map(MemberIndex).collect();
-        members.sort_unstable_by_key(|member| self.order(*member, height));
-        members
+    /// Place of a group's references in the block of a height: the start rotates (`ios` 7.11).
+    fn order(&self, index: GroupIndex, height: Height) -> u64 {
+        let seats = u64::from(self.groups.seats());
+        let (number, of) = if self.groups.is_seat(index) {
+            (u64::from(index.0), seats)
+        } else {
+            (u64::from(index.0) - seats, self.committee.size() as u64)
+        };
+        (number + height.0) % of.max(1)
     }
 
     /// Whether an author block with this base may be included at a height (`LAG`, `ios` 0.10).
@@ -56,21 +54,55 @@ impl Rules<'_> {
         base < height && base.0.saturating_add(self.policy.lag) >= height.0
     }
 
-    /// References for the next block: every author's ready blocks from its cursor on, up to the caps.
-    pub(crate) fn choose_refs(&self, pool: &Pool, cursors: &[Cursor], height: Height) -> Vec<BlockRef> {
+    /// Whether a held block is the next of its group, by its author, and may be included at the height of `league`.
+    fn follows(&self, held: &HeldBlock, index: GroupIndex, cursor: &Cursor, league: &League) -> bool {
+        let header = &held.header.header;
+        let author = league.author(index).and_then(|member| self.committee.members.get(usize::from(member.0)));
+        header.prev == cursor.last
+            && author.is_some_and(|(id, _)| *id == header.author)
+            && header.base_height <= league.base_max()
+    }
+
+    /// The next block of a group that a proposal of this height could refer to.
+    pub(crate) fn next_ready<'p>(
+        &self,
+        pool: &'p Pool,
+        league: &League,
+        index: GroupIndex,
+        height: Height,
+    ) -> Option<(&'p Hash, &'p HeldBlock)> {
+        let cursor = league.cursor(index);
+        let (hash, held) = pool.at(index, cursor.next)?;
+        let fits = held.ready().is_some()
+            && !held.is_faulty
+            && self.follows(held, index, &cursor, league)
+            && self.is_includable(held.header.header.base_height, height);
+        fits.then_some((hash, held))
+    }
+
+    /// References for the block that `league` begins: every author's ready blocks from its cursor on, up to the caps.
+    pub(crate) fn choose_refs(
+        &self,
+        pool: &Pool,
+        league: &League,
+        suspects: &BTreeSet<MemberIndex>,
+        height: Height,
+    ) -> Vec<BlockRef> {
         let mut refs = Vec::new();
         let (mut txs, mut bytes) = (0_usize, 0_usize);
-        for member in self.members_in_order(height) {
-            let Some(mut cursor) = cursors.get(usize::from(member.0)).copied() else {
+        let mut league = league.clone();
+        let mut active: Vec<_> = league.active().collect();
+        active.sort_unstable_by_key(|index| self.order(*index, height));
+        for index in active {
+            if league.author(index).is_none_or(|author| suspects.contains(&author)) {
                 continue;
-            };
-            while let Some((hash, block)) = pool.at(member, cursor.next) {
+            }
+            while let Some((hash, block)) = self.next_ready(pool, &league, index, height) {
                 let header = &block.header.header;
-                let ready = block.ready().is_some() && header.prev == cursor.last;
                 let fits = txs + header.tx_count as usize <= self.policy.block_txs_max as usize
                     && bytes + header.body_bytes as usize <= BLOCK_BYTES_MAX
                     && refs.len() < BLOCK_REFS_MAX;
-                if !ready || !fits || !self.is_includable(header.base_height, height) {
+                if !fits {
                     break;
                 }
                 txs += header.tx_count as usize;
@@ -81,60 +113,66 @@ impl Rules<'_> {
                     hash: *hash,
                     tx_count: header.tx_count,
                 });
-                cursor = Cursor {
-                    next: cursor.next.next(),
-                    last: *hash,
-                };
+                league.set_cursor(
+                    index,
+                    Cursor {
+                        next: header.seq.next(),
+                        last: *hash,
+                    },
+                );
             }
         }
         refs
     }
 
-    /// Walks references and records in order, from the parent's cursors.
-    pub(crate) fn walk(&self, block: &Block, pool: &Pool, cursors: &[Cursor]) -> Walk {
-        let mut cursors = cursors.to_vec();
+    /// Walks references in order, in the league that the block begins with.
+    pub(crate) fn walk(&self, block: &Block, pool: &Pool, begun: &League) -> Walk {
+        let mut league = begun.clone();
         let mut missing = Vec::new();
         let height = block.header.height;
         let (mut txs, mut bytes, mut last) = (0_usize, 0_usize, None);
+        if block.header.mode != league.mode() {
+            return Walk::Broken("the mode");
+        }
+        let active: BTreeSet<GroupIndex> = league.active().collect();
         for reference in &block.refs {
-            let Some(member) = author_of(reference.group, self.committee.size()) else {
-                return Walk::Broken("unknown group");
+            let index = self.groups.index(reference.group);
+            let Some(index) = index.filter(|index| active.contains(index)) else {
+                return Walk::Broken("a group that does not author in this mode");
             };
-            let place = (self.order(member, height), reference.seq);
+            let place = (self.order(index, height), reference.seq);
             if last.is_some_and(|last| last >= place) {
                 return Walk::Broken("references out of order");
             }
             last = Some(place);
-            let Some(cursor) = cursors.get_mut(usize::from(member.0)) else {
-                return Walk::Broken("unknown group");
-            };
+            let cursor = league.cursor(index);
             if cursor.next != reference.seq {
                 return Walk::Broken("a reference leaves a gap");
             }
             txs += reference.tx_count as usize;
             match pool.get(&reference.hash) {
-                Some(held) => match &held.content {
-                    Content::Ready(_) => {
-                        let header = &held.header.header;
-                        bytes += header.body_bytes as usize;
-                        let named = (header.group, header.seq, header.tx_count);
-                        if named != (reference.group, reference.seq, reference.tx_count)
-                            || header.prev != cursor.last
-                        {
-                            return Walk::Broken("a reference contradicts its author block");
-                        }
-                        if !self.is_includable(header.base_height, height) {
-                            return Walk::Broken("an author block outside the lag");
-                        }
+                Some(held) if matches!(held.content, Content::Ready(_)) => {
+                    let header = &held.header.header;
+                    bytes += header.body_bytes as usize;
+                    let named = (header.group, header.seq, header.tx_count);
+                    if named != (reference.group, reference.seq, reference.tx_count)
+                        || !self.follows(held, index, &cursor, &league)
+                    {
+                        return Walk::Broken("a reference contradicts its author block");
                     }
-                    Content::Checking => missing.push(reference.clone()),
-                },
-                None => missing.push(reference.clone()),
+                    if !self.is_includable(header.base_height, height) {
+                        return Walk::Broken("an author block outside the lag");
+                    }
+                }
+                _ => missing.push(reference.clone()),
             }
-            *cursor = Cursor {
-                next: cursor.next.next(),
-                last: reference.hash,
-            };
+            league.set_cursor(
+                index,
+                Cursor {
+                    next: reference.seq.next(),
+                    last: reference.hash,
+                },
+            );
         }
         if txs > self.policy.block_txs_max as usize || bytes > BLOCK_BYTES_MAX {
             return Walk::Broken("more than a block may carry");
@@ -142,78 +180,33 @@ impl Rules<'_> {
         if txs != block.header.tx_count as usize {
             return Walk::Broken("the count of transactions");
         }
-        if let Err(broken) = self.walk_records(&block.records, &mut cursors) {
-            return Walk::Broken(broken);
-        }
         if missing.is_empty() {
-            Walk::Complete(cursors)
+            Walk::Complete
         } else {
             Walk::Missing(missing)
         }
     }
 
-    fn walk_records(&self, records: &[Record], cursors: &mut [Cursor]) -> Result<(), &'static str> {
-        if !records.windows(2).all(|pair| pair[0].order() < pair[1].order()) {
-            return Err("records out of order");
-        }
-        for record in records {
-            let Record::Reset(reset) = record else {
-                return Err("a record of two leagues");
-            };
-            if !self.is_due(reset, cursors) {
-                return Err("a reset that is not due");
-            }
-            if let Some(member) = author_of(reset.group, self.committee.size())
-                && let Some(cursor) = cursors.get_mut(usize::from(member.0))
-            {
-                cursor.next = BlockSeq::start_of(reset.run + 1);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a reset is its author's and ends the run that is open.
-    pub(crate) fn is_due(&self, reset: &ResetRequest, cursors: &[Cursor]) -> bool {
-        let Some(member) = author_of(reset.group, self.committee.size()) else {
+    /// Whether a reset is its author's, who authors in this mode, and ends the run that is open.
+    pub(crate) fn is_due(&self, reset: &ResetRequest, league: &League, mode: u8) -> bool {
+        let index = self.groups.index(reset.group);
+        let active = |index: &GroupIndex| self.groups.of_mode(mode).any(|other| other == *index);
+        let Some(index) = index.filter(active) else {
             return false;
         };
-        let open = cursors
-            .get(usize::from(member.0))
-            .is_some_and(|cursor| cursor.next.run() == reset.run);
-        open && reset.run < u16::MAX
-            && self
-                .committee
-                .key(member)
-                .is_some_and(|key| cosign::verify_reset_request(self.scheme, self.context, key, reset))
+        let key = league.author(index).and_then(|member| self.committee.key(member));
+        league.cursor(index).next.run() == reset.run
+            && reset.run < u16::MAX
+            && key.is_some_and(|key| cosign::verify_reset_request(self.scheme, self.context, key, reset))
     }
 
-    /// Resets for the next block: those due of authors that have nothing left to include.
-    pub(crate) fn choose_records<'r>(
-        &self,
-        requests: impl Iterator<Item = &'r ResetRequest>,
-        pool: &Pool,
-        cursors: &[Cursor],
-        height: Height,
-    ) -> Vec<Record> {
-        let left = |member: MemberIndex, cursor: &Cursor| {
-            pool.at(member, cursor.next).is_some_and(|(_, block)| {
-                block.ready().is_some() && self.is_includable(block.header.header.base_height, height)
-            })
-        };
-        let mut records: Vec<Record> = requests
-            .filter(|reset| self.is_due(reset, cursors))
-            .filter(|reset| {
-                let member = author_of(reset.group, self.committee.size());
-                member
-                    .and_then(|member| Some((member, cursors.get(usize::from(member.0))?)))
-                    .is_some_and(|(member, cursor)| !left(member, cursor))
-            })
-            .take(BLOCK_RECORDS_MAX)
-            .cloned()
-            .map(Record::Reset)
-            .collect();
-        records.sort_by_cached_key(Record::order);
-        records
+    /// Whether a candidate's report is its own.
+    pub(crate) fn is_report(&self, ready: &AuthorReady) -> bool {
+        !self.committee.is_voter(ready.member)
+            && self
+                .committee
+                .key(ready.member)
+                .is_some_and(|key| cosign::verify_author_ready(self.scheme, self.context, key, ready))
     }
 
     /// The expiry guard (`ios` 9.8): an author block held long enough, whose predecessors are included, that this
@@ -223,28 +216,23 @@ impl Rules<'_> {
         now: Time,
         block: &Block,
         pool: &Pool,
-        after: &[Cursor],
+        after: &League,
+        suspects: &BTreeSet<MemberIndex>,
     ) -> Option<Hash> {
         let height = block.header.height;
         let full = block.header.tx_count as usize + self.policy.batch_txs_max as usize
             > self.policy.block_txs_max as usize;
-        if full {
+        if full || after.mode() != block.header.mode {
             return None;
         }
         let held_for = |since: Time| now.since(since) >= 2 * self.policy.shard_delay;
-        (0..self.committee.size() as u16)
-            .map(MemberIndex)
-            .find_map(|member| {
-                let cursor = after.get(usize::from(member.0))?;
-                let (hash, held) = pool.at(member, cursor.next)?;
-                let base = held.header.header.base_height;
-                let aging = self.is_includable(base, height) && base.0 + self.policy.lag <= height.0 + 3;
-                (aging
-                    && held.ready().is_some()
-                    && held.header.header.prev == cursor.last
-                    && held_for(held.ready_at))
-                .then_some(*hash)
-            })
+        after.active().find_map(|index| {
+            let (hash, held) = self.next_ready(pool, after, index, height)?;
+            let base = held.header.header.base_height;
+            let suspected = after.author(index).is_none_or(|author| suspects.contains(&author));
+            let aging = base.0 + self.policy.lag <= height.0 + 3;
+            (aging && !suspected && held_for(held.ready_at)).then_some(*hash)
+        })
     }
 
     /// The header of a block by its content: what a leader writes and every voter recomputes.
@@ -257,7 +245,7 @@ impl Rules<'_> {
             .collect();
         FinalHeader {
             version: types::block::BLOCK_VERSION,
-            mode: types::block::MODE_ONE_LEAGUE,
+            mode: parts.mode,
             shard: self.context.shard,
             epoch: self.context.epoch,
             term: 0,
@@ -266,10 +254,10 @@ impl Rules<'_> {
             prev: parts.prev,
             refs_root: merkle::refs_root(parts.refs),
             excluded_root: merkle::excluded_root(&excluded),
-            slow_root: merkle::EMPTY,
+            slow_root: slow_root(parts.slow, parts.applied),
             inbox_root: merkle::EMPTY,
             outbox_root: merkle::EMPTY,
-            evidence_root: hash::records_root(parts.records),
+            evidence_root: merkle::records_root(parts.records),
             tx_count: parts.refs.iter().map(|reference| reference.tx_count).sum(),
             state_digest: parts.applied.digest,
             committee_hash: self.context.committee_hash,
@@ -280,14 +268,37 @@ impl Rules<'_> {
     }
 }
 
+/// Code of a slow transaction's outcome: 0 when it took effect, here or before.
+pub(crate) fn slow_code(outcome: Option<&Exclusion>) -> u8 {
+    match outcome {
+        Some(Exclusion::Reject(reject)) => reject.code(),
+        Some(Exclusion::Duplicate) | None => 0,
+    }
+}
+
+/// Leaves under `slow_root`.
+pub(crate) fn slow_leaves(slow: &[(TxId, Vec<u8>)], applied: &Applied) -> Vec<Hash> {
+    let outcomes = slow.iter().zip(&applied.slow);
+    outcomes
+        .map(|((txid, _), outcome)| merkle::slow_leaf(txid, slow_code(outcome.as_ref())))
+        .collect()
+}
+
+fn slow_root(slow: &[(TxId, Vec<u8>)], applied: &Applied) -> Hash {
+    merkle::root(&slow_leaves(slow, applied))
+}
+
 /// What determines a header.
 #[derive(Debug)]
 pub(crate) struct HeaderParts<'a> {
+    pub(crate) mode: u8,
     pub(crate) height: Height,
     pub(crate) view: types::View,
     pub(crate) prev: Hash,
     pub(crate) refs: &'a [BlockRef],
     pub(crate) records: &'a [Record],
+    /// Slow transactions that the block executes.
+    pub(crate) slow: &'a [(TxId, Vec<u8>)],
     pub(crate) applied: &'a Applied,
     pub(crate) timestamp: u64,
 }

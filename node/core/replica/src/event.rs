@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use crypto::sampling::Sampling;
 use ledger::StateChanges;
-use types::block::{AuthorHeader, Body};
-use types::client::{Answer, TxStatus};
+use types::block::{Body, SignedAuthorHeader};
+use types::client::{Answer, FaultCounts, TxStatus};
 use types::evidence::TxEvidence;
 use types::message::PeerMessage;
 use types::record::LogRecord;
@@ -124,19 +124,19 @@ pub enum Effect {
         /// Record that must be durable first.
         after: Option<Sequence>,
     },
-    /// Decode a body and verify its signatures (`crypto::body`, `crypto::verify`); answer by `BodyChecked`.
+    /// Hold a body against its header and verify its signatures (`body_check::check_body`); answer by `BodyChecked`.
     CheckBody {
         /// Hash of the author header, to be returned.
         hash: Hash,
-        /// Header.
-        header: Box<AuthorHeader>,
+        /// Header, whose signature was verified.
+        header: Box<SignedAuthorHeader>,
         /// Body bytes.
         bytes: Bytes,
         /// Which signatures.
         checks: SignatureChecks,
     },
-    /// Read a final author block from the log and verify every signature of it; answer by `Rechecked`, also when the
-    /// log no longer has it (then with nothing forged).
+    /// Read a final author block from the log and verify every signature of it (`body_check::recheck_body`); answer by
+    /// `Rechecked`, also when the log no longer has it (then with nothing forged).
     Recheck {
         /// Hash of the author header, to be returned.
         hash: Hash,
@@ -216,6 +216,32 @@ pub struct Counters {
     pub excluded: u64,
     /// Resets of runs that became final.
     pub resets: u64,
+    /// Own blocks cut, empty ones included.
+    pub blocks_cut: u64,
+    /// Faults that this validator found by itself.
+    pub faults: FaultCounts,
+    /// Members slashed in final blocks.
+    pub slashed: u64,
+    /// Claims decided in final blocks.
+    pub claims: u64,
+    /// Value of the outputs that claims seized.
+    pub claims_seized: u64,
+    /// Value paid to the defrauded.
+    pub claims_paid: u64,
+    /// Losses that nothing was left to pay.
+    pub claims_unpaid: u64,
+    /// Final switches to one league.
+    pub fallback_entries: u64,
+    /// Final switches back to two leagues.
+    pub fallback_exits: u64,
+    /// Final author blocks checked again.
+    pub rechecked: u64,
+    /// Candidates that took over a group.
+    pub stand_ins: u64,
+    /// Slow transactions executed.
+    pub slow: u64,
+    /// Own transactions answered with a receipt.
+    pub receipts: u64,
 }
 
 /// Answer for one transaction, built from what the replica knows.

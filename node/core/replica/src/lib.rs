@@ -14,19 +14,26 @@
 //!
 //! Invariant: no clock, socket, disk or entropy is touched here; the seed comes with the configuration.
 
+mod accusations;
+mod archive;
 mod author;
+pub mod body_check;
 mod chain;
 mod content;
 mod event;
 mod finality;
+mod judge;
+mod league;
 mod notes;
 mod pace;
 mod parking;
 mod peers;
 mod pool;
 mod proposing;
+mod records;
 mod recovery;
 mod replica;
+mod slow;
 mod standing;
 mod suspension;
 

@@ -79,7 +79,7 @@ pub(crate) fn build(
             if reason.is_some() {
                 notes.excluded.push(*txid);
             }
-            let Some(Asker { connection, tag }) = *asker else {
+            let Some(Asker { connection, tag, .. }) = *asker else {
                 continue;
             };
             match reason {

@@ -9,7 +9,7 @@
 use consensus::{Outgoing, Target};
 use types::message::PeerMessage;
 use types::time::Duration;
-use types::{MemberIndex, Time};
+use types::Time;
 
 use crate::pool::HeldBlock;
 use crate::replica::Replica;
@@ -51,13 +51,14 @@ impl Replica {
     /// The next author block of each member that a proposal could refer to now.
     fn ready_work(&self) -> impl Iterator<Item = &HeldBlock> {
         let height = self.chain.tip_height().next();
-        let cursors = self.chain.tip_cursors().iter().enumerate();
-        cursors.filter_map(move |(member, cursor)| {
-            let (_, held) = self.pool.at(MemberIndex(member as u16), cursor.next)?;
-            let header = &held.header.header;
-            let fits = header.prev == cursor.last && self.rules().is_includable(header.base_height, height);
-            (held.ready().is_some() && fits).then_some(held)
-        })
+        let league = self.chain.tip_league();
+        league
+            .next_active()
+            .filter(|index| league.author(*index).is_some_and(|author| !self.accusations.is_suspect(author)))
+            .filter_map(move |index| {
+                let (_, held) = self.rules().next_ready(&self.pool, league, index, height)?;
+                Some(held)
+            })
     }
 
     /// Whether the highest block has no room for another author block: then waiting is nobody's fault.

@@ -133,6 +133,15 @@ impl Parking {
             .map(|(_, parked)| parked.since + timeout)
     }
 
+    /// Takes out everything.
+    pub(crate) fn drain(&mut self) -> Vec<Admission> {
+        self.by_outpoint.clear();
+        self.by_connection.clear();
+        self.bytes = 0;
+        let parked = std::mem::take(&mut self.by_arrival).into_values();
+        parked.map(|parked| parked.admission).collect()
+    }
+
     /// Forgets what a connection parked.
     pub(crate) fn forget(&mut self, connection: ConnectionId) -> Vec<Admission> {
         let arrivals: Vec<u64> = self

@@ -1,15 +1,18 @@
 //! Messages of other members: author blocks, fetches, resets; ordering's own go to `pbft`.
 
-use crypto::{cosign, hash};
-use types::block::AuthorHeader;
+use crypto::sampling::{Sampling, full_from};
+use crypto::{cosign, evidence, hash};
+use types::block::{AuthorHeader, SignedAuthorHeader};
 use types::block_record::ResetRequest;
+use types::evidence::{Evidence, TxFault};
 use types::limits::BATCH_BYTES_MAX;
 use types::message::{AuthorBlock, Fetch, PeerMessage};
 use types::record::LogRecord;
-use types::{Hash, MemberIndex, Time};
+use types::{Amount, Hash, MemberIndex, Owner, Time};
 
-use crate::content::{author_of, fetch_pause};
+use crate::content::fetch_pause;
 use crate::event::{BodyVerdict, Effect, SignatureChecks};
+use crate::league::GroupIndex;
 use crate::replica::{Replica, Wanted};
 
 /// Final blocks that wait for bodies beyond which no more are taken from a peer.
@@ -42,41 +45,60 @@ impl Replica {
             PeerMessage::Block(block) => self.pbft.handle_block(now, *block),
             PeerMessage::Trace(trace) => self.handle_trace(from, trace.map(|trace| *trace)),
             PeerMessage::Nack(header) => self.handle_nack(now, from, &header),
-            PeerMessage::AuthorHeader(_)
-            | PeerMessage::SlowIntent(_)
-            | PeerMessage::FraudProof(_)
-            | PeerMessage::AuthorReady(_) => self.counters.refused += 1,
+            PeerMessage::AuthorHeader(header) => self.handle_author_header(now, from, &header),
+            PeerMessage::SlowIntent(bytes) => self.handle_slow_intent(&bytes),
+            PeerMessage::FraudProof(evidence) => self.handle_fraud_proof(*evidence),
+            PeerMessage::AuthorReady(ready) => self.handle_author_ready(ready),
         }
     }
 
     /// A voter holds an author block that proposals omit: the leader fetches it.
-    fn handle_nack(&mut self, now: Time, from: MemberIndex, header: &types::block::SignedAuthorHeader) {
+    fn handle_nack(&mut self, now: Time, from: MemberIndex, header: &SignedAuthorHeader) {
         let hash = hash::author_header_hash(&header.header);
         let room = self.wanted.len() < WANTED_UNREFERENCED_MAX;
         if !room || !self.is_authentic(header) || self.pool.get(&hash).is_some() {
             return;
         }
-        if let Some(author) = author_of(header.header.group, self.committee.size()) {
-            self.make_room_at(author, header.header.seq);
+        if let Some(index) = self.groups().index(header.header.group) {
+            self.make_room_at(index, header.header.seq);
         }
         self.want(now, hash, from, None);
     }
 
-    /// An author that signs two blocks for one position could leave the leader with one that fits nowhere, and a voter
-    /// with one that it insists on (`ios` 9.8): what fits nowhere goes.
-    fn make_room_at(&mut self, author: MemberIndex, seq: types::block::BlockSeq) {
-        let Some(cursor) = self.chain.tip_cursors().get(usize::from(author.0)).copied() else {
+    /// A voter has the body of this header: so shall every voter, and an author that signs two is found out (`ios` 7.4).
+    fn handle_author_header(&mut self, now: Time, from: MemberIndex, header: &SignedAuthorHeader) {
+        let hash = hash::author_header_hash(&header.header);
+        let Some(index) = self.groups().index(header.header.group) else {
+            self.counters.refused += 1;
             return;
         };
+        let old = header.header.seq < self.chain.final_league().cursor(index).next;
+        if self.pool.lately(&hash).is_some() || old && self.pool.lately_at(index, header.header.seq).is_none() {
+            return;
+        }
+        if !self.is_authentic(header) {
+            self.counters.refused += 1;
+            return;
+        }
+        self.look_for_equivocation(header);
+        if !old && self.wanted.len() < WANTED_UNREFERENCED_MAX {
+            self.want(now, hash, from, None);
+        }
+    }
+
+    /// An author that signs two blocks for one position could leave the leader with one that fits nowhere, and a voter
+    /// with one that it insists on (`ios` 9.8): what fits nowhere goes.
+    fn make_room_at(&mut self, index: GroupIndex, seq: types::block::BlockSeq) {
+        let cursor = self.chain.tip_league().cursor(index);
         let height = self.chain.tip_height().next();
-        let Some((squatter, held)) = self.pool.at(author, seq) else {
+        let Some((squatter, held)) = self.pool.at(index, seq) else {
             return;
         };
         let header = &held.header.header;
         let fits = header.prev == cursor.last && self.rules().is_includable(header.base_height, height);
         if cursor.next == seq && held.ready().is_some() && !fits {
             let squatter = *squatter;
-            self.pool.forget(author, &squatter);
+            self.pool.forget(index, &squatter);
         }
     }
 
@@ -118,18 +140,27 @@ impl Replica {
         }
     }
 
-    pub(crate) fn is_authentic(&self, signed: &types::block::SignedAuthorHeader) -> bool {
+    pub(crate) fn is_authentic(&self, signed: &SignedAuthorHeader) -> bool {
         let header = &signed.header;
-        let Some(member) = author_of(header.group, self.committee.size()) else {
+        let Some(index) = self.groups().index(header.group) else {
             return false;
         };
-        let Some((validator, key)) = self.committee.members.get(usize::from(member.0)) else {
+        let Some(member) = self.committee.member_of(header.author) else {
+            return false;
+        };
+        // Who holds a seat changes with the chain; that a block is its holder's is judged where it is included.
+        let may_author = if self.groups().is_seat(index) {
+            !self.committee.is_voter(member)
+        } else {
+            self.chain.final_league().author(index) == Some(member)
+        };
+        let Some(key) = self.committee.key(member).filter(|_| may_author) else {
             return false;
         };
         header.version == types::block::BLOCK_VERSION
             && header.shard == self.context.shard
             && header.epoch == self.context.epoch
-            && header.author == *validator
+            && header.term == 0
             && header.tx_count as usize <= self.config.epoch.policy.batch_txs_max as usize
             && header.body_bytes as usize <= BATCH_BYTES_MAX
             && cosign::verify_author_header(self.config.scheme, key, signed)
@@ -142,40 +173,72 @@ impl Replica {
         let referred = wanted
             .and_then(|wanted| wanted.place)
             .is_some_and(|place| place == (header.group, header.seq));
-        let Some(author) = author_of(header.group, self.committee.size()) else {
+        let Some(index) = self.groups().index(header.group) else {
             self.counters.refused += 1;
             return;
         };
-        let final_next = self
-            .chain
-            .final_cursors()
-            .get(usize::from(author.0))
-            .map_or(header.seq, |cursor| cursor.next);
-        if self.pool.get(&hash).is_some()
-            || (header.seq < final_next && !referred)
-            || author == self.config.me && wanted.is_none()
-        {
+        let final_next = self.chain.final_league().cursor(index).next;
+        let own = self.committee.member_of(header.author) == Some(self.config.me);
+        if self.pool.get(&hash).is_some() || (header.seq < final_next && !referred) || own && wanted.is_none() {
             return;
         }
         if header.body_bytes as usize != block.body.len() || !self.is_authentic(&block.header) {
             self.counters.refused += 1;
             return;
         }
+        let author = self.committee.member_of(header.author).unwrap_or_default();
+        let group_is_active = self.chain.final_league().next_active().any(|active| active == index);
+        if !referred && (!group_is_active || self.chain.final_league().is_banned(author)) {
+            return;
+        }
         let bytes = block.body.clone();
-        let boxed = Box::new(header.clone());
-        self.want_predecessor(now, author, &boxed);
+        let signed = block.header;
+        self.want_predecessor(now, author, index, &signed.header);
         self.wanted.remove(&hash);
-        if self
-            .pool
-            .insert(author, hash, block.header, bytes.len(), referred)
-        {
+        self.look_for_equivocation(&signed);
+        let checks = self.checks_of(index, author);
+        if self.pool.insert(now, index, hash, signed.clone(), referred) {
+            if self.groups().is_seat(index) && self.committee.is_voter(self.config.me) {
+                self.pass_on(signed.clone());
+            }
             self.effect(Effect::CheckBody {
                 hash,
-                header: boxed,
+                header: Box::new(signed),
                 bytes,
-                checks: SignatureChecks::All,
+                checks,
             });
         }
+    }
+
+    /// Shows a header to the other voters, so that no author shows a block to a quorum only (`ios` 7.4).
+    fn pass_on(&mut self, header: SignedAuthorHeader) {
+        for member in (0..self.committee.voters).map(MemberIndex) {
+            if member != self.config.me {
+                self.effect(Effect::Send {
+                    to: member,
+                    message: PeerMessage::AuthorHeader(header.clone()),
+                    after: None,
+                });
+            }
+        }
+    }
+
+    /// Which signatures of an author's block this member checks: all in one league, a private sample as a voter of two,
+    /// none as a candidate, which has no vote to answer for.
+    pub(crate) fn checks_of(&self, index: GroupIndex, author: MemberIndex) -> SignatureChecks {
+        let Some(leagues) = self.leagues().filter(|_| self.groups().is_seat(index)) else {
+            return SignatureChecks::All;
+        };
+        if !self.committee.is_voter(self.config.me) {
+            return SignatureChecks::Skipped;
+        }
+        let bond = self.committee.bonds.get(usize::from(author.0)).copied().unwrap_or_default();
+        let honest = self.committee.quorum() - self.committee.faulty_max();
+        SignatureChecks::Sampled(Sampling {
+            secret: self.key.sampling_secret(),
+            probability_ppm: leagues.sampling_ppm,
+            full_from: full_from(Amount(bond), leagues.sampling_ppm, honest as u32),
+        })
     }
 
     /// Own blocks that are not final go out once more: the link may have lost them when it broke.
@@ -184,12 +247,12 @@ impl Replica {
         if to == me {
             return;
         }
-        let Some(cursor) = self.chain.final_cursors().get(usize::from(me.0)).copied() else {
+        let Some(index) = self.author.role().and_then(|role| self.groups().index(role.group)) else {
             return;
         };
-        let mut next = cursor.next;
+        let mut next = self.chain.final_league().cursor(index).next;
         let mut blocks = Vec::new();
-        while let Some((_, held)) = self.pool.at(me, next)
+        while let Some((_, held)) = self.pool.at(index, next)
             && let Some(checked) = held.ready()
         {
             blocks.push(AuthorBlock {
@@ -208,10 +271,8 @@ impl Replica {
     }
 
     /// The block before this one was lost on the way: its author is asked, before anybody misses it.
-    fn want_predecessor(&mut self, now: Time, author: MemberIndex, header: &AuthorHeader) {
-        let Some(cursor) = self.chain.final_cursors().get(usize::from(author.0)) else {
-            return;
-        };
+    fn want_predecessor(&mut self, now: Time, author: MemberIndex, index: GroupIndex, header: &AuthorHeader) {
+        let cursor = self.chain.final_league().cursor(index);
         let gap = header.seq > cursor.next && header.seq.number() > 0 && header.prev != cursor.last;
         if gap && self.pool.get(&header.prev).is_none() && self.wanted.len() < WANTED_UNREFERENCED_MAX {
             self.want(now, header.prev, author, None);
@@ -219,14 +280,25 @@ impl Replica {
     }
 
     pub(crate) fn handle_body_checked(&mut self, now: Time, hash: Hash, verdict: BodyVerdict) {
-        let BodyVerdict::Checked(checked) = verdict else {
-            self.counters.refused += 1;
-            let group = self.pool.get(&hash).map(|held| held.header.header.group);
-            if let Some(author) = group.and_then(|group| author_of(group, self.committee.size())) {
-                self.pool.forget(author, &hash);
+        let group = self.pool.get(&hash).map(|held| held.header.header.group);
+        let index = group.and_then(|group| self.groups().index(group));
+        let seated = index.is_some_and(|index| self.groups().is_seat(index));
+        let checked = match verdict {
+            BodyVerdict::Checked(checked) => checked,
+            BodyVerdict::Foreign | BodyVerdict::Faulty(_) => {
+                self.counters.refused += 1;
+                if let Some(index) = index {
+                    self.pool.forget(index, &hash);
+                }
+                if let BodyVerdict::Faulty(evidence) = verdict
+                    && seated
+                {
+                    self.accuse(Evidence::Transaction(evidence));
+                }
+                return;
             }
-            return;
         };
+        let forged = checked.bad_signatures.first().copied().filter(|_| seated);
         let body = checked.body.bytes().clone();
         if !self
             .pool
@@ -239,23 +311,44 @@ impl Replica {
             let header = held.header.clone();
             self.persist(vec![LogRecord::AuthorBlock(AuthorBlock { header, body })], false);
         }
+        if let Some(position) = forged {
+            self.accuse_of_transaction(&hash, position, TxFault::Signature);
+        } else if seated {
+            self.look_for_strangers(&hash);
+        }
+    }
+
+    /// An author may only take what owners of its group spend (F5).
+    fn look_for_strangers(&mut self, hash: &Hash) {
+        let stranger = self.pool.get(hash).and_then(|held| {
+            let (group, epoch) = (held.header.header.group, &self.config.epoch);
+            let home = |owner: Owner| evidence::is_home(&self.committee, epoch, group, &owner);
+            let mut txs = (0..).zip(held.ready()?.body.txs());
+            txs.find(|(_, (_, tx))| !tx.owners().all(home))
+                .map(|(position, _)| position)
+        });
+        if let Some(position) = stranger {
+            self.accuse_of_transaction(hash, position, TxFault::Group);
+        }
     }
 
     pub(crate) fn handle_reset_request(&mut self, request: ResetRequest) {
-        if self.rules().is_due(&request, self.chain.final_cursors()) {
+        let league = self.chain.final_league();
+        if self.rules().is_due(&request, league, league.next_mode()) {
             self.resets.insert(request.group, request);
         }
     }
 
     /// Asks for a new run of this author's blocks where it needs one, again and again until it is final.
     pub(crate) fn request_reset(&mut self, now: Time) {
-        if !self.is_voter() || self.next_reset_request.is_some_and(|at| now < at) {
+        if !self.is_signing() || self.next_reset_request.is_some_and(|at| now < at) {
             return;
         }
-        let me = usize::from(self.config.me.0);
-        let Some(cursor) = self.chain.final_cursors().get(me).copied() else {
+        let Some(index) = self.author.role().and_then(|role| self.groups().index(role.group)) else {
+            self.next_reset_request = None;
             return;
         };
+        let cursor = self.chain.final_league().cursor(index);
         let request = self
             .author
             .reset_request(&self.key, cursor, self.chain.final_height());
@@ -343,7 +436,7 @@ impl Replica {
     }
 
     pub(crate) fn after(&self, member: MemberIndex) -> MemberIndex {
-        let size = self.committee.size() as u16;
+        let size = self.committee.members.len() as u16;
         let next = MemberIndex((member.0 + 1) % size);
         if next == self.config.me {
             MemberIndex((next.0 + 1) % size)

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use types::block::{BlockSeq, Body, SignedAuthorHeader};
 use types::limits::{AUTHOR_BLOCKS_HELD_MAX, AUTHOR_BYTES_HELD_MAX};
-use types::{Hash, Height, MemberIndex, Time};
+use types::{Hash, Height, Time};
 
 use crate::event::CheckedBody;
+use crate::league::{GroupIndex, Groups};
 
-/// How far an author's chain is included, at some block of the final chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far a group's chain is included, at some block of the final chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
     /// Next position that may be included.
     pub(crate) next: BlockSeq,
@@ -31,10 +32,14 @@ pub(crate) enum Content {
 pub(crate) struct HeldBlock {
     pub(crate) header: SignedAuthorHeader,
     pub(crate) content: Content,
+    /// When the body came.
+    pub(crate) held_at: Time,
     /// When the content became ready.
     pub(crate) ready_at: Time,
     /// Final height when the content became ready.
     pub(crate) ready_height: Height,
+    /// A fault was found in it: it is never voted for as new content.
+    pub(crate) is_faulty: bool,
 }
 
 impl HeldBlock {
@@ -51,20 +56,70 @@ impl HeldBlock {
 /// Bounds: `AUTHOR_BLOCKS_HELD_MAX` blocks and `AUTHOR_BYTES_HELD_MAX` bytes for each author; more are dropped and
 /// fetched when a proposal refers to them. What proposals of one view refer to comes on top and is bounded by the
 /// window; `trim` drops it when the view ends.
+///
+/// Blocks of seats stay for some heights after they were included: what their author's later blocks build on is judged
+/// by them.
 #[derive(Debug)]
 pub(crate) struct Pool {
+    groups: Groups,
     held: BTreeMap<Hash, HeldBlock>,
+    /// Included blocks of seats, with the height that was final then.
+    included: BTreeMap<Hash, (Height, HeldBlock)>,
     /// First block seen at each position.
     positions: Vec<BTreeMap<BlockSeq, Hash>>,
     bytes: Vec<usize>,
 }
 
 impl Pool {
-    pub(crate) fn new(members: usize) -> Self {
+    pub(crate) fn new(groups: Groups) -> Self {
         Self {
+            groups,
             held: BTreeMap::new(),
-            positions: vec![BTreeMap::new(); members],
-            bytes: vec![0; members],
+            included: BTreeMap::new(),
+            positions: vec![BTreeMap::new(); groups.count()],
+            bytes: vec![0; groups.count()],
+        }
+    }
+
+    /// A block that is held, or that was included not long ago.
+    pub(crate) fn lately(&self, hash: &Hash) -> Option<&HeldBlock> {
+        self.held
+            .get(hash)
+            .or_else(|| self.included.get(hash).map(|(_, block)| block))
+    }
+
+    /// The block first seen at a position, held or included not long ago.
+    pub(crate) fn lately_at(&self, group: GroupIndex, seq: BlockSeq) -> Option<&HeldBlock> {
+        let number = self.groups.number(group);
+        let included = || {
+            let mut blocks = self.included.values().map(|(_, block)| block);
+            blocks.find(|block| block.header.header.group == number && block.header.header.seq == seq)
+        };
+        self.at(group, seq).map(|(_, block)| block).or_else(included)
+    }
+
+    /// Height that included a block, if that was not long ago.
+    pub(crate) fn included_at(&self, hash: &Hash) -> Option<Height> {
+        self.included.get(hash).map(|(height, _)| *height)
+    }
+
+    /// Marks a block as never to be voted for.
+    pub(crate) fn set_faulty(&mut self, hash: &Hash) {
+        if let Some(block) = self.held.get_mut(hash) {
+            block.is_faulty = true;
+        }
+    }
+
+    /// Forgets included blocks that no base reaches back to.
+    pub(crate) fn forget_included(&mut self, before: Height) {
+        self.included.retain(|_, (height, _)| *height >= before);
+    }
+
+    /// Forgets all of a group that is not included.
+    pub(crate) fn clear(&mut self, group: GroupIndex) {
+        let hashes: Vec<Hash> = self.positions[usize::from(group.0)].values().copied().collect();
+        for hash in hashes {
+            self.forget(group, &hash);
         }
     }
 
@@ -77,8 +132,8 @@ impl Pool {
     }
 
     /// The first block seen at a position of an author's chain.
-    pub(crate) fn at(&self, author: MemberIndex, seq: BlockSeq) -> Option<(&Hash, &HeldBlock)> {
-        let hash = self.positions.get(usize::from(author.0))?.get(&seq)?;
+    pub(crate) fn at(&self, group: GroupIndex, seq: BlockSeq) -> Option<(&Hash, &HeldBlock)> {
+        let hash = self.positions.get(usize::from(group.0))?.get(&seq)?;
         Some((hash, self.held.get(hash)?))
     }
 
@@ -86,13 +141,14 @@ impl Pool {
     /// another block at this position and no proposal refers to this one.
     pub(crate) fn insert(
         &mut self,
-        author: MemberIndex,
+        now: Time,
+        group: GroupIndex,
         hash: Hash,
         header: SignedAuthorHeader,
-        bytes: usize,
         referred: bool,
     ) -> bool {
-        let member = usize::from(author.0);
+        let bytes = header.header.body_bytes as usize;
+        let member = usize::from(group.0);
         let (Some(positions), Some(total)) = (self.positions.get_mut(member), self.bytes.get_mut(member))
         else {
             return false;
@@ -109,8 +165,10 @@ impl Pool {
         let block = HeldBlock {
             header,
             content: Content::Checking,
+            held_at: now,
             ready_at: Time(0),
             ready_height: Height(0),
+            is_faulty: false,
         };
         self.held.insert(hash, block);
         true
@@ -138,11 +196,11 @@ impl Pool {
 
     /// Forgets a block whose bytes were no body of its header: whoever sent them need not be the author, and the
     /// right body may still come.
-    pub(crate) fn forget(&mut self, author: MemberIndex, hash: &Hash) {
+    pub(crate) fn forget(&mut self, group: GroupIndex, hash: &Hash) {
         let Some(block) = self.held.remove(hash) else {
             return;
         };
-        let member = usize::from(author.0);
+        let member = usize::from(group.0);
         if let (Some(positions), Some(bytes)) = (self.positions.get_mut(member), self.bytes.get_mut(member)) {
             *bytes = bytes.saturating_sub(block.header.header.body_bytes as usize);
             if positions.get(&block.header.header.seq) == Some(hash) {
@@ -154,9 +212,9 @@ impl Pool {
     /// Drops what only proposals of a view that ended referred to: second blocks at a position, and blocks beyond
     /// the bounds of their author, the highest first. `keep` names what the chain still refers to.
     pub(crate) fn trim(&mut self, keep: &BTreeSet<Hash>) {
-        for member in 0..self.positions.len() {
-            let author = MemberIndex(member as u16);
-            let group = types::block::GROUP_ONE_LEAGUE + author.0;
+        for index in self.groups.all() {
+            let member = usize::from(index.0);
+            let group = self.groups.number(index);
             let placed = &self.positions[member];
             let second: Vec<Hash> = self
                 .held
@@ -167,7 +225,7 @@ impl Pool {
                 .collect();
             let highest_first: Vec<Hash> = placed.values().rev().copied().collect();
             for hash in second.iter().filter(|hash| !keep.contains(*hash)) {
-                self.forget(author, hash);
+                self.forget(index, hash);
             }
             for hash in highest_first.iter().filter(|hash| !keep.contains(*hash)) {
                 if self.positions[member].len() <= AUTHOR_BLOCKS_HELD_MAX
@@ -175,36 +233,36 @@ impl Pool {
                 {
                     break;
                 }
-                self.forget(author, hash);
+                self.forget(index, hash);
             }
         }
     }
 
     /// Bytes of bodies held for an author.
     #[cfg(test)]
-    pub(crate) fn bytes_of(&self, author: MemberIndex) -> usize {
-        self.bytes[usize::from(author.0)]
+    pub(crate) fn bytes_of(&self, group: GroupIndex) -> usize {
+        self.bytes[usize::from(group.0)]
     }
 
     /// Forgets what lies below an author's final cursor, and what a reset made void.
-    pub(crate) fn forget_below(&mut self, author: MemberIndex, next: BlockSeq) {
-        let member = usize::from(author.0);
+    pub(crate) fn forget_below(&mut self, index: GroupIndex, next: BlockSeq, height: Height) {
+        let member = usize::from(index.0);
         let Some(positions) = self.positions.get_mut(member) else {
             return;
         };
+        if positions.first_key_value().is_none_or(|(seq, _)| *seq >= next) {
+            return;
+        }
         *positions = positions.split_off(&next);
-        let group = types::block::GROUP_ONE_LEAGUE + author.0;
+        let group = self.groups.number(index);
         let gone = |block: &HeldBlock| block.header.header.group == group && block.header.header.seq < next;
         let mut freed = 0;
-        self.held.retain(|_, block| {
-            let drop = gone(block);
-            freed += if drop {
-                block.header.header.body_bytes as usize
-            } else {
-                0
-            };
-            !drop
-        });
+        for (hash, block) in self.held.extract_if(.., |_, block| gone(block)) {
+            freed += block.header.header.body_bytes as usize;
+            if self.groups.is_seat(index) {
+                self.included.insert(hash, (height, block));
+            }
+        }
         self.bytes[member] = self.bytes[member].saturating_sub(freed);
     }
 }
@@ -216,11 +274,16 @@ mod tests {
     use types::block::{BlockSeq, GROUP_ONE_LEAGUE, SignedAuthorHeader};
     use types::codec::Decode as _;
     use types::limits::{AUTHOR_BLOCKS_HELD_MAX, AUTHOR_BYTES_HELD_MAX};
-    use types::{Hash, MemberIndex};
+    use types::{Hash, Time};
 
     use super::Pool;
+    use crate::league::GroupIndex;
 
-    const AUTHOR: MemberIndex = MemberIndex(1);
+    const AUTHOR: GroupIndex = GroupIndex(1);
+
+    fn empty() -> Pool {
+        Pool::new(crate::league::Groups::of_voters(4))
+    }
 
     fn hash(number: u64) -> Hash {
         let mut hash = Hash::default();
@@ -238,14 +301,14 @@ mod tests {
 
     #[test]
     fn a_second_block_of_a_position_is_held_only_while_a_proposal_refers_to_it() {
-        let mut pool = Pool::new(4);
-        assert!(pool.insert(AUTHOR, hash(1), header(0, 10), 10, false));
+        let mut pool = empty();
+        assert!(pool.insert(Time(0), AUTHOR, hash(1), header(0, 10), false));
         assert!(
-            !pool.insert(AUTHOR, hash(2), header(0, 10), 10, false),
+            !pool.insert(Time(0), AUTHOR, hash(2), header(0, 10), false),
             "nobody refers to it"
         );
-        assert!(pool.insert(AUTHOR, hash(2), header(0, 10), 10, true));
-        assert!(pool.insert(AUTHOR, hash(3), header(0, 10), 10, true));
+        assert!(pool.insert(Time(0), AUTHOR, hash(2), header(0, 10), true));
+        assert!(pool.insert(Time(0), AUTHOR, hash(3), header(0, 10), true));
         pool.trim(&BTreeSet::from([hash(3)]));
         assert!(pool.get(&hash(1)).is_some(), "the first stays");
         assert!(pool.get(&hash(2)).is_none(), "the view that referred to it ended");
@@ -255,10 +318,10 @@ mod tests {
 
     #[test]
     fn what_proposals_held_beyond_the_bounds_of_an_author_is_dropped_from_the_top() {
-        let mut pool = Pool::new(4);
+        let mut pool = empty();
         let large = (AUTHOR_BYTES_HELD_MAX / 16) as u32;
         for seq in 0..20 {
-            pool.insert(AUTHOR, hash(seq), header(seq, large), large as usize, true);
+            pool.insert(Time(0), AUTHOR, hash(seq), header(seq, large), true);
         }
         assert!(pool.bytes_of(AUTHOR) > AUTHOR_BYTES_HELD_MAX);
         pool.trim(&BTreeSet::from([hash(19)]));
@@ -266,9 +329,9 @@ mod tests {
         assert!(pool.get(&hash(19)).is_some() && pool.get(&hash(18)).is_none());
         assert!(pool.at(AUTHOR, BlockSeq(0)).is_some());
 
-        let mut pool = Pool::new(4);
+        let mut pool = empty();
         for seq in 0..AUTHOR_BLOCKS_HELD_MAX as u64 + 3 {
-            pool.insert(AUTHOR, hash(seq), header(seq, 1), 1, true);
+            pool.insert(Time(0), AUTHOR, hash(seq), header(seq, 1), true);
         }
         pool.trim(&BTreeSet::new());
         assert_eq!(pool.bytes_of(AUTHOR), AUTHOR_BLOCKS_HELD_MAX);

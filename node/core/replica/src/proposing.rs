@@ -1,28 +1,36 @@
 //! Proposing and checking blocks: execution on the parent, comparison of roots and digest.
 
-use consensus::{CheckVerdict, Outgoing, Target};
+use consensus::{CheckVerdict, Outgoing, Slot, Target};
 use crypto::hash;
-use ledger::Executor;
+use ledger::{Applied, Executor};
 use types::block::Block;
+use types::evidence::TxFault;
 use types::message::PeerMessage;
-use types::{Hash, Height, MemberIndex, ShardId, Time};
+use types::transaction::TxView;
+use types::{Hash, Height, ShardId, Time, TxId};
 
+use crate::archive::{Judge, Reactions};
 use crate::chain::Executed;
-use crate::content::{HeaderParts, Walk, author_of};
+use crate::content::{HeaderParts, Walk};
 use crate::event::HaltReason;
+use crate::league::League;
 use crate::pool::Cursor;
 use crate::replica::Replica;
 
 impl Replica {
-    /// Whether a proposal would carry something, or something in flight waits to become final.
+    /// Whether a proposal would carry something, or the network waits for heights.
     pub(crate) fn has_work(&self) -> bool {
-        let cursors = self.chain.tip_cursors();
-        let ready = cursors.iter().enumerate().any(|(member, cursor)| {
-            self.pool
-                .at(MemberIndex(member as u16), cursor.next)
-                .is_some_and(|(_, block)| block.ready().is_some())
-        });
-        ready || !self.resets.is_empty()
+        let league = self.chain.tip_league();
+        let height = self.chain.tip_height().next();
+        let rules = self.rules();
+        let mut groups = league.next_active();
+        league.is_switching()
+            || league.is_quiet()
+            || league.slow().next().is_some()
+            || !self.resets.is_empty()
+            || !self.accusations.is_empty()
+            || self.slow.pending().next().is_some()
+            || groups.any(|index| rules.next_ready(&self.pool, league, index, height).is_some())
     }
 
     pub(crate) fn propose(&mut self, now: Time, executor: &dyn Executor) {
@@ -41,21 +49,34 @@ impl Replica {
             return;
         }
         self.last_proposal = now;
-        let cursors = self.chain.tip_cursors().to_vec();
-        let rules = self.rules();
-        let refs = rules.choose_refs(&self.pool, &cursors, slot.height);
-        let mut after = cursors;
-        for reference in &refs {
-            if let Some(member) = author_of(reference.group, self.committee.size())
-                && let Some(cursor) = after.get_mut(usize::from(member.0))
-            {
-                *cursor = Cursor {
-                    next: reference.seq.next(),
-                    last: reference.hash,
-                };
+        // A block that an author should not have made is found when it is executed: then once more without it.
+        for _ in 0..=self.groups().seats() {
+            if self.propose_on(now, &slot, executor) {
+                return;
             }
         }
-        let records = rules.choose_records(self.resets.values(), &self.pool, &after, slot.height);
+    }
+
+    fn propose_on(&mut self, now: Time, slot: &Slot, executor: &dyn Executor) -> bool {
+        let parent = self.chain.tip_league().clone();
+        let mut records = self.choose_evidence(&parent, slot.height);
+        let begun = parent.begin(&records, &self.committee);
+        let suspects = self.accusations.suspects();
+        let rules = self.rules();
+        let refs = rules.choose_refs(&self.pool, &begun, &suspects, slot.height);
+        let mut after = begun.clone();
+        for reference in &refs {
+            if let Some(index) = self.groups().index(reference.group) {
+                after.set_cursor(
+                    index,
+                    Cursor {
+                        next: reference.seq.next(),
+                        last: reference.hash,
+                    },
+                );
+            }
+        }
+        records.extend(self.choose_records(&parent, &begun, &after, now));
         let timestamp = now.0.max(self.chain.tip_timestamp().saturating_add(1));
         let mut block = Block {
             header: placeholder(slot.height, slot.parent, &refs),
@@ -63,8 +84,15 @@ impl Replica {
             excluded: Vec::new(),
             records,
         };
-        let applied = self.chain.apply(&block, &self.pool, executor);
+        let reactions = self.reactions(&block, &parent);
+        let applied = self.chain.apply(&block, &self.pool, &reactions, executor);
+        if !self.accuse_of_exclusions(&block, &applied, &begun) {
+            self.chain.ledger.roll_back(Height(slot.height.0 - 1));
+            return false;
+        }
         let parts = HeaderParts {
+            mode: begun.mode(),
+            slow: &reactions.slow,
             height: slot.height,
             view: slot.view,
             prev: slot.parent,
@@ -76,19 +104,73 @@ impl Replica {
         let header = self.rules().header(&parts);
         block.header = header;
         block.excluded = excluded_of(&applied);
-        let Walk::Complete(cursors) = self.rules().walk(&block, &self.pool, self.chain.tip_cursors()) else {
-            unreachable!("an own proposal obeys the rules that chose its content");
-        };
+        debug_assert!(
+            self.rules().walk(&block, &self.pool, &begun) == Walk::Complete
+                && self.broken_record(&block, &parent, &begun).is_none(),
+            "an own proposal obeys the rules that chose its content"
+        );
         let hash = hash::final_header_hash(&block.header);
         self.chain.push(Executed {
             hash,
+            league: begun.finish(&block, &self.config.epoch.policy),
             block: block.clone(),
-            cursors,
+            slow: reactions.slow,
             applied,
         });
         self.counters.proposals += 1;
         self.counters.heights_in_flight_sum += slot.in_flight;
         self.pbft.propose(now, block);
+        true
+    }
+
+    fn reactions(&self, block: &Block, parent: &League) -> Reactions {
+        let judge = Judge {
+            committee: &self.committee,
+            leagues: self.leagues(),
+            scheme: self.config.scheme,
+            genesis: &self.context.genesis_hash,
+        };
+        Reactions::of(block, parent, &self.chain.archive, &judge)
+    }
+
+    /// Whether all that a block leaves out of its seats' transactions became wrong only after their author had vouched
+    /// for it; what was wrong before is shown to all (F3).
+    fn accuse_of_exclusions(&mut self, block: &Block, applied: &Applied, begun: &League) -> bool {
+        let mut broken = Vec::new();
+        for (reference, outcome) in block.refs.iter().zip(&applied.batches) {
+            let index = self.groups().index(reference.group);
+            if !index.is_some_and(|index| self.groups().is_seat(index)) {
+                continue;
+            }
+            let mut suspicious: Vec<u32> = outcome.reasons.iter().map(|(at, _)| u32::from(*at)).collect();
+            suspicious.extend(self.barred_positions(&reference.hash, begun));
+            let at = suspicious
+                .into_iter()
+                .find(|at| self.breaks_state(&reference.hash, *at, begun) == Some(true));
+            broken.extend(at.map(|at| (reference.hash, at)));
+        }
+        for (hash, at) in &broken {
+            self.accuse_of_transaction(hash, *at, TxFault::State);
+        }
+        broken.is_empty()
+    }
+
+    /// Transactions of a block that spend what the slow lane bars for its base.
+    fn barred_positions(&self, hash: &Hash, league: &League) -> Vec<u32> {
+        #[cfg(feature = "planted-bugs")]
+        if self.config.planted == Some(crate::replica::Planted::BarsIgnored) {
+            return Vec::new();
+        }
+        let held = self.pool.lately(hash).filter(|_| league.slow().next().is_some());
+        let body = held.and_then(|held| Some((held.header.header.base_height, held.ready()?)));
+        let Some((base, checked)) = body else {
+            return Vec::new();
+        };
+        let barred = |(at, (txid, tx)): (u32, (TxId, TxView<'_>))| {
+            let bar = tx.inputs().find_map(|input| league.bar_on(&input.outpoint, base));
+            bar.is_some_and(|intent| intent.txid != txid).then_some(at)
+        };
+        (0..).zip(checked.body.txs()).filter_map(barred).collect()
     }
 
     /// Looks again at blocks whose check waited; true when one got its verdict.
@@ -119,42 +201,99 @@ impl Replica {
         certified: bool,
         executor: &dyn Executor,
     ) -> Option<CheckVerdict> {
-        if self.chain.is_executed(&hash) {
+        if !self.chain.is_executed(&hash) {
+            if !self.make_tip(now, block.header.prev, executor)? {
+                return Some(CheckVerdict::Invalid);
+            }
+            let parent = self.chain.tip_league().clone();
+            let lowest = self.chain.tip_timestamp().saturating_add(1);
+            match self.execute(now, hash, block, executor) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(_) => return Some(CheckVerdict::Invalid),
+            }
+            if !certified && self.refuses(now, block, lowest, &parent)? {
+                self.chain.roll_back_to(&block.header.prev);
+                return Some(CheckVerdict::Invalid);
+            }
+        }
+        if certified {
             return Some(CheckVerdict::Valid);
         }
-        if !self.make_tip(now, block.header.prev, executor)? {
-            return Some(CheckVerdict::Invalid);
-        }
-        let lowest = self.chain.tip_timestamp().saturating_add(1);
-        match self.execute(now, hash, block, executor) {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(_) => return Some(CheckVerdict::Invalid),
-        }
+        self.vote_on_refs(now, block)
+    }
+
+    /// What keeps this voter from voting for an executed block as new content; `None` while it cannot say.
+    fn refuses(&mut self, now: Time, block: &Block, lowest: u64, parent: &League) -> Option<bool> {
         // A vote, not validity, hangs on the clock: a time far ahead would leave none for the blocks after it. The
         // lowest time that may follow is never refused: else a chain whose time is ahead of its voters' clocks, as
         // after clocks were set back, would stand still until they have caught up.
         let time = block.header.timestamp;
-        let ahead = time > lowest && time > (now + self.config.epoch.policy.view_timeout()).0;
-        if ahead && !certified {
-            return Some(CheckVerdict::Invalid);
+        if time > lowest && time > (now + self.config.epoch.policy.view_timeout()).0 {
+            return Some(true);
         }
-        let aged = self
-            .rules()
-            .aged_omission(now, block, &self.pool, self.chain.tip_cursors());
-        if let (Some(aged), false) = (aged, certified) {
-            if let Some(held) = self.pool.get(&aged) {
-                let leader = self.committee.leader(self.pbft.view());
-                let nack = PeerMessage::Nack(held.header.clone());
-                self.send(
-                    Outgoing {
-                        to: Target::Member(leader),
-                        message: nack,
-                    },
-                    None,
-                );
+        let begun = parent.begin(&block.records, &self.committee);
+        match self.objection(now, block, parent, &begun) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Some(true),
+            Err(()) => {
+                self.chain.roll_back_to(&block.header.prev);
+                return None;
             }
-            return Some(CheckVerdict::Invalid);
+        }
+        let applied = self.chain.tip_applied().cloned();
+        if applied.is_some_and(|applied| !self.accuse_of_exclusions(block, &applied, &begun)) {
+            return Some(true);
+        }
+        let suspects = self.accusations.suspects();
+        let rules = self.rules();
+        let aged = rules.aged_omission(now, block, &self.pool, self.chain.tip_league(), &suspects);
+        let Some(aged) = aged else {
+            return Some(false);
+        };
+        if let Some(held) = self.pool.get(&aged) {
+            let leader = self.committee.leader(self.pbft.view());
+            let nack = PeerMessage::Nack(held.header.clone());
+            self.send(
+                Outgoing {
+                    to: Target::Member(leader),
+                    message: nack,
+                },
+                None,
+            );
+        }
+        Some(true)
+    }
+
+    /// Faults that were found in the block's author blocks, and the challenge wait (`ios` 7.6): `None` until it is over.
+    fn vote_on_refs(&mut self, now: Time, block: &Block) -> Option<CheckVerdict> {
+        let wait = self.config.epoch.policy.challenge_wait();
+        let mut over = now;
+        for reference in &block.refs {
+            let index = self.groups().index(reference.group);
+            if !index.is_some_and(|index| self.groups().is_seat(index)) {
+                continue;
+            }
+            let Some(held) = self.pool.get(&reference.hash) else {
+                continue;
+            };
+            let author = self.committee.member_of(held.header.header.author);
+            let suspected = author.is_some_and(|author| self.accusations.suspects().contains(&author));
+            let faulty = held.is_faulty || suspected;
+            #[cfg(feature = "planted-bugs")]
+            let faulty = faulty && self.config.planted != Some(crate::replica::Planted::FaultyVotedFor);
+            if faulty {
+                return Some(CheckVerdict::Invalid);
+            }
+            over = over.max(held.held_at + wait);
+        }
+        #[cfg(feature = "planted-bugs")]
+        if self.config.planted == Some(crate::replica::Planted::NoChallengeWait) {
+            over = now;
+        }
+        if over > now {
+            self.next_vote = Some(self.next_vote.map_or(over, |next| next.min(over)));
+            return None;
         }
         Some(CheckVerdict::Valid)
     }
@@ -192,9 +331,11 @@ impl Replica {
         block: &Block,
         executor: &dyn Executor,
     ) -> Result<bool, &'static str> {
-        let parent = self.chain.tip_hash();
-        let cursors = match self.rules().walk(block, &self.pool, self.chain.tip_cursors()) {
-            Walk::Complete(cursors) => cursors,
+        let prev = self.chain.tip_hash();
+        let parent = self.chain.tip_league().clone();
+        let begun = parent.begin(&block.records, &self.committee);
+        match self.rules().walk(block, &self.pool, &begun) {
+            Walk::Complete => {}
             Walk::Broken(rule) => return Err(rule),
             Walk::Missing(missing) => {
                 let leader = self.committee.leader(self.pbft.view());
@@ -213,12 +354,18 @@ impl Replica {
         if block.header.timestamp <= self.chain.tip_timestamp() {
             return Err("the timestamp does not rise");
         }
-        let applied = self.chain.apply(block, &self.pool, executor);
+        if let Some(rule) = self.broken_record(block, &parent, &begun) {
+            return Err(rule);
+        }
+        let reactions = self.reactions(block, &parent);
+        let applied = self.chain.apply(block, &self.pool, &reactions, executor);
         let header = &block.header;
         let parts = HeaderParts {
+            mode: begun.mode(),
+            slow: &reactions.slow,
             height: header.height,
             view: header.view,
-            prev: parent,
+            prev,
             refs: &block.refs,
             records: &block.records,
             applied: &applied,
@@ -230,8 +377,9 @@ impl Replica {
         }
         self.chain.push(Executed {
             hash,
+            league: begun.finish(block, &self.config.epoch.policy),
             block: block.clone(),
-            cursors,
+            slow: reactions.slow,
             applied,
         });
         Ok(true)
@@ -268,16 +416,16 @@ impl Replica {
         let Some(waiting) = self.chain.waiting.pop_front() else {
             return false;
         };
+        let before = self.chain.final_league().clone();
         if let Some((executed, changes)) = self.chain.finalize(&hash) {
-            self.on_final(now, executed, &waiting.proof, changes);
+            self.on_final(now, executed, &waiting.proof, changes, &before);
         }
         true
     }
 }
 
-/// A header that only carries what execution needs; the real one follows from the result.
 /// Bitmaps of what takes no effect, by reference.
-fn excluded_of(applied: &ledger::Applied) -> Vec<Vec<u8>> {
+fn excluded_of(applied: &Applied) -> Vec<Vec<u8>> {
     applied
         .batches
         .iter()
@@ -285,6 +433,7 @@ fn excluded_of(applied: &ledger::Applied) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// A header that only carries what execution needs; the real one follows from the result.
 fn placeholder(height: Height, prev: Hash, refs: &[types::block::BlockRef]) -> types::block::FinalHeader {
     types::block::FinalHeader {
         version: 0,

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use crypto::hash;
 use crypto::keys::SecretKey;
 use ledger::{Executor, Ledger, StateChanges};
-use types::block::{AuthorHeader, CommittedBlock};
-use types::block_record::Record;
+use types::block::{CommittedBlock, SignedAuthorHeader};
+use types::evidence::TxFault;
 use types::message::AuthorBlock;
 use types::record::{LogRecord, Standing};
-use types::{Hash, Height, MemberIndex, Sequence, Time};
+use types::{Hash, Height, Sequence, Time};
 
 use crate::chain::Waiting;
-use crate::content::author_of;
-use crate::event::{CheckedBody, Effect, HaltReason};
-use crate::pool::Cursor;
+use crate::archive::Archive;
+use crate::event::{BodyVerdict, Effect, HaltReason, SignatureChecks};
+use crate::league::League;
 use crate::replica::{Replica, ReplicaConfig};
 use crate::standing::State;
 
@@ -45,16 +45,18 @@ pub enum RecoveryError {
     Halt(#[from] HaltReason),
 }
 
-/// Decodes and verifies the body of an author block of the log, as `Effect::CheckBody` does.
-pub type CheckBody<'a> = dyn FnMut(&AuthorHeader, &bytes::Bytes) -> Option<CheckedBody> + 'a;
+/// Checks the body of an author block of the log, as `Effect::CheckBody` does.
+pub type CheckBody<'a> = dyn FnMut(&SignedAuthorHeader, &bytes::Bytes, &SignatureChecks) -> BodyVerdict + 'a;
 
 /// A replica on its way back: takes the records of the log in order.
 #[derive(Debug)]
 pub struct Recovery {
     replica: Replica,
     bodies: BTreeMap<Hash, AuthorBlock>,
-    /// Cursors after the highest final block read, and its height.
-    cursors: Vec<Cursor>,
+    /// The leagues after the highest final block read that the state holds, and the final author blocks of seats.
+    league: League,
+    archive: Archive,
+    /// Height of the highest final block read.
     height: Height,
     state: Height,
 }
@@ -65,11 +67,12 @@ impl Recovery {
     pub fn new(config: ReplicaConfig, key: SecretKey, ledger: Ledger, now: Time) -> Self {
         let state = ledger.final_height();
         let replica = Replica::closed(config, key, ledger, now);
-        let cursors = replica.chain.final_cursors().to_vec();
+        let league = replica.chain.final_league().clone();
         Self {
             replica,
             bodies: BTreeMap::new(),
-            cursors,
+            league,
+            archive: Archive::default(),
             height: Height(0),
             state,
         }
@@ -131,30 +134,18 @@ impl Recovery {
         }
         for reference in &block.refs {
             self.bodies.remove(&reference.hash);
-            if let Some(member) = author_of(reference.group, self.cursors.len())
-                && let Some(cursor) = self.cursors.get_mut(usize::from(member.0))
-            {
-                *cursor = Cursor {
-                    next: reference.seq.next(),
-                    last: reference.hash,
-                };
-            }
         }
-        for record in &block.records {
-            let Record::Reset(reset) = record else { continue };
-            if let Some(member) = author_of(reset.group, self.cursors.len())
-                && let Some(cursor) = self.cursors.get_mut(usize::from(member.0))
-            {
-                cursor.next = types::block::BlockSeq::start_of(reset.run + 1);
-            }
-        }
+        self.archive.take(&self.league, &block);
+        let policy = &self.replica.config.epoch.policy;
+        self.league = self.league.after(&block, &self.replica.committee, policy);
         if header.height == self.state {
             if self.replica.chain.ledger.digest() != header.state_digest {
                 return Err(RecoveryError::StateDigest(header.height));
             }
             self.replica
                 .chain
-                .start_at(hash, header.timestamp, self.cursors.clone());
+                .start_at(hash, header.timestamp, self.league.clone(), std::mem::take(&mut self.archive));
+            self.replica.included_from = header.height;
         }
         Ok(())
     }
@@ -184,7 +175,7 @@ impl Recovery {
                 .collect();
             for hash in hashes {
                 if let Some(block) = self.bodies.remove(&hash) {
-                    self.replica.restore_body(now, hash, block, check);
+                    self.replica.restore_body(now, hash, block, true, check);
                 }
             }
             if !self.replica.finalize_waiting(now, executor) {
@@ -214,21 +205,12 @@ impl Recovery {
             });
         }
         self.catch_up(now, check, executor)?;
-        let next: Vec<_> = self
-            .replica
-            .chain
-            .final_cursors()
-            .iter()
-            .map(|cursor| cursor.next)
-            .collect();
+        let league = self.replica.chain.final_league().clone();
         for (hash, block) in std::mem::take(&mut self.bodies) {
             let header = &block.header.header;
-            let author = author_of(header.group, next.len());
-            let open = author
-                .and_then(|author| next.get(usize::from(author.0)))
-                .is_some_and(|next| header.seq >= *next);
-            if open {
-                self.replica.restore_body(now, hash, block, check);
+            let index = league.groups().index(header.group);
+            if index.is_some_and(|index| header.seq >= league.cursor(index).next) {
+                self.replica.restore_body(now, hash, block, false, check);
             }
         }
         self.replica.reopen(now, last, executor);
@@ -237,17 +219,36 @@ impl Recovery {
 }
 
 impl Replica {
-    fn restore_body(&mut self, now: Time, hash: Hash, block: AuthorBlock, check: &mut CheckBody<'_>) {
+    fn restore_body(
+        &mut self,
+        now: Time,
+        hash: Hash,
+        block: AuthorBlock,
+        is_final: bool,
+        check: &mut CheckBody<'_>,
+    ) {
         let AuthorBlock { header, body } = block;
-        let Some(author) = author_of(header.header.group, self.committee.size()) else {
+        let Some(index) = self.groups().index(header.header.group) else {
             return;
         };
-        let Some(checked) = check(&header.header, &body) else {
+        let seated = self.groups().is_seat(index);
+        let author = self.committee.member_of(header.header.author).unwrap_or_default();
+        // What is final was judged; what is not gets the same sample as before the restart.
+        let checks = if is_final && seated {
+            SignatureChecks::Skipped
+        } else {
+            self.checks_of(index, author)
+        };
+        let BodyVerdict::Checked(checked) = check(&header, &body, &checks) else {
             return;
         };
-        self.pool.insert(author, hash, header, body.len(), true);
+        let forged = checked.bad_signatures.first().copied().filter(|_| seated);
+        self.pool.insert(now, index, hash, header, true);
         let height = self.chain.final_height();
         self.pool.set_checked(now, height, &hash, checked);
+        if let Some(position) = forged {
+            self.accuse_of_transaction(&hash, position, TxFault::Signature);
+        }
     }
 
     fn halt_reason(&self) -> Option<HaltReason> {
@@ -264,11 +265,12 @@ impl Replica {
             self.bar_whatever_the_log_says();
         }
         self.pbft.resume(now);
-        for member in 0..self.committee.size() as u16 {
-            if let Some(cursor) = self.chain.final_cursors().get(usize::from(member)).copied() {
-                self.pool.forget_below(MemberIndex(member), cursor.next);
-            }
+        let league = self.chain.final_league().clone();
+        for index in league.groups().all() {
+            let next = league.cursor(index).next;
+            self.pool.forget_below(index, next, self.chain.final_height());
         }
+        self.follow_role(now);
         self.request_reset(now);
         self.handle_timeout(now, executor);
     }

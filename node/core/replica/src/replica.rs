@@ -6,18 +6,21 @@ use consensus::{Outgoing, Output, Pbft, PbftConfig, Slot, Target};
 use crypto::keys::{Scheme, SecretKey};
 use ledger::{Executor, Ledger};
 use types::block::Block;
-use types::block_record::ResetRequest;
-use types::client::{Answer, Refused, StateInfo};
+use types::block_record::{AuthorReady, ResetRequest};
+use types::client::{Answer, Receipts, Refused, StateInfo};
 use types::genesis::{Committee, EpochConfig, SigningContext};
 use types::message::{AuthorBlock, PeerMessage};
 use types::record::LogRecord;
 use types::{ConnectionId, Hash, Height, MemberIndex, Reject, Sequence, ShardId, Tag, Time};
 
-use crate::author::{Admitted, Author, AuthorConfig};
+use crate::accusations::Accusations;
+use crate::author::{Admitted, Author, AuthorConfig, Role};
 use crate::chain::{Chain, Waiting};
 use crate::content::Rules;
 use crate::event::{Admission, CheckedBody, Counters, Effect, Event, HaltReason};
+use crate::league::{GroupIndex, Groups, League};
 use crate::pool::{Cursor, Pool};
+use crate::slow::SlowLane;
 use crate::standing::State;
 
 /// A rule to leave out; always `None` outside the simulator.
@@ -34,6 +37,24 @@ pub enum Planted {
     /// Batches of signatures are verified without the cofactor; whoever owns the verifiers plants it there.
     #[cfg(feature = "planted-bugs")]
     BatchWithoutCofactor,
+    /// A voter votes for author blocks that it has just received, without the challenge wait.
+    #[cfg(feature = "planted-bugs")]
+    NoChallengeWait,
+    /// A voter votes for author blocks in which it found a fault.
+    #[cfg(feature = "planted-bugs")]
+    FaultyVotedFor,
+    /// Evidence of broken state is believed and not replayed.
+    #[cfg(feature = "planted-bugs")]
+    EvidenceBelieved,
+    /// A switch of the mode is accepted without its cause.
+    #[cfg(feature = "planted-bugs")]
+    SwitchWithoutCause,
+    /// Receipts leave before the author's block is durable.
+    #[cfg(feature = "planted-bugs")]
+    ReceiptBeforeDurable,
+    /// Bars of the slow lane are ignored.
+    #[cfg(feature = "planted-bugs")]
+    BarsIgnored,
 }
 
 /// Everything that a replica is told at its start.
@@ -68,7 +89,7 @@ pub(crate) struct Wanted {
     pub(crate) asked: u32,
 }
 
-/// One validator of one shard, in mode 1.
+/// One validator of one shard: a voter, or a candidate, which follows the chain and may hold a seat.
 #[derive(Debug)]
 pub struct Replica {
     pub(crate) config: ReplicaConfig,
@@ -83,8 +104,20 @@ pub struct Replica {
     pub(crate) checks: BTreeMap<Hash, (Box<Block>, bool)>,
     /// Bodies asked of others.
     pub(crate) wanted: BTreeMap<Hash, Wanted>,
-    /// Reset requests of members, by group.
+    /// Reset requests of authors, by group.
     pub(crate) resets: BTreeMap<u16, ResetRequest>,
+    /// Reports of candidates.
+    pub(crate) reports: BTreeMap<MemberIndex, AuthorReady>,
+    pub(crate) accusations: Accusations,
+    pub(crate) slow: SlowLane,
+    /// Receipts that wait for their block to be durable.
+    receipts: BTreeMap<Sequence, BTreeMap<ConnectionId, Receipts>>,
+    /// Since which final height the pool keeps every included block of seats for a while.
+    pub(crate) included_from: Height,
+    /// When the challenge wait of a proposal ends.
+    pub(crate) next_vote: Option<Time>,
+    /// Final height of the last own report.
+    pub(crate) last_report: Height,
     pub(crate) next_reset_request: Option<Time>,
     /// Of a leader, when it last proposed; of everyone, not before the view was entered.
     pub(crate) last_proposal: Time,
@@ -143,10 +176,7 @@ impl Replica {
             policy: config.epoch.policy.clone(),
             planted: ordering_bug,
         };
-        let start = Cursor {
-            next: types::block::BlockSeq(0),
-            last: context.genesis_hash,
-        };
+        let league = League::genesis(&committee, &config.epoch.policy, context.genesis_hash);
         let (validator, _) = committee
             .members
             .get(usize::from(config.me.0))
@@ -155,20 +185,24 @@ impl Replica {
         let author = AuthorConfig {
             policy: config.epoch.policy.clone(),
             context,
-            member: config.me,
             validator,
-            members: committee.size(),
+            randomness: config.epoch.randomness,
             shards: config.epoch.committees.len() as u16,
             boot_nonce: config.boot_nonce,
         };
-        let chain = Chain::new(ledger, context.genesis_hash, 0, vec![start; committee.size()]);
+        let role = role_of(&league, config.me);
+        let cursor = role.map_or_else(Cursor::default, |(index, _)| league.cursor(index));
+        let author = Author::new(author, role.map(|(_, role)| role), cursor, now);
+        let pool = Pool::new(league.groups());
+        let chain = Chain::new(ledger, context.genesis_hash, 0, league);
         let mut pbft = Pbft::new(pbft, key.clone(), now);
         pbft.set_silent(true);
         Self {
             pbft,
-            pool: Pool::new(committee.size()),
+            pool,
+            included_from: chain.final_height(),
             chain,
-            author: Author::new(author, start, false),
+            author,
             config,
             committee,
             context,
@@ -176,6 +210,12 @@ impl Replica {
             checks: BTreeMap::new(),
             wanted: BTreeMap::new(),
             resets: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            accusations: Accusations::default(),
+            slow: SlowLane::default(),
+            receipts: BTreeMap::new(),
+            next_vote: None,
+            last_report: Height(0),
             next_reset_request: None,
             last_proposal: now,
             next_pace_check: now,
@@ -222,6 +262,7 @@ impl Replica {
                 .flatten(),
             parked,
             self.pbft.waits_for_leader().then_some(self.next_pace_check),
+            self.next_vote,
             self.next_reset_request,
             wanted,
             match &self.standing {
@@ -233,6 +274,31 @@ impl Replica {
             .into_iter()
             .flatten()
             .fold(self.pbft.poll_timeout(), Time::min)
+    }
+
+    /// Mode of the next height: 0 two leagues, 1 one league.
+    #[must_use]
+    pub fn mode(&self) -> u8 {
+        self.chain.final_league().next_mode()
+    }
+
+    /// Group that this member authors now, as headers carry it.
+    #[must_use]
+    pub fn authored_group(&self) -> Option<u16> {
+        self.author.role().map(|role| role.group)
+    }
+
+    /// Members whose faults are final.
+    #[must_use]
+    pub fn banned(&self) -> Vec<MemberIndex> {
+        let members = (0..self.committee.members.len() as u16).map(MemberIndex);
+        members
+            .filter(|member| self.chain.final_league().is_banned(*member))
+            .collect()
+    }
+
+    pub(crate) const fn groups(&self) -> Groups {
+        self.chain.final_league().groups()
     }
 
     /// Highest final height executed here.
@@ -285,7 +351,10 @@ impl Replica {
             Event::Admitted(admissions) => admissions
                 .into_iter()
                 .for_each(|admission| self.admit(now, admission)),
-            Event::ClientClosed(connection) => self.author.on_closed(connection),
+            Event::ClientClosed(connection) => {
+                self.author.on_closed(connection);
+                self.slow.forget(connection);
+            }
             Event::StatusAsked { connection, txids } => self.answer_status(connection, &txids),
             Event::StateAsked(connection) => self.answer_state(connection),
             Event::Peer { from, message } => self.handle_peer(now, from, message),
@@ -296,10 +365,10 @@ impl Replica {
             }
             Event::Space { low } => self.set_suspended(now, low),
             Event::BodyChecked { hash, verdict } => self.handle_body_checked(now, hash, verdict),
-            Event::Rechecked { .. } => {}
+            Event::Rechecked { forged, .. } => self.handle_rechecked(forged),
             Event::SlowAdmitted(admissions) => admissions
                 .into_iter()
-                .for_each(|admission| self.refuse(admission.connection, admission.tag, Reject::KindClosed)),
+                .for_each(|admission| self.admit_slow(admission)),
             Event::Durable(seq) => self.handle_durable(now, seq),
         }
         self.advance(now, executor);
@@ -320,6 +389,7 @@ impl Replica {
         if now >= self.pbft.poll_timeout() {
             self.pbft.handle_timeout(now);
         }
+        self.next_vote = self.next_vote.filter(|at| now < *at);
         self.ask_for_traces(now);
         self.ask_again(now);
         self.request_reset(now);
@@ -480,6 +550,7 @@ impl Replica {
 
     fn handle_durable(&mut self, now: Time, seq: Sequence) {
         self.on_standing_durable(now, seq);
+        self.release_receipts(seq);
         let later = self.loopback.split_off(&Sequence(seq.0 + 1));
         let due = std::mem::replace(&mut self.loopback, later);
         let me = self.config.me;
@@ -492,14 +563,20 @@ impl Replica {
         let mut queue = VecDeque::from([admission]);
         while let Some(admission) = queue.pop_front() {
             let (connection, tag, txid) = (admission.connection, admission.tag, admission.txid);
-            match self.author.admit(now, admission, &self.chain.ledger) {
+            let league = self.chain.final_league();
+            match self.author.admit(now, admission, &self.chain.ledger, league) {
                 Admitted::Taken => queue.extend(self.author.parking.wake_children(txid)),
                 Admitted::Parked(evicted) => {
                     for late in evicted {
                         self.refuse(late.connection, late.tag, Reject::Busy);
                     }
                 }
-                Admitted::Moved(old) => self.refuse(old.connection, old.tag, Reject::Busy),
+                Admitted::Moved(old, receipt) => {
+                    self.refuse(old.connection, old.tag, Reject::Busy);
+                    if let Some(receipt) = receipt {
+                        self.answer(connection, Answer::Receipts(Box::new(receipt)));
+                    }
+                }
                 Admitted::Refused(reason) => {
                     self.refuse(connection, tag, reason);
                     self.refuse_children(txid);
@@ -538,30 +615,82 @@ impl Replica {
             committee: &self.committee,
             context: &self.context,
             scheme: self.config.scheme,
+            groups: self.groups(),
         }
     }
 
     fn cut(&mut self, now: Time) {
         while self.author.may_cut(now, self.chain.final_height()) {
+            let Some(role) = self.author.role() else { return };
+            let Some(index) = self.groups().index(role.group) else {
+                return;
+            };
             let (header, hash, body) = self.author.cut(now, &self.key, self.chain.final_height());
             self.counters.cut += body.len() as u64;
+            self.counters.blocks_cut += 1;
+            let seq = header.header.seq;
             let block = AuthorBlock {
                 header: header.clone(),
                 body: body.bytes().clone(),
             };
-            self.pool
-                .insert(self.config.me, hash, header, body.bytes().len(), true);
+            self.pool.insert(now, index, hash, header, true);
             let checked = CheckedBody {
                 body,
                 bad_signatures: Vec::new(),
             };
             self.pool
                 .set_checked(now, self.chain.final_height(), &hash, checked);
-            self.persist(vec![LogRecord::AuthorBlock(block.clone())], false);
+            // A receipt is a promise that the author must remember: it is durable before anybody sees the block.
+            let written = self.persist(vec![LogRecord::AuthorBlock(block.clone())], role.seated);
+            let after = role.seated.then_some(written);
             self.effects.push_back(Effect::Broadcast {
                 message: PeerMessage::AuthorBlock(block),
-                after: None,
+                after,
             });
+            if role.seated {
+                self.receipts.insert(written, self.author.receipts(seq));
+                #[cfg(feature = "planted-bugs")]
+                if self.config.planted == Some(Planted::ReceiptBeforeDurable) {
+                    self.release_receipts(written);
+                }
+            }
         }
     }
+
+    fn release_receipts(&mut self, durable: Sequence) {
+        let later = self.receipts.split_off(&Sequence(durable.0 + 1));
+        for receipts in std::mem::replace(&mut self.receipts, later).into_values() {
+            for (connection, receipts) in receipts {
+                self.counters.receipts += receipts.tags.len() as u64;
+                self.answer(connection, Answer::Receipts(Box::new(receipts)));
+            }
+        }
+    }
+
+    /// Takes up or lays down authorship as the final chain says.
+    pub(crate) fn follow_role(&mut self, now: Time) {
+        let league = self.chain.final_league();
+        let role = role_of(league, self.config.me);
+        let cursor = role.map_or_else(Cursor::default, |(index, _)| league.cursor(index));
+        let before = self.author.role();
+        for (asker, reason) in self.author.set_role(now, role.map(|(_, role)| role), cursor) {
+            self.refuse(asker.connection, asker.tag, reason);
+        }
+        if before != self.author.role() {
+            self.receipts.clear();
+            self.next_reset_request = None;
+        }
+    }
+}
+
+/// What a member authors at the height after the league's.
+fn role_of(league: &League, me: MemberIndex) -> Option<(GroupIndex, Role)> {
+    let index = league.group_of(me)?;
+    let groups = league.groups();
+    let role = Role {
+        group: groups.number(index),
+        seated: groups.is_seat(index),
+        authors: league.next_active().count(),
+    };
+    Some((index, role))
 }

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 
 use crypto::cosign;
-use types::block::{Block, GROUP_ONE_LEAGUE};
+use types::block::Block;
 use types::block_record::Record;
 use types::message::{Fetch, PeerMessage, Trace};
 use types::record::{LogRecord, Standing};
@@ -20,6 +20,7 @@ use types::{MemberIndex, Sequence, Time};
 
 use crate::content::fetch_pause;
 use crate::event::Effect;
+use crate::league::League;
 use crate::replica::Replica;
 
 /// How far a validator is allowed to sign.
@@ -52,7 +53,7 @@ impl State {
 impl Replica {
     /// Whether this validator may sign votes, proposals and author blocks.
     #[must_use]
-    pub fn is_voter(&self) -> bool {
+    pub fn is_signing(&self) -> bool {
         self.standing == State::Voter
     }
 
@@ -63,7 +64,9 @@ impl Replica {
     }
 
     pub(crate) fn set_standing(&mut self, state: State) {
-        self.pbft.set_silent(state != State::Voter);
+        // A candidate follows the votes and casts none.
+        self.pbft
+            .set_silent(state != State::Voter || !self.committee.is_voter(self.config.me));
         self.standing = state;
     }
 
@@ -97,8 +100,9 @@ impl Replica {
     /// Tells a member what is known of its signatures.
     pub(crate) fn serve_trace(&mut self, to: MemberIndex) {
         let of_author = || {
-            let cursor = self.chain.tip_cursors().get(usize::from(to.0))?;
-            let (_, held) = self.pool.at(to, cursor.next)?;
+            let league = self.chain.tip_league();
+            let index = league.group_of(to)?;
+            let (_, held) = self.pool.at(index, league.cursor(index).next)?;
             Some(Trace::AuthorBlock(held.header.clone()))
         };
         let trace = self.pbft.trace_of(to).cloned().or_else(of_author);
@@ -142,8 +146,7 @@ impl Replica {
                         .is_some_and(|key| cosign::verify_view_change(scheme, &self.context, key, change))
             }
             Trace::AuthorBlock(header) => {
-                crate::content::author_of(header.header.group, self.committee.size()) == Some(me)
-                    && self.is_authentic(header)
+                self.committee.member_of(header.header.author) == Some(me) && self.is_authentic(header)
             }
         }
     }
@@ -157,8 +160,10 @@ impl Replica {
     }
 
     /// A final block with content of its own is a trace too.
-    pub(crate) fn look_for_own_content(&mut self, block: &Block) {
-        let group = GROUP_ONE_LEAGUE + self.config.me.0;
+    pub(crate) fn look_for_own_content(&mut self, block: &Block, before: &League) {
+        let Some(group) = before.group_of(self.config.me).map(|index| before.groups().number(index)) else {
+            return;
+        };
         let authored = block.refs.iter().any(|reference| reference.group == group)
             || block
                 .records

@@ -4,7 +4,6 @@ use ledger::Executor;
 use types::message::PeerMessage;
 use types::{Reject, Time};
 
-use crate::content::author_of;
 use crate::event::Event;
 use crate::replica::Replica;
 
@@ -25,7 +24,7 @@ impl Replica {
         }
         if returns {
             self.pbft.resume_after_pause(now);
-            for member in 0..self.committee.size() as u16 {
+            for member in 0..self.committee.members.len() as u16 {
                 self.send_own_blocks(types::MemberIndex(member));
             }
         }
@@ -55,8 +54,8 @@ impl Replica {
             Event::BodyChecked { hash, .. } => {
                 // Not recorded, so not held: it is fetched again when a block refers to it.
                 let group = self.pool.get(&hash).map(|held| held.header.header.group);
-                if let Some(author) = group.and_then(|group| author_of(group, self.committee.size())) {
-                    self.pool.forget(author, &hash);
+                if let Some(index) = group.and_then(|group| self.groups().index(group)) {
+                    self.pool.forget(index, &hash);
                 }
             }
             Event::Durable(seq) => self.on_standing_durable(now, seq),

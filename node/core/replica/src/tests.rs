@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use crypto::keys::{Scheme, SecretKey};
 use crypto::verify::BatchVerifier;
-use crypto::{body, hash, placement};
+use crypto::{hash, placement};
 use ledger::{Inline, Ledger, LedgerConfig};
+use types::block::SignedAuthorHeader;
 use types::client::Answer;
 use types::genesis::{EpochConfig, FundingRule, Genesis};
 use types::policy::Policy;
@@ -20,7 +21,7 @@ use types::{
     TxId,
 };
 
-use crate::{Admission, CheckedBody, Effect, Event, Recovery, Replica, ReplicaConfig};
+use crate::{Admission, BodyVerdict, Effect, Event, Recovery, Replica, ReplicaConfig, SignatureChecks};
 
 const ACCOUNTS: u64 = 8;
 const AMOUNT: Amount = Amount(100);
@@ -173,10 +174,12 @@ impl Net {
                     }
                 }
                 Effect::CheckBody {
-                    hash, header, bytes, ..
+                    hash,
+                    header,
+                    bytes,
+                    checks,
                 } => {
-                    let checked = check_body(&header, &bytes, &self.epoch.genesis_hash);
-                    let verdict = checked.map_or(crate::BodyVerdict::Foreign, crate::BodyVerdict::Checked);
+                    let verdict = check_body(&self.epoch.genesis_hash, &header, &bytes, &checks);
                     self.queue
                         .push_back((member, Event::BodyChecked { hash, verdict }));
                 }
@@ -371,7 +374,7 @@ impl Net {
     fn restart(&mut self, member: u16) {
         let mut recovery = Recovery::new(self.config(member, 2), self.key(member), self.ledger(), self.now);
         let genesis = self.epoch.genesis_hash;
-        let mut check = |header: &_, bytes: &Bytes| check_body(header, bytes, &genesis);
+        let mut check = |header: &_, bytes: &Bytes, checks: &_| check_body(&genesis, header, bytes, checks);
         let mut last = Sequence(0);
         for (seq, record) in self.logs[usize::from(member)].clone() {
             last = seq;
@@ -396,14 +399,14 @@ impl Net {
     }
 }
 
-fn check_body(header: &types::block::AuthorHeader, bytes: &Bytes, genesis: &Hash) -> Option<CheckedBody> {
-    let body = body::decode(header, bytes.clone()).ok()?;
-    let jobs = body::signature_jobs(&body, genesis);
-    let verdict = BatchVerifier::new([1; 32], Scheme::Simulated).verify(&jobs);
-    let positions = body::job_positions(&body);
-    let mut bad_signatures: Vec<u32> = verdict.bad.iter().map(|job| positions[*job as usize]).collect();
-    bad_signatures.dedup();
-    Some(CheckedBody { body, bad_signatures })
+fn check_body(
+    genesis: &Hash,
+    header: &SignedAuthorHeader,
+    bytes: &Bytes,
+    checks: &SignatureChecks,
+) -> BodyVerdict {
+    let mut verifier = BatchVerifier::new([1; 32], Scheme::Simulated);
+    crate::body_check::check_body(&mut verifier, genesis, header, bytes.clone(), checks, usize::MAX).0
 }
 
 #[test]

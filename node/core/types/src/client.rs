@@ -14,7 +14,7 @@ use crate::reject::Reject;
 use crate::struct_codec;
 
 pub use note::{FinalNote, MerklePath, NoteEntry, Receipts, SlowEntry, TagAt};
-pub use status::{Level, NodeInfo, StateInfo, TxStatus};
+pub use status::{FaultCounts, Level, NodeInfo, StateInfo, TxStatus};
 
 /// Version of the client protocol; a mismatch is refused and names both sides.
 pub const CLIENT_PROTOCOL_VERSION: u16 = 2;
@@ -77,9 +77,9 @@ struct_codec!(Hello {
 /// State of one shard in a `Topology`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardStatus {
-    /// Members.
+    /// Members, voters and candidates.
     pub members: u16,
-    /// 1 = one league.
+    /// 0 two leagues, 1 one league.
     pub mode: u8,
     /// Final height known to the answering node; 0 for shards that it does not serve.
     pub height: Height,
@@ -90,6 +90,9 @@ struct_codec!(ShardStatus {
     mode,
     height
 });
+
+/// Group of a member that authors none.
+pub const GROUP_NONE: u16 = u16::MAX;
 
 /// Address of one validator in a `Topology`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub struct ValidatorAddress {
     pub shard: ShardId,
     /// 0 voter, 1 candidate.
     pub role: u8,
-    /// Group that it authors.
+    /// Group that it authors: in mode 0 of a seated candidate, in mode 1 of a voter, else [`GROUP_NONE`].
     pub group: u16,
     /// IPv6 address, or an IPv4 one mapped.
     pub ip: [u8; 16],

@@ -239,6 +239,12 @@ impl Committee {
         leader.copied().unwrap_or_default()
     }
 
+    /// Id key of a voter; none of a candidate, which signs nothing of the ordering.
+    #[must_use]
+    pub fn voter_key(&self, member: MemberIndex) -> Option<&[u8; 32]> {
+        self.key(member).filter(|_| self.is_voter(member))
+    }
+
     /// Id key of a member.
     #[must_use]
     pub fn key(&self, member: MemberIndex) -> Option<&[u8; 32]> {

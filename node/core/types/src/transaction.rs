@@ -74,6 +74,16 @@ impl<'a> TxView<'a> {
         Ok((view, rest))
     }
 
+    /// Cuts the transaction at the front without holding it against the rules, and says the first rule that it breaks:
+    /// whoever put it into a body may have to answer for it (`ios` 7.7, F2). Gives the view, the rule and what follows.
+    ///
+    /// # Errors
+    /// `Version`, `Limits` or `Encoding`: where it ends cannot be told.
+    pub fn cut_prefix(bytes: &'a [u8]) -> Result<(Self, Option<Reject>, &'a [u8]), Reject> {
+        let (view, rest) = Self::split(bytes)?;
+        Ok((view, view.check().err(), rest))
+    }
+
     /// A view over bytes that [`TxView::decode`] accepted before; skips the checks of order and use.
     ///
     /// # Errors
@@ -200,6 +210,13 @@ impl<'a> TxView<'a> {
     pub const fn fee(&self) -> Amount {
         let [.., f0, f1, f2, f3, f4, f5, f6, f7, _, _, _] = *self.head;
         Amount(u64::from_le_bytes([f0, f1, f2, f3, f4, f5, f6, f7]))
+    }
+
+    /// What it moves: outputs and fee, which are the sum of its inputs when its values add up.
+    #[must_use]
+    pub fn value(&self) -> Amount {
+        let outputs = self.outputs().map(|output| output.amount.0);
+        Amount(outputs.fold(self.fee().0, u64::saturating_add))
     }
 
     /// Free bits, 24 of them.

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use crypto::{hash, placement};
 use serde::Deserialize;
-use types::Hash;
 use types::codec::{Decode as _, DecodeError, Reader, encode_items};
 use types::genesis::{Allocation, EpochConfig, Genesis, GenesisError};
+use types::{Hash, ShardId};
 
 use crate::bounded::{self, BoundedError};
 use crate::limits::{ALLOCATION_BYTES, ALLOCATIONS_FILE_BYTES_MAX, GENESIS_FILE_BYTES_MAX};
@@ -82,6 +82,21 @@ pub enum GenesisFileError {
         path: PathBuf,
         /// Cause.
         source: GenesisError,
+    },
+    /// Too few members of a shard have a bond that makes them believable.
+    #[error(
+        "{path}: shard {shard} has {found} members who are eligible as candidates, accepted are {accepted} or more; \
+         bonds must reach bond_min and a believability of believability_min"
+    )]
+    Candidates {
+        /// File, or the flags that fix the bonds.
+        path: PathBuf,
+        /// The shard.
+        shard: ShardId,
+        /// Eligible members.
+        found: usize,
+        /// Candidates that the policy asks for.
+        accepted: u16,
     },
     /// The allocations are not those of the genesis.
     #[error(
@@ -177,7 +192,7 @@ pub fn read_genesis(path: &Path) -> Result<Genesis, GenesisFileError> {
 /// The genesis of a file's bytes, checked; `path` is for errors alone.
 ///
 /// # Errors
-/// `Shape`, `Encoding` or `Rule`.
+/// `Shape`, `Encoding`, `Rule` or `Candidates`.
 pub fn parse_genesis(path: &Path, bytes: Vec<u8>) -> Result<Genesis, GenesisFileError> {
     let shape = |problem: String| GenesisFileError::Shape {
         path: path.into(),
@@ -192,7 +207,28 @@ pub fn parse_genesis(path: &Path, bytes: Vec<u8>) -> Result<Genesis, GenesisFile
         path: path.into(),
         source,
     })?;
+    check_candidates(path, &genesis)?;
     Ok(genesis)
+}
+
+/// Refuses a network whose seats nobody could ever take; `path` is for errors alone.
+///
+/// # Errors
+/// `Candidates`.
+pub fn check_candidates(path: &Path, genesis: &Genesis) -> Result<(), GenesisFileError> {
+    let accepted = genesis.policy.candidates();
+    let committees = placement::epoch_config(genesis).committees;
+    let short = committees
+        .iter()
+        .find(|committee| committee.candidates.len() < accepted.into());
+    short.map_or(Ok(()), |committee| {
+        Err(GenesisFileError::Candidates {
+            path: path.into(),
+            shard: committee.shard,
+            found: committee.candidates.len(),
+            accepted,
+        })
+    })
 }
 
 /// Reads allocations: a count (u32) and the items.

@@ -370,7 +370,8 @@ impl StateStore {
         self.for_each(|output| outputs.push(output))?;
         let mut claimed = Vec::new();
         self.for_each_entry([CLAIM_PREFIX, END_PREFIX], |key, value| {
-            let txid = decode_claim(key, value).map_err(|_| self.damaged("a settled claim has another form"))?;
+            let txid =
+                decode_claim(key, value).map_err(|_| self.damaged("a settled claim has another form"))?;
             claimed.push(txid);
             Ok(())
         })?;

@@ -142,3 +142,16 @@ fn a_batch_larger_than_the_ring_is_taken_in_parts_and_the_rest_given_back() {
         .sum();
     assert_eq!(taken, 3);
 }
+
+#[test]
+fn what_finds_no_room_in_the_slow_lane_is_given_back_and_the_other_lane_is_free() {
+    let (inbox, mut receivers) = inbox(&QueueBounds::default());
+    let refused = inbox.admit_slow(vec![admission(); SLOW_TXS_MAX + 5]);
+    assert_eq!(refused.len(), 5);
+    assert!(inbox.admit(vec![admission(); SLOW_TXS_MAX]).is_empty());
+    let events = drain(&inbox, &mut receivers);
+    let slow = place(&events, |event| matches!(event, Event::SlowAdmitted(_)));
+    let fast = place(&events, |event| matches!(event, Event::Admitted(_)));
+    assert!(fast < slow, "authors come first");
+    assert!(matches!(&events[slow], Event::SlowAdmitted(all) if all.len() == SLOW_TXS_MAX));
+}

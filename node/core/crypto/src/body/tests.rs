@@ -4,7 +4,7 @@ use types::limits::{BATCH_BYTES_MAX, BATCH_TXS_MAX};
 use types::transaction::{Input, Output, TxDraft, TxView};
 use types::{Amount, Epoch, Hash, Height, OutPoint, Owner, Reject, ShardId, TxId, ValidatorId};
 
-use super::{BodyError, build, decode, job_positions, signature_jobs, tx_leaves};
+use super::{BodyError, build, decode, signature_jobs, tx_leaves};
 use crate::hash;
 use crate::keys::{Scheme, SecretKey};
 use crate::merkle;
@@ -98,16 +98,19 @@ fn leaves_are_the_txid_and_the_signatures() {
 fn jobs_cover_every_owner_over_the_sighash() {
     let txs = three();
     let (body, _) = build(&txs);
-    let jobs = signature_jobs(&body, &GENESIS);
-    assert_eq!(job_positions(&body), [0, 1, 1, 1, 2, 2]);
+    let (jobs, positions) = signature_jobs(&body, 0..3, &GENESIS);
+    assert_eq!(positions, [0, 1, 1, 1, 2, 2]);
     assert_eq!(jobs.len(), 6);
-    for (job, position) in jobs.iter().zip(job_positions(&body)) {
-        assert_eq!(job.message, hash::sighash(&GENESIS, &txs[position as usize].0));
+    for (job, position) in jobs.iter().zip(&positions) {
+        assert_eq!(job.message, hash::sighash(&GENESIS, &txs[*position as usize].0));
     }
+    // A sample takes those of its transactions alone.
+    let sample = signature_jobs(&body, [0, 2], &GENESIS);
+    assert_eq!(sample, ([&jobs[..1], &jobs[4..]].concat(), vec![0, 2, 2]));
     let mut verifier = BatchVerifier::new([0; 32], Scheme::Ed25519);
     assert!(verifier.verify(&jobs).is_good());
     // Signed for another network: none is right.
-    let foreign = verifier.verify(&signature_jobs(&body, &Hash([8; 32])));
+    let foreign = verifier.verify(&signature_jobs(&body, 0..3, &Hash([8; 32])).0);
     assert_eq!(foreign.bad, [0, 1, 2, 3, 4, 5]);
 }
 

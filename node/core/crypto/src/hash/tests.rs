@@ -82,6 +82,15 @@ fn inputs_are_laid_out_as_the_rules_say() {
     members.push(0);
     let hash = super::committee_hash(Epoch(0), ShardId(1), &[(ValidatorId(5), [2; 32])], 1);
     assert_eq!(hash, derived("committee", &members));
+    // The second is a candidate.
+    members.extend([9, 0]);
+    members.extend([4; 32]);
+    members.push(1);
+    let both = [(ValidatorId(5), [2; 32]), (ValidatorId(9), [4; 32])];
+    assert_eq!(
+        super::committee_hash(Epoch(0), ShardId(1), &both, 1),
+        derived("committee", &members)
+    );
     let outpoint = super::allocation_outpoint("net", 7);
     assert_eq!(outpoint.txid.0, derived("tx", b"genesisnet\x07\0\0\0\0\0\0\0").0);
     assert_eq!(outpoint.index, 0);
@@ -212,7 +221,7 @@ const PINNED: [(&str, &str); 11] = [
     ),
     (
         "committee",
-        "d117ba49a96216e62855b808cd68ee125b1df5513406d48e9a97248078cfa540",
+        "d1c245542f85f18137cf35650af67c4d4f9daf90edc667b7b1acd797d991c674",
     ),
     (
         "effects",

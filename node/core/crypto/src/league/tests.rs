@@ -185,6 +185,7 @@ fn draws_and_their_seeds_are_pinned() {
     ]);
     let minimum = Believability::from_ppm(50_000);
     assert_eq!(draw(&Hash([7; 32]), &ten, minimum, 16), DRAWN);
+    assert_eq!(draw(&Hash([8; 32]), &scores([70_000; 12]), minimum, 12), EQUAL);
     let (first, other) = (Hash([3; 32]), Hash([4; 32]));
     let derived = |input: &[u8]| Hash(blake3::derive_key("shardbench v1 league", input));
     assert_eq!(
@@ -234,6 +235,18 @@ fn frequencies_follow_the_scores() {
 }
 
 #[test]
+fn the_smallest_scores_are_weighed_to_the_unit() {
+    let counts = (0..6_000).fold([0.0; 4], |mut counts, number| {
+        let drawn = draw(&seed(number), &scores([1, 0, 2, 3]), Believability(0), 1);
+        counts[usize::from(drawn[0])] += 1.0;
+        counts
+    });
+    let expected = [(counts[0], 1_000.0), (counts[2], 2_000.0), (counts[3], 3_000.0)];
+    // Two degrees of freedom, p = 0.001.
+    assert!(counts[1] < 1.0 && chi_square(expected) < 13.8, "{counts:?}");
+}
+
+#[test]
 fn nobody_is_drawn_who_is_not_believed() {
     for number in 0..2_000 {
         // Even with a minimum of 0.
@@ -244,4 +257,5 @@ fn nobody_is_drawn_who_is_not_believed() {
     assert!(draw(&seed(1), &[], Believability(0), 1).is_empty());
 }
 
+const EQUAL: [u16; 12] = [0, 6, 3, 1, 5, 9, 10, 7, 11, 4, 8, 2];
 const DRAWN: [u16; 7] = [8, 2, 5, 0, 3, 9, 6];

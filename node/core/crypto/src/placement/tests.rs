@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use types::codec::Encode;
 use types::genesis::{FundingRule, Genesis};
 use types::policy::Policy;
-use types::{Amount, Hash, MemberIndex, Owner, ShardId, ValidatorId};
+use types::{Amount, Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId};
 
 use super::{epoch_config, group_of, member_of, shard_of};
 use crate::hash::{committee_hash, genesis_hash};
@@ -150,6 +150,126 @@ fn every_validator_serves_exactly_one_shard() {
     }
 }
 
+/// Every bond is eligible: scores are 0.05 and more.
+fn two_leagues(validators: u16, shards: u16, seats: u16, candidates: u16) -> Genesis {
+    let mut genesis = genesis(validators, shards);
+    genesis.policy = Policy::lan().with_leagues();
+    let leagues = genesis.policy.leagues.as_mut().expect("two leagues");
+    (leagues.seats, leagues.candidates) = (seats, candidates);
+    leagues.bond_cap = 8_000;
+    genesis.bonds = (0..validators)
+        .map(|id| 1_000 * (1 + u64::from(id % 8)))
+        .collect();
+    genesis
+}
+
+#[test]
+fn voters_come_first_and_candidates_follow_in_the_order_of_ids() {
+    for (validators, shards, seats, candidates) in
+        [(5, 1, 1, 1), (10, 2, 1, 1), (28, 4, 2, 3), (160, 8, 4, 8)]
+    {
+        let genesis = two_leagues(validators, shards, seats, candidates);
+        genesis.validate().expect("a genesis that can run");
+        for committee in &epoch_config(&genesis).committees {
+            let size = usize::from(validators / shards);
+            assert_eq!(committee.members.len(), size);
+            assert_eq!(committee.size(), size - usize::from(candidates));
+            let (voting, standing) = committee.members.split_at(committee.size());
+            for part in [voting, standing] {
+                assert!(part.windows(2).all(|pair| pair[0].0 < pair[1].0), "{part:?}");
+            }
+            let mut drawn = numbers(&committee.candidates);
+            drawn.sort_unstable();
+            assert_eq!(drawn, (committee.voters..size as u16).collect::<Vec<_>>());
+            let mut leaders = numbers(&committee.leaders);
+            leaders.sort_unstable();
+            assert_eq!(
+                leaders,
+                (0..committee.voters).collect::<Vec<_>>(),
+                "voters alone lead"
+            );
+            for ((id, key), bond) in committee.members.iter().zip(&committee.bonds) {
+                assert_eq!(*key, genesis.validators[usize::from(id.0)]);
+                assert_eq!(*bond, genesis.bonds[usize::from(id.0)]);
+            }
+            assert_eq!(
+                committee.hash,
+                committee_hash(Epoch(0), committee.shard, &committee.members, committee.voters)
+            );
+            assert_ne!(
+                committee.hash,
+                committee_hash(Epoch(0), committee.shard, &committee.members, size as u16),
+                "the roles are part of the hash"
+            );
+        }
+    }
+}
+
+#[test]
+fn candidates_and_seats_are_drawn_with_the_weight_of_their_bonds() {
+    const NETWORKS: u32 = 20_000;
+    // One has no bond and two too small a one: their score, 0.4 * 999 / 8000, is below 0.05.
+    let mut genesis = two_leagues(8, 1, 1, 2);
+    genesis.bonds = vec![4_000, 0, 1_000, 999, 8_000, 3_000, 999, u64::MAX];
+    let mut counts = [[0.0; 8]; 2];
+    for number in 0..NETWORKS {
+        genesis.randomness = Hash(*blake3::hash(&number.to_le_bytes()).as_bytes());
+        let committee = &epoch_config(&genesis).committees[0];
+        for (place, member) in committee.candidates.iter().enumerate() {
+            let (id, _) = committee.members[usize::from(member.0)];
+            counts[place][usize::from(id.0)] += 1.0;
+        }
+    }
+    let weights = [4.0, 0.0, 1.0, 0.0, 8.0, 3.0, 0.0, 8.0];
+    let total: f64 = weights.iter().sum();
+    let set_apart = |id: usize, other: usize| weights[id] / total * weights[other] / (total - weights[id]);
+    let mut chi_square = 0.0;
+    for id in 0..8 {
+        // Both are set apart in either order; then the one is seated before the other with the weight of the two.
+        let seated: f64 = (0..8)
+            .filter(|other| *other != id && weights[id] * weights[*other] > 0.0)
+            .map(|other| {
+                (set_apart(id, other) + set_apart(other, id)) * weights[id] / (weights[id] + weights[other])
+            })
+            .sum();
+        let expected = f64::from(NETWORKS) * seated;
+        if expected > 0.0 {
+            chi_square += (counts[0][id] - expected).powi(2) / expected;
+        } else {
+            assert!(
+                counts[0][id] + counts[1][id] < 1.0,
+                "{id} is not eligible: {counts:?}"
+            );
+        }
+    }
+    // Four degrees of freedom, p = 0.001.
+    assert!(chi_square < 18.5, "{chi_square}: {counts:?}");
+}
+
+#[test]
+fn where_too_few_are_eligible_the_others_vote() {
+    let mut genesis = two_leagues(8, 1, 2, 3);
+    for eligible in 0..3 {
+        genesis.bonds = (0..8).map(|id| if id < eligible { 8_000 } else { 0 }).collect();
+        let committee = &epoch_config(&genesis).committees[0];
+        assert_eq!(committee.candidates.len(), eligible);
+        assert_eq!(committee.size(), 8 - eligible);
+    }
+}
+
+#[test]
+fn candidates_are_pinned() {
+    let config = epoch_config(&two_leagues(16, 2, 2, 3));
+    let found = config.committees.iter().map(|committee| {
+        let ids: Vec<u16> = committee.members.iter().map(|(ValidatorId(id), _)| *id).collect();
+        let candidates = numbers(&committee.candidates);
+        (ids, candidates, committee.hash.to_string())
+    });
+    let pinned =
+        CANDIDATES.map(|(ids, candidates, hash)| (ids.to_vec(), candidates.to_vec(), hash.to_owned()));
+    assert_eq!(found.collect::<Vec<_>>(), pinned);
+}
+
 #[test]
 fn committees_and_leaders_are_pinned() {
     let config = epoch_config(&genesis(8, 2));
@@ -160,6 +280,19 @@ fn committees_and_leaders_are_pinned() {
     let pinned = COMMITTEES.map(|(ids, leaders, hash)| (ids.to_vec(), leaders.to_vec(), hash.to_owned()));
     assert_eq!(found.collect::<Vec<_>>(), pinned);
 }
+
+const CANDIDATES: [([u16; 8], [u16; 3], &str); 2] = [
+    (
+        [0, 2, 6, 13, 14, 1, 5, 12],
+        [6, 5, 7],
+        "66e33d1a7d5a26d263e3bed55eecf100924ae599b230d9097d3154a554a21489",
+    ),
+    (
+        [3, 4, 8, 10, 11, 7, 9, 15],
+        [7, 5, 6],
+        "449a21242bc6ff506be26e85b1d1faacafc1389b9194902a1a28b19e3565564c",
+    ),
+];
 
 const MEMBERS: [u16; 16] = [14, 5, 8, 7, 14, 8, 10, 15, 4, 4, 7, 9, 0, 3, 4, 10];
 

@@ -114,7 +114,7 @@ fn one_that_starts_late_for_the_first_time_becomes_a_voter() {
     net.start(late, false);
     net.run();
     net.pass(Duration::from_millis(600));
-    assert!(net.replica(late).is_voter());
+    assert!(net.replica(late).is_signing());
     assert!(!net.votes(late).is_empty());
     assert_eq!(net.standings(late), [Standing::Voter]);
 }
@@ -126,7 +126,7 @@ fn nothing_is_signed_before_a_quorum_is_asked_and_a_forged_trace_bars_nobody() {
     net.start(1, false);
     net.run();
     net.pass(Duration::from_millis(600));
-    assert!(!net.replica(0).is_voter() && !net.replica(1).is_voter());
+    assert!(!net.replica(0).is_signing() && !net.replica(1).is_signing());
     let other = net.votes(0).len() + net.votes(1).len();
     assert_eq!(other, 0);
     net.start(2, false);
@@ -149,7 +149,7 @@ fn nothing_is_signed_before_a_quorum_is_asked_and_a_forged_trace_bars_nobody() {
     }
     net.run();
     net.pass(Duration::from_millis(300));
-    assert!(net.replica(3).is_voter());
+    assert!(net.replica(3).is_signing());
     assert_eq!(net.replica(3).counters().refused, 2);
 }
 

@@ -2,6 +2,7 @@
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::counters::Counters;
+use crate::evidence::FaultKind;
 use crate::ids::{Amount, Hash, Height, ValidatorId};
 use crate::limits::TEXT_BYTES_MAX;
 use crate::struct_codec;
@@ -139,6 +140,57 @@ pub struct NodeInfo {
     pub view_changes: u64,
     /// Messages refused, any reason.
     pub refused: u64,
+    /// Those of `signature_checks` that clients' transactions asked for.
+    pub checks_intake: u64,
+    /// Those of `signature_checks` that other members' author blocks asked for, by sample or all of them.
+    pub checks_sampled: u64,
+    /// Those of `signature_checks` that went into final blocks of slashed authors.
+    pub checks_recheck: u64,
+    /// Own author blocks cut.
+    pub blocks_cut: u64,
+    /// Faults detected, by kind in the order of `FaultKind::ALL`.
+    pub faults: FaultCounts,
+    /// Members slashed.
+    pub slashed: u64,
+    /// Claims of the defrauded that final blocks decided.
+    pub claims: u64,
+    /// Value of the outputs that claims seized.
+    pub claims_seized: Amount,
+    /// Value paid to the defrauded.
+    pub claims_paid: Amount,
+    /// Losses that nothing was left to pay.
+    pub claims_unpaid: Amount,
+    /// Switches to one league.
+    pub fallback_entries: u64,
+    /// Switches back to two leagues.
+    pub fallback_exits: u64,
+}
+
+/// Faults counted by kind, in the order of `FaultKind::ALL`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounts(pub [u64; FaultKind::ALL.len()]);
+
+impl FaultCounts {
+    /// Kinds with their counts.
+    pub fn by_kind(&self) -> impl Iterator<Item = (FaultKind, u64)> {
+        FaultKind::ALL.into_iter().zip(self.0)
+    }
+}
+
+impl Encode for FaultCounts {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.iter().for_each(|count| count.encode(out));
+    }
+}
+
+impl Decode for FaultCounts {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut counts = Self::default();
+        for count in &mut counts.0 {
+            *count = reader.u64()?;
+        }
+        Ok(counts)
+    }
 }
 
 impl Encode for str {
@@ -185,4 +237,16 @@ struct_codec!(NodeInfo {
     proposals,
     view_changes,
     refused,
+    checks_intake,
+    checks_sampled,
+    checks_recheck,
+    blocks_cut,
+    faults,
+    slashed,
+    claims,
+    claims_seized,
+    claims_paid,
+    claims_unpaid,
+    fallback_entries,
+    fallback_exits,
 });

@@ -63,6 +63,11 @@ fn every_damage_of_a_genesis_is_named() {
     let genesis_of = |bytes: &[u8]| format!("genesis = \"{}\"", hex::encode(bytes));
     let mut three = network.genesis.clone();
     three.shards = 3;
+    // Five members a shard, one of them a candidate; their bonds are too small for that.
+    let mut poor = network.genesis.clone();
+    poor.policy = Policy::lan().with_leagues();
+    poor.validators = (0..10).map(|id| [id; 32]).collect();
+    poor.bonds = vec![1; 10];
     for (text, words) in [
         (String::new(), "missing field `genesis`"),
         ("genesis = ".to_owned(), "line 1"),
@@ -73,6 +78,10 @@ fn every_damage_of_a_genesis_is_named() {
         (genesis_of(&[]), "cut short"),
         (genesis_of(&[&bytes[..], &[0]].concat()), "trailing"),
         (genesis_of(&three.to_bytes()), "3 shards"),
+        (
+            genesis_of(&poor.to_bytes()),
+            "shard 0 has 0 members who are eligible as candidates, accepted are 1 or more",
+        ),
         (
             genesis_of(&[&[9], &bytes[1..]].concat()),
             "version of the genesis",
@@ -85,6 +94,10 @@ fn every_damage_of_a_genesis_is_named() {
             "{words} in {error}"
         );
     }
+    let mut rich = poor;
+    rich.bonds = vec![1 << 40; 10];
+    fs::write(&toml, genesis_of(&rich.to_bytes())).expect("written");
+    assert_eq!(load_dir(folder.path()).expect("believable").genesis, rich);
     for end in 0..bytes.len() {
         fs::write(&toml, genesis_of(&bytes[..end])).expect("written");
         assert!(

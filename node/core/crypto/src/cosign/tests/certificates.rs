@@ -57,6 +57,32 @@ fn a_vote_is_its_members_over_its_subject_in_its_context() {
 }
 
 #[test]
+fn a_candidate_casts_no_vote_and_stands_in_no_certificate() {
+    for scheme in SCHEMES {
+        // The last of five is a candidate: four vote, three are a quorum.
+        let mut voters = Voters::new(scheme, 5);
+        voters.committee.voters = 4;
+        voters.committee.candidates = vec![MemberIndex(4)];
+        let vote = |member: u16| Vote {
+            subject: SUBJECT,
+            member: MemberIndex(member),
+            signature: sign_subject(&voters.keys[usize::from(member)], &voters.context, &SUBJECT),
+        };
+        let is_vote = |member| verify_vote(scheme, &voters.context, &voters.committee, &vote(member));
+        assert!(is_vote(3) && !is_vote(4));
+        let certificate = |signers: &[u16]| Certificate {
+            committee: 4,
+            ..voters.certificate(&SUBJECT, signers)
+        };
+        assert_eq!(voters.check(&SUBJECT, &certificate(&[0, 2, 3])), Ok(()));
+        let error = CertificateError::Signers {
+            member: MemberIndex(4),
+        };
+        assert_eq!(voters.check(&SUBJECT, &certificate(&[0, 2, 4])), Err(error));
+    }
+}
+
+#[test]
 fn every_quorum_certifies_and_every_smaller_set_does_not() {
     for scheme in SCHEMES {
         for (size, quorum) in [(4_u8, 3_u32), (7, 5)] {

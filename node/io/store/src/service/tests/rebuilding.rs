@@ -29,9 +29,9 @@ fn changes(height: u64) -> StateChanges {
         height: Height(height),
         digest: Hash([height as u8; 32]),
         counters: Counters {
-                fees: height,
-                ..Counters::default()
-            },
+            fees: height,
+            ..Counters::default()
+        },
         created: (0..40).map(|id| output(height * 100 + id, height)).collect(),
         spent: spent.map(|id| output(id, height - 1).outpoint).collect(),
     }

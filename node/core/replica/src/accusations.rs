@@ -1,0 +1,275 @@
+//! Faults: found or told, passed on, put before the voters, and what follows when they are final (`ios` 7.7, 7.8).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crypto::evidence;
+use crypto::hash::{author_header_hash, recheck_rank};
+use types::block::{Block, SignedAuthorHeader};
+use types::block_record::Record;
+use types::codec::Encode;
+use types::evidence::{Evidence, FaultKind, TxEvidence, TxFault};
+use types::message::PeerMessage;
+use types::{Hash, Height, MemberIndex};
+
+use crate::event::Effect;
+use crate::league::{League, accused};
+use crate::replica::Replica;
+
+/// Forged final transactions that wait to be claimed; more are found again when these are through.
+const CLAIMS_MAX: usize = 4096;
+/// Evidence of one block.
+const PER_BLOCK_MAX: usize = 32;
+/// Bytes of it, which leaves room for the other records.
+const PER_BLOCK_BYTES_MAX: usize = 64 << 10;
+/// Final blocks being checked again at one time.
+const RECHECKS_MAX: usize = 4;
+/// Voters that check each final block of a slashed author again (`ios` 7.8).
+const OVERLAP: usize = 5;
+
+/// What is known of faults and not final yet.
+#[derive(Debug, Default)]
+pub(crate) struct Accusations {
+    /// The first evidence against each member.
+    by_member: BTreeMap<MemberIndex, Evidence>,
+    /// Forged transactions of final blocks.
+    claims: BTreeMap<(Hash, u32), Evidence>,
+    /// Final blocks of slashed authors that this voter has to check again.
+    rechecks: VecDeque<Hash>,
+    rechecking: usize,
+}
+
+impl Accusations {
+    /// Members that a fault was shown of.
+    pub(crate) fn suspects(&self) -> BTreeSet<MemberIndex> {
+        self.by_member.keys().copied().collect()
+    }
+
+    pub(crate) fn is_suspect(&self, member: MemberIndex) -> bool {
+        self.by_member.contains_key(&member)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_member.is_empty() && self.claims.is_empty()
+    }
+}
+
+impl Replica {
+    /// Takes up a fault that was judged, and passes it on when it is news.
+    pub(crate) fn accuse(&mut self, evidence: Evidence) {
+        let Some(member) = accused(&evidence, &self.committee) else {
+            return;
+        };
+        let mut news = false;
+        if let Evidence::Transaction(forged) = &evidence
+            && forged.fault == TxFault::Signature
+        {
+            let hash = author_header_hash(&forged.header.header);
+            let place = (hash, forged.path.index);
+            let open = self.chain.archive.is_applied(&hash, place.1)
+                && !self.chain.final_league().is_claimed(&hash, place.1)
+                && self.accusations.claims.len() < CLAIMS_MAX;
+            if open && !self.accusations.claims.contains_key(&place) {
+                self.accusations.claims.insert(place, evidence.clone());
+                news = true;
+            }
+        }
+        let banned = self.chain.final_league().is_banned(member);
+        if !banned && !self.accusations.by_member.contains_key(&member) {
+            self.count_fault(evidence.kind());
+            self.accusations.by_member.insert(member, evidence.clone());
+            news = true;
+        }
+        if news {
+            self.effect(Effect::Broadcast {
+                message: PeerMessage::FraudProof(Box::new(evidence)),
+                after: None,
+            });
+        }
+    }
+
+    fn count_fault(&mut self, kind: FaultKind) {
+        let place = FaultKind::ALL.iter().position(|other| *other == kind);
+        if let Some(count) = place.and_then(|place| self.counters.faults.0.get_mut(place)) {
+            *count += 1;
+        }
+    }
+
+    /// A member shows a fault of another.
+    pub(crate) fn handle_fraud_proof(&mut self, evidence: Evidence) {
+        let Some(member) = accused(&evidence, &self.committee) else {
+            self.counters.refused += 1;
+            return;
+        };
+        let known = self.accusations.by_member.contains_key(&member)
+            || self.chain.final_league().is_banned(member);
+        if known && !self.is_open_claim(&evidence) {
+            return;
+        }
+        if self.is_proven(&evidence) == Some(true) {
+            self.accuse(evidence);
+        } else {
+            self.counters.refused += 1;
+        }
+    }
+
+    fn is_open_claim(&self, evidence: &Evidence) -> bool {
+        let Evidence::Transaction(forged) = evidence else {
+            return false;
+        };
+        let hash = author_header_hash(&forged.header.header);
+        forged.fault == TxFault::Signature
+            && self.chain.archive.is_applied(&hash, forged.path.index)
+            && !self.accusations.claims.contains_key(&(hash, forged.path.index))
+    }
+
+    /// Whether evidence shows a fault; `None` when it hangs on a state that is not at hand here.
+    pub(crate) fn is_proven(&self, evidence: &Evidence) -> Option<bool> {
+        let (scheme, epoch) = (self.config.scheme, &self.config.epoch);
+        if evidence::verify(scheme, &self.context, &self.committee, epoch, evidence).is_err() {
+            return Some(false);
+        }
+        match evidence {
+            #[cfg(feature = "planted-bugs")]
+            Evidence::Transaction(_)
+                if self.config.planted == Some(crate::replica::Planted::EvidenceBelieved) =>
+            {
+                Some(true)
+            }
+            Evidence::Transaction(claimed) if claimed.fault == TxFault::State => {
+                let hash = author_header_hash(&claimed.header.header);
+                self.breaks_state(&hash, claimed.path.index, self.chain.tip_league())
+            }
+            _ => Some(true),
+        }
+    }
+
+    /// Shows a fault of a transaction that is held here.
+    pub(crate) fn accuse_of_transaction(&mut self, hash: &Hash, position: u32, fault: TxFault) {
+        let Some(held) = self.pool.lately(hash) else {
+            return;
+        };
+        let Some(checked) = held.ready() else { return };
+        let shown = evidence::of_transaction(&held.header, checked.body.bytes(), position, fault);
+        self.pool.set_faulty(hash);
+        if let Some(shown) = shown {
+            self.accuse(Evidence::Transaction(Box::new(shown)));
+        }
+    }
+
+    /// Two headers of one position, if this one contradicts what is held.
+    pub(crate) fn look_for_equivocation(&mut self, header: &SignedAuthorHeader) {
+        let Some(index) = self.groups().index(header.header.group) else {
+            return;
+        };
+        if !self.groups().is_seat(index) {
+            return;
+        }
+        let other = self.pool.lately_at(index, header.header.seq);
+        let two = other.and_then(|other| evidence::of_headers(&other.header, header));
+        if let Some(two) = two {
+            self.accuse(Evidence::Headers(Box::new(two)));
+        }
+    }
+
+    /// Evidence for the next block on a parent.
+    pub(crate) fn choose_evidence(&self, parent: &League, height: Height) -> Vec<Record> {
+        let against = self.accusations.by_member.iter();
+        let against = against.filter(|(member, _)| !parent.is_banned(**member));
+        let claims = self.accusations.claims.values().filter(|evidence| {
+            matches!(evidence, Evidence::Transaction(forged) if self.is_due_claim(forged, parent, height))
+        });
+        let mut bytes = 0;
+        let mut records: Vec<Record> = against
+            .map(|(_, evidence)| evidence)
+            .chain(claims)
+            .map(|evidence| Record::Evidence(evidence.clone()))
+            .take(PER_BLOCK_MAX)
+            .take_while(|record| {
+                bytes += record.to_bytes().len();
+                bytes <= PER_BLOCK_BYTES_MAX
+            })
+            .collect();
+        records.sort_by_cached_key(Record::order);
+        records.dedup();
+        records
+    }
+
+    /// Whether a forged transaction may be claimed by the block of `height` on `parent`.
+    pub(crate) fn is_due_claim(&self, forged: &TxEvidence, parent: &League, height: Height) -> bool {
+        let hash = author_header_hash(&forged.header.header);
+        self.chain.archive.is_claimable(forged, height) && !parent.is_claimed(&hash, forged.path.index)
+    }
+
+    /// What a final block's evidence asks of this voter: faults that are settled are forgotten, and the final blocks of
+    /// a banned author are checked again.
+    pub(crate) fn on_final_evidence(&mut self, block: &Block, before: &League) {
+        for record in &block.records {
+            let Record::Evidence(evidence) = record else {
+                continue;
+            };
+            if let Evidence::Transaction(forged) = evidence {
+                let hash = author_header_hash(&forged.header.header);
+                self.accusations.claims.remove(&(hash, forged.path.index));
+            }
+            let Some(member) = accused(evidence, &self.committee) else {
+                continue;
+            };
+            if before.is_banned(member) {
+                continue;
+            }
+            let known = self.accusations.by_member.remove(&member);
+            self.counters.slashed += 1;
+            // The transaction that gave its author away may be final itself.
+            for evidence in known.into_iter().chain([evidence.clone()]) {
+                self.accuse_again(evidence);
+            }
+            self.queue_rechecks(member);
+        }
+    }
+
+    fn accuse_again(&mut self, evidence: Evidence) {
+        if self.is_open_claim(&evidence) {
+            self.accuse(evidence);
+        }
+    }
+
+    fn queue_rechecks(&mut self, author: MemberIndex) {
+        if !self.committee.is_voter(self.config.me) {
+            return;
+        }
+        let me = self.config.me;
+        let mine = |hash: &&Hash| {
+            let mut ranks: Vec<(Hash, MemberIndex)> = (0..self.committee.voters)
+                .map(MemberIndex)
+                .filter_map(|member| {
+                    let (id, _) = self.committee.members.get(usize::from(member.0))?;
+                    Some((recheck_rank(hash, *id), member))
+                })
+                .collect();
+            ranks.sort_unstable();
+            ranks.iter().take(OVERLAP).any(|(_, member)| *member == me)
+        };
+        let hashes: Vec<Hash> = self.chain.archive.of(author).filter(mine).copied().collect();
+        self.accusations.rechecks.extend(hashes);
+        self.go_on_rechecking();
+    }
+
+    fn go_on_rechecking(&mut self) {
+        while self.accusations.rechecking < RECHECKS_MAX
+            && let Some(hash) = self.accusations.rechecks.pop_front()
+        {
+            self.accusations.rechecking += 1;
+            self.counters.rechecked += 1;
+            self.effect(Effect::Recheck { hash });
+        }
+    }
+
+    /// A final block of a slashed author was checked again.
+    pub(crate) fn handle_rechecked(&mut self, forged: Vec<TxEvidence>) {
+        self.accusations.rechecking = self.accusations.rechecking.saturating_sub(1);
+        for forged in forged {
+            self.accuse(Evidence::Transaction(Box::new(forged)));
+        }
+        self.go_on_rechecking();
+    }
+}
