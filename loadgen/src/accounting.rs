@@ -48,6 +48,18 @@ pub struct Sample {
     pub shard: u16,
     /// The workload asked for its rejection.
     pub expect_reject: bool,
+    /// When its first optimistic receipt came.
+    pub optimistic_ns: Option<u64>,
+    /// A block that receipted it is not the one that made it final.
+    pub broken: bool,
+}
+
+impl Sample {
+    /// A receipt was not kept: another block made it final, or it was refused.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        self.broken || (self.optimistic_ns.is_some() && matches!(self.outcome, Outcome::Rejected(_)))
+    }
 }
 
 /// The balance of a set of transactions.
@@ -59,6 +71,12 @@ pub struct Counts {
     pub shed: u64,
     /// Handed to a connection.
     pub sent: u64,
+    /// With an optimistic receipt, whatever became of them after it; not part of any sum.
+    #[serde(default)]
+    pub optimistic: u64,
+    /// Of these, receipts that were not kept: another block made them final, or they were refused.
+    #[serde(default)]
+    pub broken_promises: u64,
     /// Final with a certificate.
     #[serde(rename = "final")]
     pub finalised: u64,
@@ -87,6 +105,8 @@ pub struct Tallies {
     pub sent: u64,
     /// Tags that receivers were told are final.
     pub finalised: u64,
+    /// Transactions that receivers hold an optimistic receipt of.
+    pub optimistic: u64,
     /// Tags that receivers were told are refused, `Busy` included.
     pub rejected: u64,
 }
@@ -126,6 +146,8 @@ impl Counts {
             return;
         }
         self.sent += 1;
+        self.optimistic += u64::from(sample.optimistic_ns.is_some());
+        self.broken_promises += u64::from(sample.is_broken());
         match sample.outcome {
             Outcome::Final => {
                 self.finalised += 1;
@@ -134,7 +156,9 @@ impl Counts {
             Outcome::Rejected(Reject::Expired) => self.expired += 1,
             Outcome::Rejected(reason) => {
                 rejected[usize::from(reason.code())] += 1;
-                self.expected_rejects += u64::from(sample.expect_reject);
+                // A node without room does not say what the workload asked for.
+                let is_asked = sample.expect_reject && !matches!(reason, Reject::Busy | Reject::Closed);
+                self.expected_rejects += u64::from(is_asked);
             }
             Outcome::Pending => self.timeout += 1,
             Outcome::Lost => self.lost += 1,
@@ -190,6 +214,11 @@ impl Counts {
             tallies.finalised,
         )?;
         equal(
+            "optimistic, samples against receivers",
+            self.optimistic,
+            tallies.optimistic,
+        )?;
+        equal(
             "rejected and expired, samples against receivers",
             self.rejected_total() + self.expired,
             tallies.rejected,
@@ -221,6 +250,8 @@ mod tests {
             done_ns: 40,
             shard: 0,
             expect_reject: false,
+            optimistic_ns: None,
+            broken: false,
         }
     }
 
@@ -251,6 +282,32 @@ mod tests {
         assert_eq!(counts.check(), Ok(()));
     }
 
+    #[test]
+    fn receipts_are_in_no_sum_and_a_broken_one_counts_once() {
+        let receipted = |outcome, broken| Sample {
+            optimistic_ns: Some(20),
+            broken,
+            ..sample(Sending::At(11), outcome)
+        };
+        let samples = [
+            receipted(Outcome::Final, false),
+            receipted(Outcome::Final, true),
+            receipted(Outcome::Rejected(Reject::Closed), true),
+            receipted(Outcome::Rejected(Reject::InputSpent), false),
+            receipted(Outcome::Pending, false),
+            sample(Sending::At(11), Outcome::Rejected(Reject::Busy)),
+        ];
+        let counts = Counts::of(&samples, 29);
+        assert_eq!((counts.optimistic, counts.broken_promises), (5, 3));
+        assert_eq!((counts.sent, counts.finalised, counts.timeout), (6, 2, 1));
+        assert_eq!(counts.check(), Ok(()));
+        let busy = Sample {
+            expect_reject: true,
+            ..sample(Sending::At(11), Outcome::Rejected(Reject::Busy))
+        };
+        assert_eq!(Counts::of(&[busy], 29).expected_rejects, 0, "nobody asked for a full queue");
+    }
+
     fn any_sample() -> impl Strategy<Value = Sample> {
         let outcome = prop_oneof![
             Just(Outcome::Pending),
@@ -258,10 +315,12 @@ mod tests {
             Just(Outcome::Lost),
             (0..Reject::ALL.len()).prop_map(|at| Outcome::Rejected(Reject::ALL[at])),
         ];
-        (proptest::bool::ANY, outcome, 0_u64..100, proptest::bool::ANY).prop_map(
-            |(shed, outcome, done_ns, expect_reject)| Sample {
+        let receipt = proptest::option::of(0_u64..100);
+        (proptest::bool::ANY, outcome, 0_u64..100, proptest::bool::ANY, receipt).prop_map(
+            |(shed, outcome, done_ns, expect_reject, optimistic_ns)| Sample {
                 done_ns,
                 expect_reject,
+                optimistic_ns,
                 ..sample(if shed { Sending::Shed } else { Sending::At(11) }, outcome)
             },
         )
@@ -273,6 +332,7 @@ mod tests {
             shed: counts.shed,
             sent: counts.sent,
             finalised: counts.finalised,
+            optimistic: counts.optimistic,
             rejected: counts.rejected_total() + counts.expired,
         }
     }
@@ -281,7 +341,7 @@ mod tests {
         #[test]
         fn any_samples_balance_and_any_miscount_shows(
             samples in proptest::collection::vec(any_sample(), 0..200),
-            which in 0_usize..5,
+            which in 0_usize..6,
         ) {
             let counts = Counts::of(&samples, 29);
             prop_assert_eq!(counts.scheduled, samples.len() as u64);
@@ -290,8 +350,8 @@ mod tests {
             let right = tallies(&counts);
             prop_assert_eq!(counts.check_against(&right), Ok(()));
             let mut wrong = right;
-            let field = [&mut wrong.due, &mut wrong.shed, &mut wrong.sent, &mut wrong.finalised, &mut wrong.rejected]
-                .into_iter().nth(which).expect("five fields");
+            let field = [&mut wrong.due, &mut wrong.shed, &mut wrong.sent, &mut wrong.finalised, &mut wrong.rejected,
+                &mut wrong.optimistic].into_iter().nth(which).expect("six fields");
             *field += 1;
             prop_assert!(counts.check_against(&wrong).is_err());
             let lost_one = Counts { lost: counts.lost + 1, ..counts.clone() };

@@ -27,12 +27,15 @@ pub const SIGNING_MAX: Duration = Duration::from_secs(120);
 const OVERHEAD_BYTES: u64 = 192;
 
 /// What should become of a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expect {
     /// Final.
+    #[default]
     Final,
     /// Refused or excluded for this reason.
     Rejected(Reject),
+    /// Final if this other transaction, which spends the same coins, is not.
+    OneOf(u32),
 }
 
 /// One transaction of the arena.
@@ -46,8 +49,10 @@ pub struct ArenaEntry {
     pub txid: TxId,
     /// Shard of the owner of the first input.
     pub shard: ShardId,
-    /// Member to send to: by default the one that `ios` 1.7 names for the owner of the first input; a spend of what
-    /// has not settled goes to the member that took its parent.
+    /// Group of that owner: in mode 0 the author of this group is sent to. 0 without believable authors.
+    pub group: u16,
+    /// Voter to send to in mode 1: by default the one that `ios` 1.7 names for the owner of the first input; a spend
+    /// of what has not settled goes to the voter that took its parent.
     pub member: MemberIndex,
     /// Latest transaction of the arena that creates one of its inputs.
     pub parent: Option<u32>,
@@ -77,6 +82,14 @@ pub struct ArenaMix {
     pub owners_mean: f64,
     /// Transactions with a parent in the arena.
     pub dependent: u64,
+    /// Transactions that break a rule on purpose.
+    pub invalid: u64,
+    /// Pairs of transactions that spend the same coins.
+    pub conflicts: u64,
+    /// Largest value of a transaction: outputs and fee.
+    pub value_max: u64,
+    /// Value of a transaction, mean.
+    pub value_mean: f64,
 }
 
 /// Signed transactions in the order of their intended times.
@@ -321,8 +334,17 @@ pub fn build(
     for time in spec.intended_ns {
         digest.update(&time.to_le_bytes());
     }
+    // Cut only now: signatures stand at the end.
+    for entry in &mut graph.entries {
+        entry.len -= u32::from(entry.expect == Expect::Rejected(Reject::Encoding));
+    }
     let count = graph.entries.len().max(1) as f64;
+    let expected = |is: fn(&Expect) -> bool| graph.entries.iter().filter(|entry| is(&entry.expect)).count() as u64;
     let mix = ArenaMix {
+        invalid: expected(|expect| matches!(expect, Expect::Rejected(_))),
+        conflicts: expected(|expect| matches!(expect, Expect::OneOf(_))) / 2,
+        value_max: graph.value_max,
+        value_mean: graph.value_sum as f64 / count,
         inputs_mean: graph.inputs as f64 / count,
         outputs_mean: graph.outputs as f64 / count,
         owners_mean: graph.signatures as f64 / count,
@@ -364,6 +386,10 @@ impl Signer<'_> {
                 let account = self.accounts.find(owner);
                 let signature = account.and_then(|account| self.accounts.sign(account, &message));
                 slot.copy_from_slice(&signature.ok_or(ArenaError::Key { position })?.0);
+            }
+            if entry.expect == Expect::Rejected(Reject::BadSignature) {
+                // The low byte of s: still canonical.
+                tx[at + SIGNATURE_BYTES / 2] ^= 1;
             }
         }
         Ok(())

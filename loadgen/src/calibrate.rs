@@ -19,7 +19,7 @@ use types::{Epoch, Hash};
 use crate::cli::CalibrateArgs;
 use crate::config::Overload;
 use crate::link::{SUBMIT, Slot};
-use crate::pacer::{NO_PARENT, Refusal, Route, Rules, RunClock, Sink, Source, pace};
+use crate::pacer::{NO_PARENT, Refusal, Route, Rules, RunClock, Sink, Source, Submission, pace};
 use crate::recording::Recording;
 use crate::report::text::thousands;
 use crate::units::parse_count;
@@ -115,7 +115,6 @@ impl Source for Burst {
     fn route(&self, index: u32) -> Route {
         Route {
             connection: index % self.connections,
-            tag: index / self.connections,
             parent: NO_PARENT,
         }
     }
@@ -128,9 +127,9 @@ impl Source for Burst {
 struct Slots(Vec<Slot>);
 
 impl Sink for Slots {
-    fn try_send(&self, connection: usize, payload: Bytes, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
+    fn try_send(&self, connection: usize, submission: Submission<'_>, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
         let slot = self.0.get(connection).ok_or(Refusal::Closed)?;
-        slot.try_send(payload, mark)
+        slot.try_send(submission, mark)
     }
 }
 

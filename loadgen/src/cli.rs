@@ -116,7 +116,7 @@ pub struct CompletionArgs {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawConfig {
-    /// Ledger design of the local network: pbft [default: pbft]
+    /// Ledger design of the local network: pob or pbft [default: pob]
     #[arg(
         long,
         value_name = "NAME",
@@ -134,7 +134,7 @@ pub struct RawConfig {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<String>,
-    /// Validators of each shard, 4 to 16 [default: 4]
+    /// Validators of each shard, voters and candidates; at least 4 vote [default: 5]
     #[arg(
         long,
         value_name = "N",
@@ -143,6 +143,51 @@ pub struct RawConfig {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validators: Option<String>,
+    /// Believable authors of each shard, who do not vote; pob only [default: 1]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "LOADGEN_BELIEVABLE",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub believable: Option<String>,
+    /// Candidates for their seats; those without one stand in [default: as many as --believable]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "LOADGEN_CANDIDATES",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<String>,
+    /// Probability with which a voter checks the signatures of a transaction [default: 0.25]
+    #[arg(
+        long,
+        value_name = "SHARE",
+        env = "LOADGEN_SAMPLING",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<String>,
+    /// Bond of each validator, smallest units [default: so large that no payment has to be checked by all]
+    #[arg(
+        long,
+        value_name = "UNITS",
+        env = "LOADGEN_BOND",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bond: Option<String>,
+    /// Authors that cheat, to watch them being caught: forge, equivocate, wrong-group, withhold, late; KIND[=RATE],..
+    #[arg(
+        long,
+        value_name = "LIST",
+        env = "LOADGEN_BYZANTINE",
+        help_heading = "Local network (ignored with --nodes)"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byzantine: Option<String>,
     /// fsync, or async for comparison: labelled [default: fsync]
     #[arg(
         long,
@@ -161,10 +206,10 @@ pub struct RawConfig {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<String>,
-    /// Protocol parameters: lan or wan [default: lan]
+    /// Protocol parameters: lan, wan, or a TOML file with those that differ from lan [default: lan]
     #[arg(
         long,
-        value_name = "NAME",
+        value_name = "lan|wan|FILE",
         env = "LOADGEN_POLICY",
         help_heading = "Local network (ignored with --nodes)"
     )]
@@ -288,12 +333,22 @@ pub struct RawConfig {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain_depth: Option<String>,
-    /// Share of deliberate double spends: 0
-    #[arg(long, value_name = "SHARE", hide = true)]
+    /// Share of transactions that spend the coin of another one again, up to 0.5: one of the two must win [default: 0]
+    #[arg(
+        long,
+        value_name = "SHARE",
+        env = "LOADGEN_CONFLICTS",
+        help_heading = "Workload"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conflicts: Option<String>,
-    /// Deliberately invalid transactions: none
-    #[arg(long, value_name = "KIND=SHARE,..", hide = true)]
+    /// Transactions that break a rule: SHARE of all kinds, or KIND=SHARE,.. of sig, missing, value, encoding [default: none]
+    #[arg(
+        long,
+        value_name = "SHARE|LIST",
+        env = "LOADGEN_INVALID",
+        help_heading = "Workload"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invalid: Option<String>,
 
@@ -332,7 +387,7 @@ pub struct RawConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pace_quantum: Option<String>,
 
-    /// Objective, repeatable: 'final.p99<500ms', 'errors<0.1%', 'tps>=99%'; a breach exits 3
+    /// Objective, repeatable: 'final.p99<500ms', 'optimistic.p99<50ms', 'errors<0.1%', 'tps>=99%'; a breach exits 3
     #[arg(long, value_name = "EXPR", env = "LOADGEN_SLO", help_heading = "Gates")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub slo: Vec<String>,

@@ -10,6 +10,7 @@ use crate::schedule::Arrival;
 use crate::slo::Objective;
 use crate::units::Ramp;
 use crate::usage::UsageError;
+use crate::workload::InvalidShares;
 
 mod file;
 mod resolve;
@@ -21,19 +22,45 @@ pub use file::merge_file;
 /// Amount of every funded account of a local network, smallest units.
 pub const ACCOUNT_AMOUNT: u64 = 1_000_000_000;
 
+/// Two leagues; what is `None` is left to the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leagues {
+    /// Seats for believable authors in each shard.
+    pub seats: Option<u16>,
+    /// Candidates for them in each shard.
+    pub candidates: Option<u16>,
+    /// Probability with which a voter checks the signatures of a transaction, parts per million.
+    pub sampling_ppm: Option<u32>,
+    /// Bond of each validator, smallest units; `None` = sized by the genesis.
+    pub bond: Option<u64>,
+}
+
+/// Ledger design of a local network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Design {
+    /// `pbft`.
+    OneLeague,
+    /// `pob`.
+    TwoLeagues(Leagues),
+}
+
 /// A network to start here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalNetwork {
     /// Shards, a power of two.
     pub shards: u16,
-    /// Validators of each shard.
+    /// Validators of each shard, voters and candidates.
     pub validators: u16,
+    /// Ledger design.
+    pub design: Design,
+    /// How its believable authors cheat, as `--byzantine` says it.
+    pub byzantine: Option<String>,
     /// `fsync` or `async`.
     pub durability: &'static str,
     /// Parent of its data; `None` = the user's cache folder.
     pub data_dir: Option<PathBuf>,
-    /// `lan` or `wan`.
-    pub policy: &'static str,
+    /// `lan`, `wan` or a file.
+    pub policy: String,
     /// Added round trip between validators.
     pub rtt: Duration,
     /// Node program; `None` = beside this one.
@@ -114,6 +141,10 @@ pub enum WorkloadChoice {
         amount: Option<u64>,
         /// Transactions of a chain.
         chain_depth: u32,
+        /// Shares of transactions that break a rule on purpose.
+        invalid: InvalidShares,
+        /// Share of transactions that spend the coin of another one again, parts per million.
+        conflicts_ppm: u32,
     },
     /// A trace.
     Bitcoin(PathBuf),

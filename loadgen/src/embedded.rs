@@ -16,8 +16,8 @@ use files::{GenesisFileError, NetworkGenesis};
 use serde::Deserialize;
 use types::genesis::Allocation;
 
-use crate::config::{ACCOUNT_AMOUNT, LocalNetwork};
-use crate::units::show_duration;
+use crate::config::{ACCOUNT_AMOUNT, Design, LocalNetwork};
+use crate::units::{show_duration, show_share};
 
 /// Name of the node program.
 const NODE_BIN: &str = "shardbench-node";
@@ -219,8 +219,9 @@ pub fn make_genesis(
         .args(["--seed", &funding.seed.to_string()])
         .args(["--accounts", &funding.accounts.to_string()])
         .args(["--amount", &ACCOUNT_AMOUNT.to_string()])
-        .args(["--policy", network.policy])
+        .args(["--policy", &network.policy])
         .args(["--name", NETWORK_NAME])
+        .args(design_flags(&network.design))
         // Equal flags give equal transaction bytes: the genesis hash is in every signature.
         .arg("--reproducible")
         .stdin(Stdio::null());
@@ -244,6 +245,24 @@ pub fn make_genesis(
         });
     }
     Ok(NetworkGenesis::load(&folder.join("genesis.toml"))?)
+}
+
+/// Flags of the genesis for a ledger design; what is left to the policy is not said.
+fn design_flags(design: &Design) -> Vec<String> {
+    let Design::TwoLeagues(leagues) = design else {
+        return vec!["--protocol".to_owned(), "pbft".to_owned()];
+    };
+    let mut flags = vec!["--protocol".to_owned(), "pob".to_owned()];
+    let values = [
+        ("--believable", leagues.seats.map(|seats| seats.to_string())),
+        ("--candidates", leagues.candidates.map(|count| count.to_string())),
+        ("--sampling", leagues.sampling_ppm.map(show_share)),
+        ("--bond", leagues.bond.map(|bond| bond.to_string())),
+    ];
+    for (flag, value) in values {
+        flags.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+    }
+    flags
 }
 
 /// A local network that runs.
@@ -283,6 +302,9 @@ impl Embedded {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log_file);
+        if let Some(profiles) = &network.byzantine {
+            command.args(["--byzantine", profiles]);
+        }
         // A group of its own: Ctrl-C is for this program, which ends the child in its own time.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -5,7 +5,7 @@
 //! the marked ones without an answer are sent again, each once.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,7 +17,8 @@ use types::client::{Hello, encode_submit};
 use types::limits::SUBMIT_TXS_MAX;
 
 use crate::network::{NetworkError, Target, endpoint_for};
-use crate::pacer::Refusal;
+use crate::pacer::{Refusal, Submission};
+use crate::tags::TagBook;
 
 /// Type byte of a submission.
 pub const SUBMIT: u8 = 0x10;
@@ -39,41 +40,64 @@ enum State {
     Closed,
 }
 
-/// The sending half of a connection that may be replaced while the run goes on.
+/// The sending half of a connection that may be replaced while the run goes on, and the tags that it gave.
 #[derive(Debug)]
-pub struct Slot(Mutex<State>);
+pub struct Slot {
+    state: Mutex<State>,
+    tags: Arc<TagBook>,
+}
 
 impl Slot {
-    /// Starts with an open connection.
+    /// Starts with an open connection and no tag given.
     #[must_use]
-    pub const fn new(sender: RequestSender) -> Self {
-        Self(Mutex::new(State::Open(sender)))
+    pub fn new(sender: RequestSender) -> Self {
+        Self {
+            state: Mutex::new(State::Open(sender)),
+            tags: Arc::default(),
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a submission over without waiting. `mark(true)` is called before, `mark(false)` after a refusal; the
-    /// connection does not change in between.
+    /// Tags that were given on this connection.
+    #[must_use]
+    pub const fn tags(&self) -> &Arc<TagBook> {
+        &self.tags
+    }
+
+    /// True while the node is away and is dialled.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(*self.lock(), State::Away)
+    }
+
+    /// Hands a submission over without waiting, under the next tags. `mark(true)` is called before, `mark(false)` after
+    /// a refusal; the connection does not change in between.
     ///
     /// # Errors
     /// `Full` when there is no room or the node is away, `Closed` after `close`.
-    pub fn try_send(&self, payload: Bytes, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
+    pub fn try_send(&self, submission: Submission<'_>, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
         let state = self.lock();
         let sender = match &*state {
             State::Open(sender) => sender,
             State::Away => return Err(Refusal::Full),
             State::Closed => return Err(Refusal::Closed),
         };
+        // An answer may come at once: it must find its tag.
+        let first_tag = self.tags.give(submission.indices);
+        let mut payload = Vec::with_capacity(6 + submission.txs.iter().map(|tx| tx.len() + 2).sum::<usize>());
+        encode_submit(first_tag, submission.txs, &mut payload);
         mark(true);
-        let refusal = match sender.try_send_frame(SUBMIT, payload) {
+        let refusal = match sender.try_send_frame(SUBMIT, Bytes::from(payload)) {
             Ok(()) => return Ok(()),
             // The receiving half notices the end and dials again.
             Err(SendError::Full | SendError::Closed) => Refusal::Full,
             Err(SendError::TooLarge { .. }) => Refusal::Closed,
         };
         mark(false);
+        self.tags.revoke(submission.indices.len());
         Err(refusal)
     }
 

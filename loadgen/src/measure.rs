@@ -43,6 +43,8 @@ pub struct Figures {
     pub window: Counts,
     /// Rates.
     pub rate: RateSection,
+    /// From intended send to the first optimistic receipt.
+    pub optimistic: Latency,
     /// From intended send to final.
     pub finalised: Latency,
     /// From actual send to final.
@@ -73,11 +75,15 @@ impl Figures {
                 .filter(|sample| phases.contains(sample.scheduled_ns))
         };
         let (mut finalised, mut service, mut lag) = (Latency::new(), Latency::new(), Latency::new());
+        let mut optimistic = Latency::new();
         for sample in in_window() {
             let Sending::At(sent) = sample.sending else {
                 continue;
             };
             lag.add(sent.saturating_sub(sample.intended_ns));
+            if let Some(receipted) = sample.optimistic_ns {
+                optimistic.add(receipted.saturating_sub(sample.intended_ns));
+            }
             if sample.outcome == Outcome::Final {
                 finalised.add(sample.done_ns.saturating_sub(sample.intended_ns));
                 service.add(sample.done_ns.saturating_sub(sent));
@@ -95,6 +101,7 @@ impl Figures {
             dependency_wait: dependency_wait(samples),
             window,
             rate,
+            optimistic,
             finalised,
             service,
             lag,
@@ -106,6 +113,7 @@ impl Figures {
     #[must_use]
     pub fn latency(&self) -> LatencySection {
         LatencySection {
+            optimistic: (self.optimistic.count() > 0).then(|| self.optimistic.figures()),
             finalised: self.finalised.figures(),
             final_service: self.service.figures(),
             lag: self.lag.figures(),
@@ -128,7 +136,7 @@ impl Figures {
     /// Values that did not fit any of the histograms.
     #[must_use]
     pub fn clamped(&self) -> u64 {
-        self.finalised.clamped() + self.service.clamped() + self.lag.clamped()
+        self.optimistic.clamped() + self.finalised.clamped() + self.service.clamped() + self.lag.clamped()
     }
 }
 
@@ -425,6 +433,8 @@ mod tests {
                 done_ns: (at + 101) * MILLISECOND,
                 shard: (at % 2) as u16,
                 expect_reject: false,
+                optimistic_ns: None,
+                broken: false,
             })
             .collect()
     }
@@ -519,6 +529,8 @@ mod tests {
                     done_ns: (sent + latency).min(13_999) * MILLISECOND,
                     shard: 0,
                     expect_reject: false,
+                optimistic_ns: None,
+                broken: false,
                 }
             }).collect();
             let figures = Figures::of(&samples, &phases());

@@ -15,6 +15,8 @@ use types::{MemberIndex, ShardId, ValidatorId};
 
 use crate::hosts::NodeList;
 
+/// Design number of `pob` in greetings.
+const DESIGN_POB: u8 = 0;
 /// Design number of `pbft` in greetings.
 const DESIGN_PBFT: u8 = 1;
 /// Longest wait for the answer to a question.
@@ -78,7 +80,11 @@ pub const fn greeting(epoch: &EpochConfig) -> Hello {
         id: [0; 32],
         protocol_version: CLIENT_PROTOCOL_VERSION,
         role: Role::Client,
-        design: DESIGN_PBFT,
+        design: if epoch.policy.leagues.is_some() {
+            DESIGN_POB
+        } else {
+            DESIGN_PBFT
+        },
         epoch: epoch.epoch,
         in_flight_max: TAGS_IN_FLIGHT_MAX,
     }

@@ -6,9 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use types::Tag;
-use types::client::encode_submit;
 use types::limits::SUBMIT_TXS_MAX;
 
 use crate::accounting::Sending;
@@ -33,8 +30,6 @@ const SLEEP_MAX_NS: u64 = 20_000_000;
 pub struct Route {
     /// Connection, by position.
     pub connection: u32,
-    /// Tag on it.
-    pub tag: u32,
     /// Transaction that must have left before; `u32::MAX` = none.
     pub parent: u32,
 }
@@ -51,24 +46,37 @@ pub enum Refusal {
     Closed,
 }
 
+/// Transactions of one submission.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// Which.
+    pub indices: &'a [u32],
+    /// Their bytes.
+    pub txs: &'a [&'a [u8]],
+}
+
 /// Where frames go.
 pub trait Sink {
-    /// Hands over the payload of a submission without waiting. `mark(true)` comes before the hand-over, for an answer
-    /// may come at once; `mark(false)` takes it back after a refusal. Without a hand-over it is not called.
+    /// Hands over a submission without waiting. `mark(true)` comes before the hand-over, for an answer may come at
+    /// once; `mark(false)` takes it back after a refusal. Without a hand-over it is not called.
     ///
     /// # Errors
     /// `Full` or `Closed`; nothing was taken.
-    fn try_send(&self, connection: usize, payload: Bytes, mark: &dyn Fn(bool)) -> Result<(), Refusal>;
+    fn try_send(&self, connection: usize, submission: Submission<'_>, mark: &dyn Fn(bool)) -> Result<(), Refusal>;
 }
 
 /// What is sent when.
 pub trait Source {
     /// Intended times, never falling, nanoseconds from the start of the run.
     fn times(&self) -> &[u64];
-    /// Where a transaction goes.
+    /// Where a transaction goes at the moment.
     fn route(&self, index: u32) -> Route;
     /// Its bytes.
     fn bytes(&self, index: u32) -> &[u8];
+    /// Rises whenever a route changes: what waits is then routed anew.
+    fn version(&self) -> u64 {
+        0
+    }
 }
 
 /// How it is sent.
@@ -121,6 +129,7 @@ pub fn pace(
         queues: vec![VecDeque::new(); rules.connections],
         closed: vec![false; rules.connections],
         waiting: 0,
+        version: source.version(),
         ended: false,
         pacing: Pacing::default(),
     };
@@ -139,6 +148,8 @@ struct Pacer<'a> {
     closed: Vec<bool>,
     /// Sum of the lengths of `queues`.
     waiting: usize,
+    /// Of the routes by which the queues were filled.
+    version: u64,
     /// The whole schedule is due: nothing more comes that a batch could wait for.
     ended: bool,
     pacing: Pacing,
@@ -175,6 +186,7 @@ impl Pacer<'_> {
                 self.shed_all();
                 return;
             }
+            self.follow_routes();
             let blocked = self.flush();
             if self.pacing.stopped {
                 continue;
@@ -199,6 +211,21 @@ impl Pacer<'_> {
                 self.waiting += 1;
             }
             None => self.recording.set_shed(index),
+        }
+    }
+
+    /// Routes everything that waits anew, in its order, when a route has changed.
+    fn follow_routes(&mut self) {
+        let version = self.source.version();
+        if version == self.version {
+            return;
+        }
+        self.version = version;
+        let mut waiting: Vec<u32> = self.queues.iter_mut().flat_map(|queue| queue.drain(..)).collect();
+        waiting.sort_unstable();
+        self.waiting = 0;
+        for index in waiting {
+            self.admit(index);
         }
     }
 
@@ -231,15 +258,15 @@ impl Pacer<'_> {
         blocked
     }
 
-    /// How many from the front of a queue fit one frame: tags follow one another, parents have left or go with them.
+    /// How many from the front of a queue fit one frame: parents have left or go with them.
     fn front(&self, connection: usize) -> Front {
         let queue = &self.queues[connection];
         let now = self.clock.now_ns();
-        let (mut count, mut bytes, mut next_tag) = (0, 0, None);
+        let (mut count, mut bytes) = (0, 0);
         for index in queue.iter().take(SUBMIT_TXS_MAX) {
             let route = self.source.route(*index);
             let len = self.source.bytes(*index).len() + 2;
-            if next_tag.is_some_and(|tag| tag != route.tag) || (count > 0 && bytes + len > FRAME_BYTES) {
+            if count > 0 && bytes + len > FRAME_BYTES {
                 break;
             }
             let intended = self.source.times().get(*index as usize).copied().unwrap_or(0);
@@ -269,7 +296,6 @@ impl Pacer<'_> {
             }
             count += 1;
             bytes += len;
-            next_tag = route.tag.checked_add(1);
         }
         if count == 0 {
             Front::Wait
@@ -289,14 +315,15 @@ impl Pacer<'_> {
             self.pacing.cap_hits += 1;
             return self.give_way(connection);
         }
-        let frame: Vec<u32> = self.queues[connection].iter().take(count).copied().collect();
-        let first_tag = frame.first().map_or(0, |index| self.source.route(*index).tag);
-        let txs: Vec<&[u8]> = frame.iter().map(|index| self.source.bytes(*index)).collect();
-        let mut payload = Vec::with_capacity(6 + txs.iter().map(|tx| tx.len() + 2).sum::<usize>());
-        encode_submit(Tag(first_tag), &txs, &mut payload);
+        let indices: Vec<u32> = self.queues[connection].iter().take(count).copied().collect();
+        let txs: Vec<&[u8]> = indices.iter().map(|index| self.source.bytes(*index)).collect();
+        let submission = Submission {
+            indices: &indices,
+            txs: &txs,
+        };
         let now = self.clock.now_ns();
         let mark = |is_sent: bool| {
-            for index in &frame {
+            for index in &indices {
                 if is_sent {
                     self.recording.set_sent(*index, now);
                 } else {
@@ -304,7 +331,7 @@ impl Pacer<'_> {
                 }
             }
         };
-        match self.sink.try_send(connection, Bytes::from(payload), &mark) {
+        match self.sink.try_send(connection, submission, &mark) {
             Ok(()) => {
                 self.queues[connection].drain(..count);
                 self.waiting -= count;

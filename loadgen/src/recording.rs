@@ -21,10 +21,13 @@ pub struct Recording {
     sent: Vec<AtomicU64>,
     /// Outcome code and time; 0 = none.
     done: Vec<AtomicU64>,
+    /// Time of the first optimistic receipt plus one; 0 = none.
+    optimistic: Vec<AtomicU64>,
     due_count: AtomicU64,
     shed_count: AtomicU64,
     sent_count: AtomicU64,
     final_count: AtomicU64,
+    optimistic_count: AtomicU64,
     rejected_count: AtomicU64,
     lost_count: AtomicU64,
     contradictions: AtomicU64,
@@ -32,17 +35,19 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Empty slots for `count` transactions: 16 bytes each.
+    /// Empty slots for `count` transactions: 24 bytes each.
     #[must_use]
     pub fn new(count: usize) -> Self {
         let slots = || std::iter::repeat_with(AtomicU64::default).take(count).collect();
         Self {
             sent: slots(),
             done: slots(),
+            optimistic: slots(),
             due_count: AtomicU64::new(0),
             shed_count: AtomicU64::new(0),
             sent_count: AtomicU64::new(0),
             final_count: AtomicU64::new(0),
+            optimistic_count: AtomicU64::new(0),
             rejected_count: AtomicU64::new(0),
             lost_count: AtomicU64::new(0),
             contradictions: AtomicU64::new(0),
@@ -111,6 +116,31 @@ impl Recording {
             self.live.add(at_ns.saturating_sub(intended_ns));
         }
         is_first
+    }
+
+    /// An optimistic receipt came for a transaction. The first one counts: another replaces its promise, not its time.
+    /// False, and counted as contradictory, for one that never left.
+    pub fn set_optimistic(&self, index: u32, at_ns: u64) -> bool {
+        let was_sent = matches!(self.sending(index), Some(Sending::At(_)));
+        if !was_sent {
+            self.add_contradiction();
+            return false;
+        }
+        let is_first = self.optimistic.get(index as usize).is_some_and(|slot| {
+            let packed = at_ns.saturating_add(1);
+            slot.compare_exchange(0, packed, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        });
+        self.optimistic_count
+            .fetch_add(u64::from(is_first), Ordering::Relaxed);
+        true
+    }
+
+    /// When the first optimistic receipt of a transaction came.
+    #[must_use]
+    pub fn optimistic(&self, index: u32) -> Option<u64> {
+        let slot = self.optimistic.get(index as usize)?;
+        slot.load(Ordering::Relaxed).checked_sub(1)
     }
 
     /// A transaction was refused; false as in `set_final`.
@@ -185,6 +215,7 @@ impl Recording {
             shed: self.shed_count.load(Ordering::Relaxed),
             sent: self.sent_count.load(Ordering::Relaxed),
             finalised: self.final_count.load(Ordering::Relaxed),
+            optimistic: self.optimistic_count.load(Ordering::Relaxed),
             rejected: self.rejected_count.load(Ordering::Relaxed),
         }
     }
@@ -309,6 +340,21 @@ mod tests {
             (tallies.sent, tallies.shed, tallies.finalised, tallies.rejected),
             (2, 1, 1, 1)
         );
+        assert_eq!(recording.in_flight(), 0);
+    }
+
+    #[test]
+    fn the_first_receipt_gives_the_time_and_is_no_outcome() {
+        let recording = Recording::new(2);
+        recording.set_sent(0, 0);
+        assert!(recording.set_optimistic(0, 0));
+        assert!(recording.set_optimistic(0, 9), "a receipt may be replaced");
+        assert!(!recording.set_optimistic(1, 9), "never sent");
+        assert_eq!((recording.optimistic(0), recording.optimistic(1)), (Some(0), None));
+        assert_eq!(recording.outcome(0).0, Outcome::Pending);
+        assert_eq!((recording.in_flight(), recording.tallies().optimistic), (1, 1));
+        assert_eq!(recording.contradictions(), 1);
+        assert!(recording.set_final(0, 10, 0));
         assert_eq!(recording.in_flight(), 0);
     }
 

@@ -28,6 +28,8 @@ mod load;
 mod monitor;
 mod plan;
 mod prepare;
+mod routes;
+mod steer;
 
 /// Exit code of a run that did what was asked.
 pub const EXIT_OK: i32 = 0;

@@ -8,11 +8,13 @@ use crate::usage::UsageError;
 
 /// What `--slo` and `--abort-on` accept.
 pub const ACCEPTED: &str = "METRIC<LIMIT or METRIC>=LIMIT such as 'final.p99<500ms', 'errors<0.1%', 'tps>=99%' or 'tps>=5000'; \
-     metrics are final, final_service or lag with .mean .p50 .p90 .p99 .p99.9 .p99.99 .max, then errors and tps";
+     metrics are optimistic, final, final_service or lag with .mean .p50 .p90 .p99 .p99.9 .p99.99 .max, then errors and tps";
 
 /// A latency distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Distribution {
+    /// First optimistic receipt, from the intended send time.
+    Optimistic,
     /// Final, from the intended send time.
     Final,
     /// Final, from the actual send time.
@@ -139,7 +141,10 @@ impl Objective {
     pub fn latency_limit(&self) -> Option<Duration> {
         let is_upper = matches!(self.comparison, Comparison::Below | Comparison::AtMost);
         match self.metric {
-            Metric::Latency(Distribution::Final | Distribution::FinalService, _) if is_upper => {
+            Metric::Latency(
+                Distribution::Optimistic | Distribution::Final | Distribution::FinalService,
+                _,
+            ) if is_upper => {
                 Some(Duration::from_nanos(self.limit as u64))
             }
             _ => None,
@@ -161,6 +166,8 @@ const METRICS: &[&str] = &[
     "final.p99.99",
     "final.max",
     "final.mean",
+    "optimistic.p50",
+    "optimistic.p99",
     "final_service.p99",
     "lag.p99",
     "errors",
@@ -178,7 +185,7 @@ fn latency(name: &str) -> Result<(Distribution, Statistic), &'static str> {
         "final" => Distribution::Final,
         "final_service" => Distribution::FinalService,
         "lag" => Distribution::Lag,
-        "optimistic" => return Err("there are no optimistic receipts in this protocol"),
+        "optimistic" => Distribution::Optimistic,
         _ => return Err("unknown metric"),
     };
     let statistic = match statistic {
@@ -213,6 +220,12 @@ mod tests {
                 Metric::Latency(Distribution::Final, Statistic::Quantile(99_000)),
                 Comparison::Below,
                 5e8,
+            ),
+            (
+                "optimistic.p99<50ms",
+                Metric::Latency(Distribution::Optimistic, Statistic::Quantile(99_000)),
+                Comparison::Below,
+                5e7,
             ),
             (
                 "p99<50ms",
@@ -264,7 +277,7 @@ mod tests {
             "final.p99=1s",
             "<1s",
             "",
-            "optimistic.p99<50ms",
+            "optimistic.p98<50ms",
             "errors<-1%",
             "errors<nan%",
         ] {

@@ -215,6 +215,33 @@ pub fn parse_word<T: Copy>(flag: &str, text: &str, words: &[(&str, T)]) -> Resul
         .ok_or_else(|| UsageError::new(flag, text, "unknown value", &spellings.join(", ")).near(&spellings))
 }
 
+/// What shares accept.
+pub const SHARE_ACCEPTED: &str = "a share from 0 to 1 with at most six decimals such as 0.25, or a percentage such as 25%";
+
+/// Parses a share, `0.25` or `25%`, to parts per million, exactly.
+///
+/// # Errors
+/// Names the flag and what is accepted.
+pub fn parse_share(flag: &str, text: &str) -> Result<u32, UsageError> {
+    let fail = || UsageError::new(flag, text, "not a share", SHARE_ACCEPTED);
+    let (number, unit) = match text.strip_suffix('%') {
+        Some(percent) => (percent, 1e4),
+        None => (text, 1e6),
+    };
+    let parts = unit * number.trim().parse::<f64>().map_err(|_| fail())?;
+    // Not a number is in no range.
+    if !(0.0..=1e6).contains(&parts) || (parts - parts.round()).abs() > 1e-6 {
+        return Err(fail());
+    }
+    Ok(parts.round() as u32)
+}
+
+/// Parts per million as a share: parses to the same value.
+#[must_use]
+pub fn show_share(ppm: u32) -> String {
+    format!("{}", f64::from(ppm) / 1e6)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -281,5 +308,24 @@ mod tests {
                 .to_string()
                 .contains("did you mean 'poisson'")
         );
+    }
+
+    #[test]
+    fn shares_are_exact_and_come_back() {
+        for (text, ppm) in [
+            ("0", 0),
+            ("1", 1_000_000),
+            ("0.25", 250_000),
+            ("25%", 250_000),
+            ("0.1 %", 1000),
+            ("0.000001", 1),
+        ] {
+            assert_eq!(super::parse_share("--x", text), Ok(ppm), "{text}");
+            assert_eq!(super::parse_share("--x", &super::show_share(ppm)), Ok(ppm));
+        }
+        for text in ["", "x", "-0.1", "1.1", "101%", "0.0000001", "nan", "inf", "%"] {
+            let error = super::parse_share("--x", text).expect_err(text).to_string();
+            assert!(error.starts_with("--x") && error.contains("0 to 1"), "{error}");
+        }
     }
 }

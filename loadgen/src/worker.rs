@@ -7,33 +7,67 @@ use std::time::Instant;
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 use rpc::{AnswerReceiver, Received};
-use tokio::sync::watch;
-use types::client::{Answer, FinalNote};
+use tokio::sync::{mpsc, watch};
+use types::client::{Answer, FinalNote, Receipts};
 use types::genesis::EpochConfig;
 use types::{Hash, Height, Reject, ShardId, Tag, ValidatorId};
 
 use crate::accounting::{Outcome, Sending};
-use crate::arena::Arena;
+use crate::arena::{Arena, ArenaEntry};
 use crate::audit::limits::ACCUSATIONS_MAX;
 use crate::audit::{Certified, Position};
 use crate::link::{Dial, Resubmission, Slot};
 use crate::notes::{NoteChecker, NoteError};
+use crate::promises::{Kept, Promises};
 use crate::recording::Recording;
+use crate::steering::Moves;
+use crate::tags::TagBook;
 
-/// Notes that wait for their check; beyond, the receiving task waits with them (the node then sees back-pressure).
+/// Notes and receipts that wait for their check; beyond, the receiving task waits with them (the node then sees
+/// back-pressure).
 pub const NOTES_MAX: usize = 65_536;
 
-/// A note and where it came from.
+/// What a node claims with a proof.
 #[derive(Debug)]
-pub struct NoteFrom {
+pub enum Proven {
+    /// Final.
+    Final(Box<FinalNote>),
+    /// Optimistic.
+    Optimistic(Box<Receipts>),
+}
+
+/// A claim and where it came from.
+#[derive(Debug)]
+pub struct ProvenBy {
     /// Validator that sent it.
     pub validator: ValidatorId,
     /// Its shard.
     pub shard: ShardId,
-    /// Transaction of each tag of the connection.
-    pub tags: Arc<Vec<u32>>,
-    /// The note.
-    pub note: Box<FinalNote>,
+    /// Tags of the connection.
+    pub tags: Arc<TagBook>,
+    /// The claim.
+    pub claim: Proven,
+}
+
+/// A transaction that a node refused for a reason which may only mean that another node is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Transaction.
+    pub index: u32,
+    /// Connection that refused it.
+    pub connection: u32,
+    /// Why.
+    pub reason: Reject,
+    /// When, nanoseconds from the start of the run.
+    pub at_ns: u64,
+}
+
+/// Whether a refusal may only mean that the mode or the seat has changed.
+const fn may_be_stray(reason: Reject) -> bool {
+    matches!(
+        reason,
+        Reject::Busy | Reject::Closed | Reject::WrongShard | Reject::WrongGroup
+    )
 }
 
 /// What the tasks of all connections share.
@@ -47,6 +81,8 @@ pub struct Shared {
     pub start: Instant,
     /// Answers that repeat or contradict another.
     pub contradictions: Contradictions,
+    /// What was sent again elsewhere.
+    pub moves: Moves,
 }
 
 /// An answer that repeats or contradicts an earlier one, or speaks of a tag that was never sent.
@@ -85,14 +121,16 @@ pub struct Lane {
     pub validator: ValidatorId,
     /// Shard of the node.
     pub shard: ShardId,
-    /// Transaction of each tag.
-    pub tags: Arc<Vec<u32>>,
+    /// Number of this connection.
+    pub connection: u32,
     /// Bytes of all transactions.
     pub arena: Arc<Arena>,
     /// Where answers come from.
     pub receiver: AnswerReceiver,
-    /// Where submissions go.
+    /// Where submissions go, and their tags.
     pub slot: Arc<Slot>,
+    /// Takes what may have to be sent elsewhere; without it every refusal is final. One for each tag at most.
+    pub strays: Option<mpsc::UnboundedSender<Stray>>,
     /// Reaches the node again.
     pub dial: Dial,
     /// Tags that were sent again: a refusal of the second copy does not say what became of the first.
@@ -113,7 +151,7 @@ pub struct LaneEnd {
 pub async fn receive(
     mut lane: Lane,
     shared: Arc<Shared>,
-    notes: Sender<NoteFrom>,
+    notes: Sender<ProvenBy>,
     mut closing: watch::Receiver<bool>,
 ) -> LaneEnd {
     let mut end = LaneEnd::default();
@@ -125,7 +163,7 @@ pub async fn receive(
         end.breaks += 1;
         end.first
             .get_or_insert_with(|| format!("node {}: {reason}", lane.dial.address()));
-        let unanswered = || unanswered(&lane.tags, &lane.arena, &shared.recording);
+        let unanswered = || unanswered(&lane, &shared);
         let Some((receiver, again)) = lane.dial.restore(&lane.slot, &mut closing, unanswered).await else {
             break;
         };
@@ -133,25 +171,28 @@ pub async fn receive(
         lane.again.extend(again);
     }
     let now = since(&shared, Instant::now());
-    lane.tags
-        .iter()
-        .for_each(|index| shared.recording.set_lost(*index, now));
+    lane.slot.tags().read(|tags| {
+        let own = tags
+            .iter()
+            .filter(|index| shared.moves.is_with(**index, lane.connection));
+        own.for_each(|index| shared.recording.set_lost(*index, now));
+    });
     end
 }
 
 /// Takes answers until the connection ends; says why it did.
-async fn answers(lane: &mut Lane, shared: &Shared, notes: &Sender<NoteFrom>) -> String {
+async fn answers(lane: &mut Lane, shared: &Shared, notes: &Sender<ProvenBy>) -> String {
     loop {
         match lane.receiver.recv().await {
             Ok(Some(received)) => {
-                if let Some(note) = record(lane, shared, received) {
-                    let note = NoteFrom {
+                if let Some(claim) = record(lane, shared, received) {
+                    let claim = ProvenBy {
                         validator: lane.validator,
                         shard: lane.shard,
-                        tags: Arc::clone(&lane.tags),
-                        note,
+                        tags: Arc::clone(lane.slot.tags()),
+                        claim,
                     };
-                    hand_over(notes, note).await;
+                    hand_over(notes, claim).await;
                 }
             }
             Ok(None) => return "it shut down".to_owned(),
@@ -160,19 +201,23 @@ async fn answers(lane: &mut Lane, shared: &Shared, notes: &Sender<NoteFrom>) -> 
     }
 }
 
-/// What was sent and has no answer, in the order of tags.
-fn unanswered(tags: &[u32], arena: &Arena, recording: &Recording) -> Vec<Resubmission> {
-    (0_u32..)
-        .zip(tags)
-        .filter(|(_, index)| {
-            matches!(recording.sending(**index), Some(Sending::At(_)))
-                && recording.outcome(**index).0 == Outcome::Pending
-        })
-        .map(|(tag, index)| (Tag(tag), Bytes::copy_from_slice(arena.tx(*index))))
-        .collect()
+/// What was sent here and has no answer, in the order of tags.
+fn unanswered(lane: &Lane, shared: &Shared) -> Vec<Resubmission> {
+    let is_open = |index: u32| {
+        matches!(shared.recording.sending(index), Some(Sending::At(_)))
+            && shared.recording.outcome(index).0 == Outcome::Pending
+            && shared.moves.is_with(index, lane.connection)
+    };
+    lane.slot.tags().read(|tags| {
+        (0_u32..)
+            .zip(tags)
+            .filter(|(_, index)| is_open(**index))
+            .map(|(tag, index)| (Tag(tag), Bytes::copy_from_slice(lane.arena.tx(*index))))
+            .collect()
+    })
 }
 
-async fn hand_over(notes: &Sender<NoteFrom>, mut note: NoteFrom) {
+async fn hand_over(notes: &Sender<ProvenBy>, mut note: ProvenBy) {
     while let Err(TrySendError::Full(back)) = notes.try_send(note) {
         note = back;
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -183,50 +228,39 @@ fn since(shared: &Shared, at: Instant) -> u64 {
     u64::try_from(at.saturating_duration_since(shared.start).as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Writes the outcomes of one answer; a note is returned for its check.
-fn record(lane: &Lane, shared: &Shared, received: Received) -> Option<Box<FinalNote>> {
-    let (recording, at_ns) = (&shared.recording, since(shared, received.at));
-    let index = |tag: Tag| lane.tags.get(tag.0 as usize).copied();
-    let contradict = |index, answer| {
-        shared.contradictions.add(Contradiction {
-            validator: lane.validator,
-            index,
-            answer,
-        });
-    };
-    let reject = |tag: Tag, reason: Reject| match index(tag) {
-        // The first copy may have been taken before the break, and is then what refuses this one.
-        Some(index) if lane.again.contains(&tag) => {
-            recording.set_lost(index, at_ns);
-        }
-        Some(index) if recording.set_rejected(index, reason, at_ns) => {}
-        Some(index) => contradict(Some(index), Outcome::Rejected(reason)),
-        None => {
-            recording.add_contradiction();
-            contradict(None, Outcome::Rejected(reason));
-        }
-    };
+/// Writes the outcomes of one answer; what has to be checked is returned.
+fn record(lane: &Lane, shared: &Shared, received: Received) -> Option<Proven> {
+    let at_ns = since(shared, received.at);
     match received.answer {
         Answer::Final(note) => {
-            for at in note.entries.iter().flat_map(|entry| &entry.tags) {
-                match index(at.tag) {
-                    Some(index) => {
-                        let intended = shared.times.get(index as usize).copied().unwrap_or(at_ns);
-                        if !recording.set_final(index, at_ns, intended) {
-                            contradict(Some(index), Outcome::Final);
-                        }
-                    }
-                    None => {
-                        recording.add_contradiction();
-                        contradict(None, Outcome::Final);
-                    }
+            let tags = note.entries.iter().flat_map(|entry| &entry.tags).map(|at| at.tag);
+            let slow = note.slow.iter().filter(|entry| entry.code == 0);
+            for tag in tags.chain(slow.map(|entry| entry.tag)) {
+                finish(lane, shared, tag, at_ns);
+            }
+            for entry in note.slow.iter().filter(|entry| entry.code != 0) {
+                let reason = Reject::from_code(entry.code).unwrap_or(Reject::Encoding);
+                refuse(lane, shared, entry.tag, reason, at_ns);
+            }
+            return Some(Proven::Final(note));
+        }
+        Answer::Receipts(receipts) => {
+            for at in &receipts.tags {
+                // A tag that belongs to none is named by the check.
+                if let Some(index) = lane.slot.tags().index(at.tag) {
+                    shared.recording.set_optimistic(index, at_ns);
                 }
             }
-            return Some(note);
+            return Some(Proven::Optimistic(receipts));
         }
-        Answer::Reject(refused) => refused.iter().for_each(|item| reject(item.tag, item.reason)),
+        Answer::Reject(refused) => {
+            for item in &refused {
+                refuse(lane, shared, item.tag, item.reason, at_ns);
+            }
+        }
         Answer::Busy { first_tag, count, .. } => (0..u32::from(count)).for_each(|offset| {
-            reject(Tag(first_tag.0.saturating_add(offset)), Reject::Busy);
+            let tag = Tag(first_tag.0.saturating_add(offset));
+            refuse(lane, shared, tag, Reject::Busy, at_ns);
         }),
         // A topology follows a wrong target; the rest answers questions that are asked on other connections.
         Answer::Topology(_)
@@ -234,10 +268,68 @@ fn record(lane: &Lane, shared: &Shared, received: Received) -> Option<Box<FinalN
         | Answer::Status(_)
         | Answer::Blocks { .. }
         | Answer::State(_)
-        | Answer::Receipts(_)
         | Answer::Info(_) => {}
     }
     None
+}
+
+fn contradict(lane: &Lane, shared: &Shared, index: Option<u32>, answer: Outcome) {
+    shared.contradictions.add(Contradiction {
+        validator: lane.validator,
+        index,
+        answer,
+    });
+}
+
+/// A tag is called final.
+fn finish(lane: &Lane, shared: &Shared, tag: Tag, at_ns: u64) {
+    let recording = &shared.recording;
+    let Some(index) = lane.slot.tags().index(tag) else {
+        recording.add_contradiction();
+        return contradict(lane, shared, None, Outcome::Final);
+    };
+    // Both copies of what was sent twice may be told of the one that took effect.
+    if shared.moves.place(index).is_some() && recording.outcome(index).0 == Outcome::Final {
+        return;
+    }
+    let intended = shared.times.get(index as usize).copied().unwrap_or(at_ns);
+    if !recording.set_final(index, at_ns, intended) {
+        contradict(lane, shared, Some(index), Outcome::Final);
+    }
+}
+
+/// A tag is refused.
+fn refuse(lane: &Lane, shared: &Shared, tag: Tag, reason: Reject, at_ns: u64) {
+    let recording = &shared.recording;
+    let Some(index) = lane.slot.tags().index(tag) else {
+        recording.add_contradiction();
+        return contradict(lane, shared, None, Outcome::Rejected(reason));
+    };
+    if !shared.moves.is_with(index, lane.connection) {
+        return;
+    }
+    let is_open = recording.outcome(index).0 == Outcome::Pending;
+    if lane.again.contains(&tag) {
+        // The first copy may have been taken before the break, and is then what refuses this one.
+        return recording.set_lost(index, at_ns);
+    }
+    if let Some(strays) = &lane.strays
+        && is_open
+        && may_be_stray(reason)
+    {
+        let stray = Stray {
+            index,
+            connection: lane.connection,
+            reason,
+            at_ns,
+        };
+        if strays.send(stray).is_ok() {
+            return;
+        }
+    }
+    if !recording.set_rejected(index, reason, at_ns) {
+        contradict(lane, shared, Some(index), Outcome::Rejected(reason));
+    }
 }
 
 /// A note that proves nothing.
@@ -253,14 +345,14 @@ pub struct RefusedNote {
     pub reason: String,
 }
 
-/// What the checks of all notes gave.
+/// What the checks of all notes and receipts gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Notes.
     pub notes: u64,
     /// Certificates verified, one per block.
     pub certificates: u64,
-    /// Notes that prove nothing.
+    /// Notes and receipts that prove nothing.
     pub refused: u64,
     /// The first of them, at most [`ACCUSATIONS_MAX`].
     pub refusals: Vec<RefusedNote>,
@@ -268,58 +360,86 @@ pub struct Checked {
     pub receipts: Vec<Option<Position>>,
     /// Headers whose certificate holds.
     pub certified: Certified,
+    /// What became of optimistic receipts.
+    pub kept: Kept,
 }
 
-/// Checks notes about `count` transactions until all senders are gone. Runs on a thread of its own: a check never
-/// delays a receive time.
+/// Checks notes and receipts about the transactions of an arena until all senders are gone. Runs on a thread of its
+/// own: a check never delays a receive time.
 #[must_use]
-pub fn check_notes(epoch: &EpochConfig, notes: &Receiver<NoteFrom>, count: usize) -> Checked {
+pub fn check_claims(epoch: &EpochConfig, claims: &Receiver<ProvenBy>, entries: &[ArenaEntry]) -> Checked {
     let mut checker = NoteChecker::new(epoch);
+    let mut promises = Promises::new(epoch, entries);
     let mut checked = Checked {
-        receipts: vec![None; count],
+        receipts: vec![None; entries.len()],
         ..Checked::default()
     };
-    for from in notes {
-        checked.notes += 1;
-        match checker.check(from.shard, &from.note) {
-            Ok(hash) => checked.keep(&from, hash),
-            Err(error) => checked.refuse(&from, &error),
-        }
-    }
-    checked.certificates = checker.certificates();
-    checked
-}
-
-impl Checked {
-    fn keep(&mut self, from: &NoteFrom, hash: Hash) {
-        let height = from.note.header.height;
-        self.certified
-            .entry((from.shard, height))
-            .or_insert((hash, from.validator));
-        for entry in &from.note.entries {
-            for at in &entry.tags {
-                let index = from.tags.get(at.tag.0 as usize);
-                if let Some(receipt) = index.and_then(|index| self.receipts.get_mut(*index as usize)) {
-                    receipt.get_or_insert(Position {
-                        height,
-                        // At most `BLOCK_REFS_MAX`: the path holds under the root of a certified header.
-                        reference: entry.reference_path.index as u16,
-                        index: at.position,
-                    });
+    for from in claims {
+        match &from.claim {
+            Proven::Final(note) => {
+                checked.notes += 1;
+                match checker.check(from.shard, note) {
+                    Ok(hash) => checked.keep(&from, note, hash, &mut promises),
+                    Err(error) => checked.refuse_note(&from, note, &error),
+                }
+            }
+            Proven::Optimistic(receipts) => {
+                let index = |tag| from.tags.index(tag);
+                if let Err(error) = promises.take((from.shard, from.validator), receipts, index) {
+                    let tag = receipts.tags.first().map(|at| at.tag);
+                    let height = receipts.author.header.base_height;
+                    let reason = format!("an optimistic receipt: {error}");
+                    checked.refuse(&from, height, tag, reason);
                 }
             }
         }
     }
+    checked.certificates = checker.certificates();
+    checked.kept = promises.into_kept();
+    checked
+}
 
-    fn refuse(&mut self, from: &NoteFrom, error: &NoteError) {
+impl Checked {
+    fn keep(&mut self, from: &ProvenBy, note: &FinalNote, hash: Hash, promises: &mut Promises<'_>) {
+        let height = note.header.height;
+        self.certified
+            .entry((from.shard, height))
+            .or_insert((hash, from.validator));
+        for entry in &note.entries {
+            for at in &entry.tags {
+                let Some(index) = from.tags.index(at.tag) else {
+                    continue;
+                };
+                let Some(receipt) = self.receipts.get_mut(index as usize) else {
+                    continue;
+                };
+                if receipt.is_none() {
+                    promises.settle(index, entry.reference.group, &entry.reference.hash);
+                }
+                receipt.get_or_insert(Position {
+                    height,
+                    // At most `BLOCK_REFS_MAX`: the path holds under the root of a certified header.
+                    reference: entry.reference_path.index as u16,
+                    index: at.position,
+                });
+            }
+        }
+    }
+
+    fn refuse_note(&mut self, from: &ProvenBy, note: &FinalNote, error: &NoteError) {
+        let tag = note.entries.iter().find_map(|entry| entry.tags.first());
+        let tag = tag.map(|at| at.tag);
+        self.refuse(from, note.header.height, tag, error.to_string());
+    }
+
+    fn refuse(&mut self, from: &ProvenBy, height: Height, tag: Option<Tag>, reason: String) {
         self.refused += 1;
         if self.refusals.len() < ACCUSATIONS_MAX {
-            let tag = from.note.entries.iter().find_map(|entry| entry.tags.first());
             self.refusals.push(RefusedNote {
                 validator: from.validator,
-                height: from.note.header.height,
-                index: tag.and_then(|at| from.tags.get(at.tag.0 as usize)).copied(),
-                reason: error.to_string(),
+                height,
+                index: tag.and_then(|tag| from.tags.index(tag)),
+                reason,
             });
         }
     }

@@ -136,6 +136,7 @@ mod tests {
     use store::Durability;
 
     use super::{Cli, Command};
+    use crate::genesis_file::Protocol;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(std::iter::once("shardbench-node").chain(line.split_whitespace()))
@@ -162,6 +163,19 @@ mod tests {
             (5, "lan", "bench")
         );
         assert_eq!(options.allocations.as_deref(), Some("l.bin".as_ref()));
+        assert_eq!(options.leagues.protocol, Protocol::Pob);
+        let line = "genesis --out d --protocol pbft --validators 4";
+        let Command::Genesis(options) = parse(line).expect("genesis").command else {
+            panic!("another command")
+        };
+        assert_eq!(options.leagues.protocol, Protocol::Pbft);
+        let line = "genesis --out d --believable 2 --candidates 3 --sampling 0.05 --bond 7";
+        let Command::Genesis(options) = parse(line).expect("genesis").command else {
+            panic!("another command")
+        };
+        let leagues = &options.leagues;
+        assert_eq!((leagues.believable, leagues.candidates), (Some(2), Some(3)));
+        assert_eq!((leagues.sampling, leagues.bond), (Some(50_000), Some(7)));
         let line = "testnet --dir d --durability async --rtt 200ms";
         let Command::Testnet(args) = parse(line).expect("testnet").command else {
             panic!("another command")
@@ -199,6 +213,13 @@ mod tests {
             ("testnet --dir d --rtt 11s", "--rtt", "0s to 10s"),
             ("testnet --dir d --rtt fast", "--rtt", "0s to 10s"),
             ("testnet --dir d --threads 2000", "--threads", "0 to 1024"),
+            ("genesis --out d --protocol both", "--protocol", "pob, pbft"),
+            ("genesis --out d --sampling 2", "--sampling", "0 to 1"),
+            (
+                "genesis --out d --believable few",
+                "--believable",
+                "invalid digit",
+            ),
             ("genesis --out d --shards many", "--shards", "invalid digit"),
             ("genesis --out d --seed -1", "-1", "unexpected argument"),
             ("genesis --out d --base-port 70000", "--base-port", "65535"),

@@ -1,6 +1,7 @@
 //! Making the files of a network.
 
 mod create;
+mod leagues;
 #[cfg(test)]
 mod tests;
 
@@ -10,7 +11,9 @@ use std::path::PathBuf;
 use files::PolicyFileError;
 use types::genesis::GenesisError;
 
-pub(crate) use create::{CreateOptions, create};
+pub(crate) use create::{CreateOptions, Created, create};
+#[cfg(test)]
+pub(crate) use leagues::{LeagueOptions, Protocol, one_league};
 
 use crate::keys::KeyFileError;
 

@@ -345,6 +345,7 @@ mod tests {
             amount: types::Amount(77),
             created: types::Height(0),
         });
+        genesis.counters.bonds = 9;
         opened.begin_state(&genesis).expect("begun");
         let store = opened.start(Box::new(|_| ())).expect("started");
         let records = vec![LogRecord::Promise(View(3)), LogRecord::Promise(View(4))];
@@ -361,7 +362,7 @@ mod tests {
             }
             assert!(files(folder.path()) == before, "something was changed: {text}");
         };
-        inspected(&["1, sum 77", "2 promise"]);
+        inspected(&["1, sum 77", "fees 0, bonds 9, pool 0", "2 promise"]);
 
         // A torn tail, which the next start cuts.
         let log = folder.path().join("log").join(format!("{:020}.log", 0));

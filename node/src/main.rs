@@ -27,6 +27,7 @@ use tracing_subscriber::EnvFilter;
 use build_info::BUILD;
 use cli::{Cli, Command, KeysArgs};
 use config::Config;
+use genesis_file::Created;
 
 // A validator that can be told to break its own rules is for the simulator alone.
 const _: () = assert!(
@@ -72,13 +73,14 @@ fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Keys(args) => print(&new_keys(&args)?),
         Command::Genesis(options) => {
-            let hash = genesis_file::create(&options)?;
+            let Created { hash, bond } = genesis_file::create(&options)?;
             let (out, count) = (
                 options.out.display(),
                 u32::from(options.shards) * u32::from(options.validators),
             );
+            let bond = bond.map_or(String::new(), |bond| format!("{bond}\n"));
             print(&format!(
-                "{out}: genesis {hash}, {count} validators in {} shards\n",
+                "{out}: genesis {hash}, {count} validators in {} shards\n{bond}",
                 options.shards
             ))
         }

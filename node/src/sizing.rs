@@ -1,6 +1,7 @@
 //! What a network of a given size promises, for people and programs.
 
 use clap::ValueEnum;
+use files::policy::{self, SHARE_WORDS};
 use sizing::{Leagues, Setup, SetupError, Sizing};
 
 /// Flags of `sizing`.
@@ -99,14 +100,9 @@ fn setup(options: &SizingOptions) -> Result<Setup, SizingError> {
 }
 
 /// A share as parts per million, exactly.
-fn parts_per_million(text: &str) -> Result<u32, String> {
-    let refused = || "accepted is a share from 0 to 1 with at most six decimals, such as 0.25".to_owned();
-    let parts = 1e6 * text.parse::<f64>().map_err(|_| refused())?;
-    // Not a number is in no range.
-    if !(0.0..=1e6).contains(&parts) || (parts - parts.round()).abs() > 1e-6 {
-        return Err(refused());
-    }
-    Ok(parts.round() as u32)
+pub(crate) fn parts_per_million(text: &str) -> Result<u32, String> {
+    let share = text.parse().ok().and_then(policy::parts_per_million);
+    share.ok_or_else(|| format!("accepted is {SHARE_WORDS}"))
 }
 
 #[cfg(test)]

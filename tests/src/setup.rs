@@ -22,6 +22,9 @@ use crate::league::LeagueOptions;
 /// Value of each coin at genesis.
 pub const COIN: Amount = Amount(1_000);
 
+/// Bond of every validator of one league at genesis.
+pub const BOND: u64 = 5_000;
+
 /// What all nodes of a run share.
 #[derive(Debug)]
 pub struct Setup {
@@ -74,7 +77,7 @@ impl Setup {
             shards: 1,
             randomness: Hash([options.seed as u8; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
-            bonds: vec![leagues.map_or(0, |leagues| leagues.bond); keys.len()],
+            bonds: vec![leagues.map_or(BOND, |leagues| leagues.bond); keys.len()],
             funding: FundingRule {
                 seed: options.seed,
                 accounts: options.accounts as u32,

@@ -404,3 +404,85 @@ fn a_trace_that_the_network_cannot_replay_is_refused() {
         }
     ));
 }
+
+#[test]
+fn what_is_spoilt_on_purpose_breaks_its_rule_and_takes_no_coin_away() {
+    let sample = Sample::new(2, 300);
+    let shares = InvalidShares::parse("--invalid", "sig=0.1,missing=0.1,value=0.1,encoding=0.1").expect("kinds");
+    let workload = Workload::Transfer(TransferShape {
+        invalid: shares,
+        ..TransferShape::default()
+    });
+    let arena = sample.build(&workload, &times(4000, 100), 2).expect("built");
+    let mut counts: BTreeMap<Reject, u64> = BTreeMap::new();
+    for (position, entry) in (0..).zip(&arena.entries) {
+        let Expect::Rejected(reason) = entry.expect else {
+            continue;
+        };
+        *counts.entry(reason).or_default() += 1;
+        let decoded = TxView::decode(arena.tx(position));
+        if reason == Reject::Encoding {
+            assert!(decoded.is_err());
+            continue;
+        }
+        let tx = decoded.expect("canonical");
+        let message = sighash(&sample.epoch.genesis_hash, &entry.txid);
+        let signature = tx.signatures().next().expect("one");
+        let holds = verify_one(Scheme::Ed25519, &tx.owner(0).expect("one").0, &message, &signature);
+        assert_eq!(holds, reason != Reject::BadSignature);
+    }
+    assert_eq!(counts.len(), 4);
+    assert!(counts.values().all(|count| (300..500).contains(count)), "{counts:?}");
+    assert_eq!(arena.mix.invalid, counts.values().sum::<u64>());
+    let mut txids: Vec<_> = arena.entries.iter().map(|entry| entry.txid).collect();
+    txids.sort_unstable();
+    txids.dedup();
+    assert_eq!(txids.len(), 4000, "every transaction is one of its own");
+    // Whoever spends what was valid never names an output of what was not.
+    let spoilt: HashSet<_> = arena
+        .entries
+        .iter()
+        .filter(|entry| matches!(entry.expect, Expect::Rejected(_)))
+        .map(|entry| entry.txid)
+        .collect();
+    for (position, entry) in (0..).zip(&arena.entries) {
+        if entry.expect == Expect::Final {
+            let tx = TxView::decode(arena.tx(position)).expect("canonical");
+            assert!(tx.inputs().all(|input| !spoilt.contains(&input.outpoint.txid)));
+        }
+    }
+}
+
+#[test]
+fn double_spends_come_in_pairs_over_the_same_coins_and_nobody_spends_from_them() {
+    let sample = Sample::new(2, 4000);
+    let workload = Workload::Transfer(TransferShape {
+        conflicts_ppm: 200_000,
+        ..TransferShape::default()
+    });
+    let arena = sample.build(&workload, &times(4000, 100), 2).expect("built");
+    let spent = |position| -> Vec<_> {
+        let tx = TxView::decode(arena.tx(position)).expect("canonical");
+        tx.inputs().map(|input| input.outpoint).collect()
+    };
+    let mut doubled = HashSet::new();
+    let mut pairs = 0;
+    for (position, entry) in (0_u32..).zip(&arena.entries) {
+        let Expect::OneOf(other) = entry.expect else {
+            continue;
+        };
+        let twin = &arena.entries[other as usize];
+        assert_eq!(twin.expect, Expect::OneOf(position));
+        assert_eq!((twin.shard, twin.group), (entry.shard, entry.group));
+        assert_eq!(spent(position), spent(other));
+        assert_ne!(twin.txid, entry.txid);
+        assert_ne!(twin.member, entry.member, "in one league another voter is asked");
+        doubled.insert(entry.txid);
+        pairs += u64::from(other > position);
+    }
+    assert_eq!(arena.mix.conflicts, pairs);
+    assert!((700..900).contains(&pairs), "a fifth of 4000: {pairs}");
+    for position in 0..4000 {
+        assert!(spent(position).iter().all(|outpoint| !doubled.contains(&outpoint.txid)));
+    }
+}

@@ -6,11 +6,13 @@ use std::collections::{HashMap, HashSet};
 use crypto::hash::{allocation_outpoint, effects_digest};
 use crypto::placement::shard_of;
 use types::block::Body;
-use types::genesis::{Allocation, EpochConfig, Genesis};
+use types::genesis::{Allocation, Committee, EpochConfig, Genesis};
 use types::transaction::TxView;
 use types::{Amount, Counters, Hash, Height, OutPoint, Owner, ShardId, TxId};
 
 const PARTITIONS: usize = 64;
+/// First byte of the key of the counters, which has nothing else.
+const KIND_COUNTERS: u8 = 6;
 
 /// An unspent output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub(super) struct Run {
     /// Change of the live value.
     incoming: u128,
     pub(super) outgoing: u128,
+    /// Counters after the block, when something but fees changed them.
+    counters: Option<Counters>,
 }
 
 impl Run {
@@ -161,7 +165,15 @@ impl Model {
                     .insert(allocation_outpoint(&genesis.name, position), held);
             }
         }
-        model.supply = run.outgoing;
+        let bonds = epoch.committees.iter().find(|committee| committee.shard == shard);
+        let bonds = bonds.map_or(0, Committee::bonded);
+        if bonds > 0 {
+            run.counters = Some(Counters {
+                bonds,
+                ..Counters::default()
+            });
+        }
+        model.supply = run.outgoing + u128::from(bonds);
         model.digest = model.digest_after(Height(0), &run);
         model.commit(Height(0), run);
         model
@@ -276,7 +288,8 @@ impl Model {
             .map(|(outpoint, held)| (outpoint, Some(held)))
             .chain(run.spent.iter().map(|outpoint| (outpoint, None)))
             .collect();
-        changes.sort_unstable_by_key(|(outpoint, _)| **outpoint);
+        // Ascending by key, in which an index is little-endian.
+        changes.sort_unstable_by_key(|(outpoint, _)| (outpoint.txid, outpoint.index.to_le_bytes()));
         let mut partitions = [[0; 32]; PARTITIONS];
         let mut rest = changes.as_slice();
         for (number, partition) in partitions.iter_mut().enumerate() {
@@ -295,6 +308,12 @@ impl Model {
                     hasher.update(&held.created.0.to_le_bytes());
                 }
             }
+            if let (0, Some(counters)) = (number, &run.counters) {
+                hasher.update(&[1, KIND_COUNTERS]);
+                for value in [counters.bonds, counters.pool, counters.rewards, counters.unpaid] {
+                    hasher.update(&value.to_le_bytes());
+                }
+            }
             *partition = hasher.finalize().into();
         }
         effects_digest(&self.digest, height, &partitions)
@@ -309,6 +328,12 @@ impl Model {
         self.spent.extend(gone);
         self.live.extend(run.created);
         self.value = (self.value + run.outgoing).saturating_sub(run.incoming);
+        if let Some(counters) = run.counters {
+            self.counters = Counters {
+                fees: self.counters.fees,
+                ..counters
+            };
+        }
         let fees = u64::try_from(run.fees).unwrap_or(u64::MAX);
         self.counters.fees = self.counters.fees.saturating_add(fees);
         self.height = height;

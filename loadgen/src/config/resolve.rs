@@ -4,25 +4,27 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use types::limits::{INPUTS_MAX, OUTPUTS_MAX, SHARDS_MAX, SUBMIT_TXS_MAX, VALIDATORS_MAX};
+use types::limits::{INPUTS_MAX, OUTPUTS_MAX, SUBMIT_TXS_MAX};
 
 use super::{
-    ACCOUNT_AMOUNT, AbortRule, Client, Config, Format, Load, LocalNetwork, Network, Output, Overload,
-    Progress, RemoteNetwork, Validity, WindowLength, WorkloadChoice,
+    ACCOUNT_AMOUNT, AbortRule, Client, Config, Format, Load, Network, Output, Overload, Progress, Validity,
+    WindowLength, WorkloadChoice,
 };
 use crate::cli::RawConfig;
-use crate::hosts::parse_nodes;
 use crate::schedule::Arrival;
 use crate::slo::{Distribution, Metric, Objective, Statistic};
 use crate::units::{
     DURATION_ACCEPTED, RATE_ACCEPTED, Ramp, parse_count, parse_duration, parse_ramp, parse_range,
-    parse_stages, parse_word, show_duration,
+    parse_share, parse_stages, parse_word, show_duration,
 };
 use crate::usage::UsageError;
+use crate::workload::InvalidShares;
+
+mod network;
 
 pub(super) fn resolve(mut raw: RawConfig, random: u64) -> Result<Config, UsageError> {
     let workload = workload(&mut raw)?;
-    let network = network(&mut raw, &workload)?;
+    let network = network::network(&mut raw, &workload)?;
     let load = load(&mut raw, &workload, random)?;
     let accounts = accounts(&mut raw, &network, &load, &workload)?;
     let client = client(&mut raw, &network)?;
@@ -43,115 +45,13 @@ fn or<'a>(slot: &'a mut Option<String>, default: &str) -> &'a str {
     slot.get_or_insert_with(|| default.to_owned())
 }
 
+/// Every double spend needs a first spend.
+const CONFLICTS_MAX_PPM: u32 = 500_000;
+/// Most that may be spoilt on purpose: coins come from what is not.
+const SPOILT_MAX_PPM: u32 = 900_000;
+
 fn not_built(flag: &str, value: &str, exists: &str) -> UsageError {
     UsageError::new(flag, value, "not built yet", exists)
-}
-
-fn network(raw: &mut RawConfig, workload: &WorkloadChoice) -> Result<Network, UsageError> {
-    let protocol = or(&mut raw.protocol, "pbft");
-    match protocol {
-        "pbft" => {}
-        "pob" | "records" | "constellation" => {
-            return Err(not_built("--protocol", protocol, "pbft"));
-        }
-        _ => parse_word("--protocol", protocol, &[("pbft", ())])?,
-    }
-    if let Some(nodes) = &raw.nodes {
-        let nodes = parse_nodes(nodes)?;
-        let genesis = match (&raw.genesis, &nodes.file) {
-            (Some(genesis), _) => PathBuf::from(genesis),
-            (None, Some(file)) => file.with_file_name("genesis.toml"),
-            (None, None) => {
-                return Err(UsageError::new(
-                    "--genesis",
-                    "",
-                    "missing",
-                    "the genesis.toml of the network that --nodes names",
-                ));
-            }
-        };
-        if !genesis.is_file() {
-            let shown = genesis.display().to_string();
-            return Err(UsageError::new(
-                "--genesis",
-                &shown,
-                "no such file",
-                "the genesis.toml of the network that --nodes names",
-            ));
-        }
-        raw.genesis = Some(genesis.display().to_string());
-        return Ok(Network::Remote(RemoteNetwork { nodes, genesis }));
-    }
-    if let Some(genesis) = &raw.genesis {
-        return Err(UsageError::new(
-            "--genesis",
-            genesis,
-            "only used with --nodes",
-            "--nodes @hosts beside it",
-        ));
-    }
-    local(raw, matches!(workload, WorkloadChoice::Bitcoin(_))).map(Network::Local)
-}
-
-fn local(raw: &mut RawConfig, is_trace: bool) -> Result<LocalNetwork, UsageError> {
-    let text = or(&mut raw.shards, if is_trace { "1" } else { "2" });
-    let accepted = format!("a power of two from 1 to {SHARDS_MAX}");
-    let shards = parse_count("--shards", text, 1, SHARDS_MAX as u64)
-        .ok()
-        .filter(|shards| shards.is_power_of_two())
-        .ok_or_else(|| {
-            let mut error = UsageError::new("--shards", text, "not a power of two", &accepted);
-            let near = text
-                .parse::<u64>()
-                .ok()
-                .filter(|near| (1..SHARDS_MAX as u64).contains(near));
-            error.nearest = near.map(|near| near.next_power_of_two().to_string());
-            error
-        })?;
-    if is_trace && shards != 1 {
-        return Err(UsageError::new(
-            "--shards",
-            text,
-            "a trace pays between any two of its owners",
-            "--shards 1 with --workload bitcoin:FILE",
-        ));
-    }
-    let text = or(&mut raw.validators, "4");
-    let validators = parse_count("--validators", text, 4, 16)?;
-    if shards * validators > VALIDATORS_MAX as u64 {
-        return Err(UsageError::new(
-            "--validators",
-            text,
-            &format!("{shards} shards of {validators} validators"),
-            &format!("at most {VALIDATORS_MAX} validators in all"),
-        ));
-    }
-    let rtt = parse_duration("--rtt", or(&mut raw.rtt, "0"))?;
-    if rtt > Duration::from_secs(10) {
-        return Err(UsageError::new(
-            "--rtt",
-            &show_duration(rtt),
-            "too long",
-            "0 to 10s",
-        ));
-    }
-    Ok(LocalNetwork {
-        shards: shards as u16,
-        validators: validators as u16,
-        durability: parse_word(
-            "--durability",
-            or(&mut raw.durability, "fsync"),
-            &[("fsync", "fsync"), ("async", "async")],
-        )?,
-        data_dir: raw.data_dir.as_ref().map(PathBuf::from),
-        policy: parse_word(
-            "--policy",
-            or(&mut raw.policy, "lan"),
-            &[("lan", "lan"), ("wan", "wan")],
-        )?,
-        rtt,
-        node_bin: raw.node_bin.as_ref().map(PathBuf::from),
-    })
 }
 
 fn load(raw: &mut RawConfig, workload: &WorkloadChoice, random: u64) -> Result<Load, UsageError> {
@@ -295,17 +195,29 @@ fn pieces(raw: &mut RawConfig, is_trace: bool) -> Result<(Vec<(Ramp, Duration)>,
 }
 
 fn workload(raw: &mut RawConfig) -> Result<WorkloadChoice, UsageError> {
-    for (flag, slot, none) in [
-        ("--cross-shard", &mut raw.cross_shard, "0"),
-        ("--conflicts", &mut raw.conflicts, "0"),
-        ("--invalid", &mut raw.invalid, "none"),
-    ] {
-        let text = or(slot, none);
-        let is_none = text == none || text.parse() == Ok(0.0_f64);
-        if !is_none {
-            return Err(not_built(flag, text, none));
-        }
-        *slot = Some(none.to_owned());
+    let text = or(&mut raw.cross_shard, "0").to_owned();
+    if text.parse() != Ok(0.0_f64) {
+        return Err(not_built("--cross-shard", &text, "0"));
+    }
+    raw.cross_shard = Some("0".to_owned());
+    let invalid = InvalidShares::parse("--invalid", or(&mut raw.invalid, "none"))?;
+    let conflicts = or(&mut raw.conflicts, "0").to_owned();
+    let conflicts_ppm = parse_share("--conflicts", &conflicts)?;
+    if conflicts_ppm > CONFLICTS_MAX_PPM {
+        return Err(UsageError::new(
+            "--conflicts",
+            &conflicts,
+            "every double spend needs a first spend",
+            "0 to 0.5",
+        ));
+    }
+    if invalid.total_ppm() + conflicts_ppm > SPOILT_MAX_PPM {
+        return Err(UsageError::new(
+            "--invalid",
+            raw.invalid.as_deref().unwrap_or_default(),
+            "nothing valid would be left beside --conflicts",
+            "shares that with --conflicts add up to 0.9 or less",
+        ));
     }
     let text = or(&mut raw.workload, "transfer").to_owned();
     if let Some(file) = text.strip_prefix("bitcoin:") {
@@ -316,6 +228,20 @@ fn workload(raw: &mut RawConfig) -> Result<WorkloadChoice, UsageError> {
                 "no such file",
                 "bitcoin:FILE with a file made by `loadgen import`",
             ));
+        }
+        for (flag, value, is_asked) in [
+            ("--invalid", &raw.invalid, invalid.total_ppm() > 0),
+            ("--conflicts", &raw.conflicts, conflicts_ppm > 0),
+        ] {
+            if is_asked {
+                let value = value.as_deref().unwrap_or_default();
+                return Err(UsageError::new(
+                    flag,
+                    value,
+                    "a trace is replayed as it is",
+                    "--workload transfer with it",
+                ));
+            }
         }
         return Ok(WorkloadChoice::Bitcoin(PathBuf::from(file)));
     }
@@ -356,6 +282,8 @@ fn workload(raw: &mut RawConfig) -> Result<WorkloadChoice, UsageError> {
         outputs,
         amount,
         chain_depth,
+        invalid,
+        conflicts_ppm,
     })
 }
 
@@ -367,8 +295,10 @@ fn accounts(
     workload: &WorkloadChoice,
 ) -> Result<u32, UsageError> {
     const ACCOUNTS_MAX: u64 = 10_000_000;
-    let inputs = match workload {
-        WorkloadChoice::Transfer { inputs, .. } => u64::from(inputs.1),
+    let (inputs, conflicts_ppm) = match workload {
+        WorkloadChoice::Transfer {
+            inputs, conflicts_ppm, ..
+        } => (u64::from(inputs.1), *conflicts_ppm),
         WorkloadChoice::Bitcoin(_) => return Ok(0),
     };
     if matches!(network, Network::Remote(_)) && raw.accounts.is_none() {
@@ -381,6 +311,14 @@ fn accounts(
         .max()
         .unwrap_or_default();
     let wanted = ((peak.per_second() * 6.0) as u64).saturating_mul(inputs);
+    // Whose coins are spent twice are not used again.
+    let length = load.warmup + load.pieces.iter().map(|(_, length)| *length).sum::<Duration>();
+    let counted = match load.window {
+        WindowLength::Count(count) => count as f64,
+        WindowLength::Time(_) => 0.0,
+    };
+    let doubled = (peak.per_second() * length.as_secs_f64() + counted) * f64::from(conflicts_ppm) / 1e6;
+    let wanted = wanted.saturating_add((doubled * 1.2) as u64 * inputs);
     let default = wanted.clamp(10_000, 1_000_000);
     let text = or(&mut raw.accounts, &default.to_string());
     parse_count("--accounts", text, 16, ACCOUNTS_MAX).map(|accounts| accounts as u32)

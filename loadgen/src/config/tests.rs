@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use super::{Config, Network, Validity, WindowLength, WorkloadChoice, merge_file};
+use super::{Config, Design, Leagues, Network, Validity, WindowLength, WorkloadChoice, merge_file};
 use crate::cli::{Cli, RawConfig};
 use crate::units::Rate;
 
@@ -25,8 +25,16 @@ fn defaults_are_those_of_the_help() {
     };
     assert_eq!(
         (network.shards, network.validators, network.durability),
-        (2, 4, "fsync")
+        (2, 5, "fsync")
     );
+    let leagues = Leagues {
+        seats: Some(1),
+        candidates: Some(1),
+        sampling_ppm: Some(250_000),
+        bond: None,
+    };
+    assert_eq!(network.design, Design::TwoLeagues(leagues));
+    assert_eq!(network.byzantine, None);
     assert_eq!(config.load.pieces[0].0.from, Rate { milli: 5_000_000 });
     assert_eq!(config.load.window, WindowLength::Time(Duration::from_secs(60)));
     assert_eq!(config.load.warmup, Duration::from_secs(10));
@@ -81,6 +89,27 @@ fn a_resolved_configuration_resolves_to_itself() {
             "--durability",
             "async",
         ],
+        &["--tps", "1", "--protocol", "pbft"],
+        &[
+            "--tps",
+            "1",
+            "--believable",
+            "2",
+            "--candidates",
+            "3",
+            "--sampling",
+            "5%",
+            "--bond",
+            "1M",
+            "--byzantine",
+            "forge=0.01",
+            "--invalid",
+            "sig=0.1,value=0.05",
+            "--conflicts",
+            "0.2",
+            "--slo",
+            "optimistic.p99<50ms",
+        ],
     ] {
         let config = resolve(flags).expect("good");
         let again = Config::resolve(&config.resolved, 7).expect("again");
@@ -117,13 +146,49 @@ fn every_bad_value_is_one_line_that_names_its_flag() {
         ("--durability", &["--tps", "1", "--durability", "maybe"]),
         ("--policy", &["--tps", "1", "--policy", "moon"]),
         ("--rtt", &["--tps", "1", "--rtt", "11s"]),
-        ("--protocol", &["--tps", "1", "--protocol", "pob"]),
+        ("--validators", &["--tps", "1", "--validators", "4"]),
+        (
+            "--validators",
+            &["--tps", "1", "--protocol", "pbft", "--validators", "3"],
+        ),
+        ("--believable", &["--tps", "1", "--believable", "0"]),
+        (
+            "--believable",
+            &["--tps", "1", "--protocol", "pbft", "--believable", "1"],
+        ),
+        (
+            "--candidates",
+            &["--tps", "1", "--believable", "3", "--candidates", "2"],
+        ),
+        ("--sampling", &["--tps", "1", "--sampling", "2"]),
+        ("--sampling", &["--tps", "1", "--protocol", "pbft", "--sampling", "1"]),
+        ("--bond", &["--tps", "1", "--bond", "0"]),
+        ("--byzantine", &["--tps", "1", "--byzantine", "steal"]),
+        (
+            "--byzantine",
+            &["--tps", "1", "--protocol", "pbft", "--byzantine", "forge"],
+        ),
+        (
+            "--slo",
+            &[
+                "--tps",
+                "1",
+                "--protocol",
+                "pbft",
+                "--slo",
+                "optimistic.p99<50ms",
+            ],
+        ),
         ("--protocol", &["--tps", "1", "--protocol", "records"]),
         ("--protocol", &["--tps", "1", "--protocol", "pbtf"]),
         ("--cross-shard", &["--tps", "1", "--cross-shard", "natural"]),
         ("--cross-shard", &["--tps", "1", "--cross-shard", "0.5"]),
-        ("--conflicts", &["--tps", "1", "--conflicts", "0.1"]),
-        ("--invalid", &["--tps", "1", "--invalid", "sig=0.1"]),
+        ("--conflicts", &["--tps", "1", "--conflicts", "0.6"]),
+        ("--invalid", &["--tps", "1", "--invalid", "sig"]),
+        (
+            "--invalid",
+            &["--tps", "1", "--invalid", "0.5", "--conflicts", "0.45"],
+        ),
         ("--workload", &["--tps", "1", "--workload", "fanout"]),
         ("--workload", &["--tps", "1", "--workload", "transfr"]),
         (
@@ -178,15 +243,46 @@ fn every_bad_value_is_one_line_that_names_its_flag() {
             .contains("did you mean 'pbft'")
     );
     assert!(
-        resolve(&["--tps", "1", "--protocol", "pob"])
-            .expect_err("later")
-            .contains("accepted: pbft")
-    );
-    assert!(
         resolve(&["--tps", "1", "--shards", "3"])
             .expect_err("3")
             .contains("did you mean '4'")
     );
+}
+
+#[test]
+fn what_is_left_open_is_left_to_a_policy_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("policy.toml");
+    std::fs::write(&file, "window = 3\n").expect("write");
+    let path = file.display().to_string();
+    let config = resolve(&["--tps", "1", "--policy", &path, "--sampling", "1"]).expect("a file");
+    let Network::Local(network) = &config.network else {
+        panic!("local");
+    };
+    let leagues = Leagues {
+        seats: None,
+        candidates: None,
+        sampling_ppm: Some(1_000_000),
+        bond: None,
+    };
+    assert_eq!(
+        (&network.policy, &network.design),
+        (&path, &Design::TwoLeagues(leagues))
+    );
+    let seats = resolve(&["--tps", "1", "--believable", "2"]).expect("seats");
+    let Network::Local(network) = &seats.network else {
+        panic!("local");
+    };
+    assert_eq!(network.validators, 6, "four vote");
+    assert_eq!(seats.resolved.candidates.as_deref(), Some("2"));
+}
+
+#[test]
+fn double_spends_need_coins_of_their_own() {
+    let plain = resolve(&["--tps", "5k", "--duration", "30s"]).expect("plain");
+    let doubled = resolve(&["--tps", "5k", "--duration", "30s", "--conflicts", "0.1"]).expect("doubled");
+    assert_eq!(plain.accounts, 30_000);
+    assert_eq!(doubled.accounts, 30_000 + 24_000, "a tenth of 200,000 and a fifth more");
 }
 
 #[test]
@@ -207,6 +303,8 @@ fn a_trace_has_its_own_rules() {
         ("--shards", &["--shards", "2"][..]),
         ("--warmup", &["--warmup", "3s"]),
         ("--duration", &["--duration", "3s"]),
+        ("--invalid", &["--invalid", "0.1"]),
+        ("--conflicts", &["--conflicts", "0.1"]),
     ] {
         let error = resolve(&[&base[..], more].concat()).expect_err(flag);
         assert!(error.starts_with(flag), "{error}");

@@ -4,16 +4,20 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{DataDir, Embedded, EmbeddedError, Funding, find_node, make_genesis, parse_ready, shown};
-use crate::config::LocalNetwork;
+use super::{
+    DataDir, Embedded, EmbeddedError, Funding, design_flags, find_node, make_genesis, parse_ready, shown,
+};
+use crate::config::{Design, Leagues, LocalNetwork};
 
 fn network() -> LocalNetwork {
     LocalNetwork {
         shards: 1,
         validators: 4,
+        design: Design::OneLeague,
+        byzantine: None,
         durability: "fsync",
         data_dir: None,
-        policy: "lan",
+        policy: "lan".to_owned(),
         rtt: Duration::from_millis(200),
         node_bin: None,
     }
@@ -56,6 +60,37 @@ fn a_child_is_started_found_and_ended_by_the_end_of_its_input() {
         args.contains("testnet --dir") && args.contains("--durability fsync --rtt 200ms"),
         "{args}"
     );
+}
+
+#[test]
+fn what_was_asked_of_the_design_reaches_the_child_and_nothing_else_does() {
+    assert_eq!(design_flags(&Design::OneLeague), ["--protocol", "pbft"]);
+    let leagues = Leagues {
+        seats: Some(2),
+        candidates: Some(3),
+        sampling_ppm: Some(50_000),
+        bond: None,
+    };
+    let flags = design_flags(&Design::TwoLeagues(leagues)).join(" ");
+    assert_eq!(
+        flags,
+        "--protocol pob --believable 2 --candidates 3 --sampling 0.05"
+    );
+    let folder = tempfile::tempdir().expect("folder");
+    let body = format!(
+        "echo \"$@\" > {}/args\necho '{}'\ncat > /dev/null",
+        folder.path().display(),
+        ready_line()
+    );
+    let node = script(folder.path(), &body);
+    let cheating = LocalNetwork {
+        byzantine: Some("forge=0.01,late".to_owned()),
+        ..network()
+    };
+    let embedded = Embedded::start(&node, &cheating, 10, folder.path()).expect("ready");
+    embedded.stop().expect("ends by itself");
+    let args = std::fs::read_to_string(folder.path().join("args")).expect("args");
+    assert!(args.contains("--byzantine forge=0.01,late"), "{args}");
 }
 
 #[test]

@@ -3,10 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
-use types::client::Request;
-
-use super::{Clock, NO_PARENT, Pacing, Refusal, Route, Rules, Sink, Source, pace};
+use super::{Clock, NO_PARENT, Pacing, Refusal, Route, Rules, Sink, Source, Submission, pace};
 use crate::accounting::Sending;
 use crate::config::Overload;
 use crate::recording::Recording;
@@ -28,8 +25,8 @@ impl Clock for JumpClock {
 type Refuse = Box<dyn FnMut(usize) -> Option<Refusal>>;
 
 struct FakeSink {
-    /// Connection, first tag and number of each frame.
-    frames: RefCell<Vec<(usize, u32, usize)>>,
+    /// Connection and transactions of each frame.
+    frames: RefCell<Vec<(usize, Vec<u32>)>>,
     refuse: RefCell<Refuse>,
 }
 
@@ -43,20 +40,21 @@ impl FakeSink {
 }
 
 impl Sink for FakeSink {
-    fn try_send(&self, connection: usize, payload: Bytes, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
+    fn try_send(
+        &self,
+        connection: usize,
+        submission: Submission<'_>,
+        mark: &dyn Fn(bool),
+    ) -> Result<(), Refusal> {
         mark(true);
         if let Some(refusal) = (self.refuse.borrow_mut())(connection) {
             mark(false);
             return Err(refusal);
         }
-        match Request::decode_payload(0x10, &payload).expect("canonical") {
-            Request::Submit { first_tag, txs } => {
-                self.frames
-                    .borrow_mut()
-                    .push((connection, first_tag.0, txs.len()));
-            }
-            other => panic!("not a submission: {other:?}"),
-        }
+        assert_eq!(submission.indices.len(), submission.txs.len());
+        self.frames
+            .borrow_mut()
+            .push((connection, submission.indices.to_vec()));
         Ok(())
     }
 }
@@ -64,6 +62,8 @@ impl Sink for FakeSink {
 struct FakeSource {
     times: Vec<u64>,
     routes: Vec<Route>,
+    /// Everything goes to the last connection from this version on.
+    version: Cell<u64>,
 }
 
 impl FakeSource {
@@ -74,10 +74,10 @@ impl FakeSource {
             routes: (0..count)
                 .map(|at| Route {
                     connection: at % connections,
-                    tag: at / connections,
                     parent: NO_PARENT,
                 })
                 .collect(),
+            version: Cell::new(0),
         }
     }
 }
@@ -88,7 +88,18 @@ impl Source for FakeSource {
     }
 
     fn route(&self, index: u32) -> Route {
-        self.routes[index as usize]
+        let route = self.routes[index as usize];
+        match self.version.get() {
+            0 => route,
+            _ => Route {
+                connection: 1,
+                ..route
+            },
+        }
+    }
+
+    fn version(&self) -> u64 {
+        self.version.get()
     }
 
     fn bytes(&self, _: u32) -> &[u8] {
@@ -110,11 +121,35 @@ fn rules(connections: usize) -> Rules {
 struct Ran {
     pacing: Pacing,
     recording: Recording,
-    frames: Vec<(usize, u32, usize)>,
+    frames: Vec<(usize, Vec<u32>)>,
 }
 
 fn run(source: &FakeSource, rules: &Rules, refuse: impl FnMut(usize) -> Option<Refusal> + 'static) -> Ran {
-    let (clock, recording) = (JumpClock(Cell::new(0)), Recording::new(source.times.len()));
+    run_steered(source, rules, refuse, u64::MAX)
+}
+
+/// The same; routes change at this time.
+struct SteeredClock<'a>(JumpClock, &'a FakeSource, u64);
+
+impl Clock for SteeredClock<'_> {
+    fn now_ns(&self) -> u64 {
+        self.0.now_ns()
+    }
+
+    fn sleep_until(&self, at_ns: u64) {
+        self.0.sleep_until(at_ns);
+        self.1.version.set(u64::from(self.now_ns() >= self.2));
+    }
+}
+
+fn run_steered(
+    source: &FakeSource,
+    rules: &Rules,
+    refuse: impl FnMut(usize) -> Option<Refusal> + 'static,
+    at_ns: u64,
+) -> Ran {
+    let clock = SteeredClock(JumpClock(Cell::new(0)), source, at_ns);
+    let recording = Recording::new(source.times.len());
     let sink = FakeSink::new(refuse);
     let pacing = pace(source, &sink, &clock, &recording, rules, &AtomicBool::new(false));
     let tallies = recording.tallies();
@@ -165,11 +200,11 @@ fn a_quantum_or_a_batch_gathers_frames() {
     let batch = Rules { batch: 8, ..rules(2) };
     let ran = run(&source, &batch, |_| None);
     assert!(
-        ran.frames.iter().rev().skip(2).all(|frame| frame.2 == 8),
+        ran.frames.iter().rev().skip(2).all(|frame| frame.1.len() == 8),
         "{:?}",
         ran.frames
     );
-    assert_eq!(ran.frames.iter().map(|frame| frame.2).sum::<usize>(), 100);
+    assert_eq!(ran.frames.iter().map(|frame| frame.1.len()).sum::<usize>(), 100);
 }
 
 #[test]
@@ -190,13 +225,26 @@ fn a_full_connection_waits_alone() {
         "the other one is in time"
     );
     assert!(matches!(ran.recording.sending(0), Some(Sending::At(at)) if at >= 20 * MILLISECOND));
-    let tags: Vec<u32> = ran
+    let sent: Vec<u32> = ran
         .frames
         .iter()
         .filter(|frame| frame.0 == 0)
-        .map(|frame| frame.1)
+        .flat_map(|frame| frame.1.clone())
         .collect();
-    assert!(tags.windows(2).all(|pair| pair[0] < pair[1]), "tags rise");
+    assert!(sent.windows(2).all(|pair| pair[0] < pair[1]), "in their order");
+}
+
+#[test]
+fn what_waits_for_a_node_leaves_for_another_when_the_routes_change() {
+    let source = FakeSource::new(100, 2);
+    let refuse = |connection| (connection == 0).then_some(Refusal::Full);
+    let ran = run_steered(&source, &rules(2), refuse, 60 * MILLISECOND);
+    assert_eq!((ran.recording.tallies().sent, ran.recording.tallies().shed), (100, 0));
+    assert!(ran.frames.iter().all(|frame| frame.0 == 1));
+    assert!(matches!(ran.recording.sending(0), Some(Sending::At(at)) if at >= 60 * MILLISECOND));
+    let after: Vec<u32> = ran.frames.iter().flat_map(|frame| frame.1.clone()).collect();
+    let moved: Vec<u32> = after.iter().copied().filter(|index| index % 2 == 0).collect();
+    assert!(moved.is_sorted(), "in the order of the schedule");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::verdict::{Check, Status};
 pub use audit::AuditSection;
 
 /// Version of the report's schema (SemVer).
-pub const SCHEMA_VERSION: &str = "2.0.0";
+pub const SCHEMA_VERSION: &str = "3.0.0";
 
 /// Everything that a run leaves behind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -216,6 +216,9 @@ pub struct FinalRate {
 /// `latency`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LatencySection {
+    /// First optimistic receipt, from the intended send time; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimistic: Option<LatencyFigures>,
     /// Final, from the intended send time.
     #[serde(rename = "final")]
     pub finalised: LatencyFigures,
@@ -278,8 +281,20 @@ pub struct SystemSection {
     pub protocol: String,
     /// Shards.
     pub shards: u16,
-    /// Validators of each shard.
+    /// Validators of each shard, voters and candidates.
     pub validators_per_shard: u16,
+    /// Seats of believable authors in each shard; absent with one league, as all that follows them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub believable: Option<u16>,
+    /// Candidates for them in each shard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<u16>,
+    /// Probability with which a voter checks the signatures of a transaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<f64>,
+    /// Smallest bond of a candidate, smallest units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bond: Option<u64>,
     /// `fsync` or `async`.
     pub durability: String,
     /// Delay between validators that was added, round trip, milliseconds; 0 if none.

@@ -36,6 +36,8 @@ fn figures() -> Figures {
             done_ns: at * 10_000_000 + 150_000_000,
             shard: (at % 2) as u16,
             expect_reject: false,
+            optimistic_ns: None,
+            broken: false,
         })
         .collect();
     let phases = Phases {
@@ -239,10 +241,10 @@ fn files_are_written_whole_and_read_back() {
     let text = std::fs::read_to_string(&path).expect("text");
     std::fs::write(&path, &text[..text.len() / 2]).expect("truncate");
     assert!(matches!(Report::read(&path), Err(ReportError::Parse { .. })));
-    std::fs::write(&path, text.replace("\"2.0.0\"", "\"3.0.0\"")).expect("version");
+    std::fs::write(&path, text.replace("\"3.0.0\"", "\"4.0.0\"")).expect("version");
     let error = Report::read(&path).expect_err("version").to_string();
     assert!(
-        error.contains("3.0.0") && error.contains(SCHEMA_VERSION),
+        error.contains("4.0.0") && error.contains(SCHEMA_VERSION),
         "{error}"
     );
     assert!(matches!(

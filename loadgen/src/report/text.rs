@@ -160,6 +160,13 @@ fn latency(report: &Report, out: &mut String) {
         "        p50        p90        p99      p99.9        max   (from intended send time)",
     );
     let latency = &report.latency;
+    if let Some(optimistic) = &latency.optimistic {
+        let broken = match report.counts.run.broken_promises {
+            0 => "   (receipt by a bonded author)".to_owned(),
+            broken => format!("   ({} receipts were not kept)", thousands(broken)),
+        };
+        let _ = writeln!(out, "  {:<11}{}{broken}", "optimistic", quantiles(optimistic));
+    }
     for (name, figures, note) in [
         ("final", &latency.finalised, ""),
         (

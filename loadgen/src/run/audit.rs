@@ -10,7 +10,7 @@ use crate::accounting::{Outcome, Sending};
 use crate::audit::fetch::{fetch_chain, fetch_state};
 use crate::audit::finding::Fault;
 use crate::audit::{Audit, AuditOptions, AuditOutcome, Claim, FindingKind, Receipts, Told};
-use crate::network::{Control, Target, greeting};
+use crate::network::{Control, greeting};
 use crate::worker::{Contradiction, RefusedNote};
 
 /// Audits the network after the drain.
@@ -54,12 +54,11 @@ fn receipts(prepared: &Prepared, loaded: &Loaded) -> Receipts {
                 Outcome::Rejected(reason) if is_definite(reason) => Claim::Rejected(reason),
                 _ => Claim::Open,
             };
-            let is_asked = |target: &&Target| (target.shard, target.member) == (entry.shard, entry.member);
-            let asked = prepared.targets.iter().find(is_asked);
+            let asked = loaded.asked.get(index as usize).copied().flatten();
             Some(Told {
                 txid: entry.txid,
                 shard: entry.shard,
-                validator: asked.map(|target| target.validator).unwrap_or_default(),
+                validator: asked.unwrap_or_default(),
                 claim,
             })
         });

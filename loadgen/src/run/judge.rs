@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use types::MemberIndex;
+use types::genesis::EpochConfig;
+
 use super::RunError;
 use super::Setting;
 use super::cost::{Work, cost};
@@ -22,6 +25,25 @@ use crate::report::{
 };
 use crate::slo::{Distribution, Metric, Objective, Statistic};
 use crate::verdict::{AuditEvidence, Evidence, judge};
+
+/// Receipts that were not kept or never given, transactions that followed their shard's mode.
+fn promise_labels(loaded: &Loaded, figures: &Figures) -> Vec<String> {
+    let kept = &loaded.checked.kept;
+    let words = [
+        (figures.counts.broken_promises, "optimistic receipts were not kept"),
+        (kept.replaced, "optimistic receipts were replaced by later ones"),
+        (
+            kept.unannounced,
+            "transactions became final in an author's block without an optimistic receipt",
+        ),
+        (
+            loaded.shared.moves.count(),
+            "transactions were sent again elsewhere when a shard changed its mode or an author",
+        ),
+    ];
+    let told = words.iter().filter(|(count, _)| *count > 0);
+    told.map(|(count, words)| format!("{count} {words}")).collect()
+}
 
 /// Connections that broke, and what became final without a certificate for the client.
 fn break_labels(loaded: &Loaded, audit: Option<&AuditOutcome>) -> Vec<String> {
@@ -77,6 +99,7 @@ pub(crate) fn report(
         labels.push(format!("a note of validator {validator} was refused: {reason}"));
     }
     labels.extend(break_labels(loaded, audit));
+    labels.extend(promise_labels(loaded, &figures));
     Report {
         schema_version: SCHEMA_VERSION.to_owned(),
         run: run_section(setting, prepared, loaded, &figures, &phases, argv, started),
@@ -135,7 +158,13 @@ fn samples(prepared: &Prepared, loaded: &Loaded) -> Vec<Sample> {
                 outcome,
                 done_ns,
                 shard: entry.shard.0,
-                expect_reject: matches!(entry.expect, Expect::Rejected(_)),
+                expect_reject: match entry.expect {
+                    Expect::Final => false,
+                    Expect::Rejected(_) => true,
+                    Expect::OneOf(other) => recording.outcome(other).0 == Outcome::Final,
+                },
+                optimistic_ns: recording.optimistic(index),
+                broken: loaded.checked.kept.broken.get(index as usize).copied().unwrap_or_default(),
             }
         })
         .collect()
@@ -379,6 +408,7 @@ fn mix_section(config: &Config, prepared: &Prepared, figures: &Figures) -> MixSe
     let shards = f64::from(prepared.network.genesis.shards);
     let mean = scheduled.iter().sum::<f64>() / shards;
     let busiest = scheduled.iter().copied().fold(0.0, f64::max);
+    let share = |count: u64| count as f64 / prepared.arena.entries.len().max(1) as f64;
     let rate = if resolved.stages.is_some() {
         &resolved.stages
     } else {
@@ -388,8 +418,8 @@ fn mix_section(config: &Config, prepared: &Prepared, figures: &Figures) -> MixSe
         rate: asked(rate, figures.rate.sent_tps),
         cross_shard: asked(&resolved.cross_shard, 0.0),
         shards_touched_mean: 1.0,
-        conflicts: asked(&resolved.conflicts, 0.0),
-        invalid: asked(&resolved.invalid, 0.0),
+        conflicts: asked(&resolved.conflicts, share(prepared.arena.mix.conflicts)),
+        invalid: asked(&resolved.invalid, share(prepared.arena.mix.invalid)),
         shard_imbalance: if mean > 0.0 { busiest / mean } else { 1.0 },
         tx_bytes_mean: prepared.arena.bytes.len() as f64 / prepared.arena.entries.len().max(1) as f64,
     }
@@ -407,8 +437,13 @@ fn system_section(config: &Config, prepared: &Prepared, loaded: &Loaded) -> Syst
             .first()
             .map_or_else(String::new, |info| info.durability.clone()),
     };
+    let leagues = genesis.policy.leagues.as_ref();
     SystemSection {
-        protocol: "pbft".to_owned(),
+        protocol: if leagues.is_some() { "pob" } else { "pbft" }.to_owned(),
+        believable: leagues.map(|leagues| leagues.seats),
+        candidates: leagues.map(|leagues| leagues.candidates),
+        sampling: leagues.map(|leagues| f64::from(leagues.sampling_ppm) / 1e6),
+        bond: leagues.and_then(|_| smallest_bond(&prepared.network.epoch)),
         shards: genesis.shards,
         validators_per_shard: (genesis.validators.len() / usize::from(genesis.shards.max(1))) as u16,
         durability,
@@ -416,6 +451,15 @@ fn system_section(config: &Config, prepared: &Prepared, loaded: &Loaded) -> Syst
         genesis: prepared.network.epoch.genesis_hash.to_string(),
         network: genesis.name.clone(),
     }
+}
+
+/// Smallest bond among the candidates of all shards: what the authors' word is worth at least.
+fn smallest_bond(epoch: &EpochConfig) -> Option<u64> {
+    let bonds = epoch.committees.iter().flat_map(|committee| {
+        let bond = |member: &MemberIndex| committee.bonds.get(usize::from(member.0));
+        committee.candidates.iter().filter_map(bond)
+    });
+    bonds.copied().min()
 }
 
 fn cost_section(
@@ -464,6 +508,7 @@ fn slo_value(metric: Metric, figures: &Figures) -> Option<f64> {
     match metric {
         Metric::Latency(distribution, statistic) => {
             let latency = match distribution {
+                Distribution::Optimistic => &figures.optimistic,
                 Distribution::Final => &figures.finalised,
                 Distribution::FinalService => &figures.service,
                 Distribution::Lag => &figures.lag,

@@ -1,33 +1,34 @@
 //! The load itself: connections, pacer, receivers, drain.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use crossbeam::channel::{Receiver, bounded};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use types::client::NodeInfo;
 use types::genesis::EpochConfig;
-use types::{MemberIndex, ShardId};
+use types::ValidatorId;
 
 use super::monitor::Monitor;
 use super::prepare::{Local, Prepared};
+use super::routes::{ArenaSource, Routes};
+use super::steer::{Steerer, steer};
 use super::{RunError, Setting};
-use crate::arena::Arena;
 use crate::embedded::EmbeddedError;
 use crate::host::{Counters, own_memory_bytes};
 use crate::interrupt::EXIT_INTERRUPT;
 use crate::link::{Dial, Slot};
 use crate::network::{Control, NetworkError, Target, greeting};
-use crate::pacer::{Clock as _, NO_PARENT, Pacing, Refusal, Route, Rules, RunClock, Sink, Source, pace};
+use crate::pacer::{Clock as _, Pacing, Refusal, Rules, RunClock, Sink, Submission, pace};
 use crate::recording::Recording;
 use crate::run::plan::nanoseconds;
+use crate::steering::{Moves, Steering};
 use crate::worker::{
-    Checked, Contradictions, Lane, LaneEnd, NOTES_MAX, NoteFrom, Shared, check_notes, receive,
+    Checked, Contradictions, Lane, LaneEnd, NOTES_MAX, ProvenBy, Shared, check_claims, receive,
 };
 
 /// Time between the last preparation and the first transaction.
@@ -57,89 +58,37 @@ pub(crate) struct Loaded {
     pub(crate) silent: Vec<String>,
     pub(crate) counters: [Counters; 2],
     pub(crate) own_memory: Option<u64>,
+    /// By transaction: the validator that was asked last; none for what never left.
+    pub(crate) asked: Vec<Option<ValidatorId>>,
 }
 
-/// Connections to all nodes, and where each transaction goes.
+/// Connections to all nodes.
 struct Lanes {
     slots: Vec<Arc<Slot>>,
-    routes: Vec<Route>,
     receivers: Vec<Lane>,
-}
-
-struct ArenaSource<'a> {
-    arena: &'a Arena,
-    times: &'a [u64],
-    routes: &'a [Route],
-}
-
-impl Source for ArenaSource<'_> {
-    fn times(&self) -> &[u64] {
-        self.times
-    }
-
-    fn route(&self, index: u32) -> Route {
-        self.routes.get(index as usize).copied().unwrap_or(Route {
-            connection: u32::MAX,
-            tag: 0,
-            parent: NO_PARENT,
-        })
-    }
-
-    fn bytes(&self, index: u32) -> &[u8] {
-        self.arena.tx(index)
-    }
+    strays: Option<mpsc::UnboundedReceiver<crate::worker::Stray>>,
 }
 
 struct Slots(Vec<Arc<Slot>>);
 
 impl Sink for Slots {
-    fn try_send(&self, connection: usize, payload: Bytes, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
+    fn try_send(&self, connection: usize, submission: Submission<'_>, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
         let slot = self.0.get(connection).ok_or(Refusal::Closed)?;
-        slot.try_send(payload, mark)
+        slot.try_send(submission, mark)
     }
-}
-
-/// Where each transaction goes: the node that its entry names; a child on its parent's connection if that is to the
-/// same node, else the node's connections in turn. Tags count on each connection.
-fn routes(arena: &Arena, targets: &[Target], per_node: usize) -> (Vec<Route>, Vec<Vec<u32>>) {
-    let nodes: BTreeMap<(ShardId, MemberIndex), usize> = targets
-        .iter()
-        .enumerate()
-        .map(|(node, target)| ((target.shard, target.member), node))
-        .collect();
-    let mut tags: Vec<Vec<u32>> = vec![Vec::new(); targets.len() * per_node];
-    let mut turns = vec![0_usize; targets.len()];
-    let mut routes: Vec<Route> = Vec::with_capacity(arena.entries.len());
-    for (index, entry) in (0_u32..).zip(&arena.entries) {
-        let node = nodes.get(&(entry.shard, entry.member)).copied().unwrap_or(0);
-        let of_parent = entry
-            .parent
-            .and_then(|parent| routes.get(parent as usize))
-            .map(|route| route.connection as usize)
-            .filter(|connection| connection / per_node == node);
-        let connection = of_parent.unwrap_or_else(|| {
-            turns[node] += 1;
-            node * per_node + turns[node] % per_node
-        });
-        routes.push(Route {
-            connection: connection as u32,
-            tag: tags[connection].len() as u32,
-            parent: entry.parent.unwrap_or(NO_PARENT),
-        });
-        tags[connection].push(index);
-    }
-    (routes, tags)
 }
 
 async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
-    let hello = greeting(&prepared.network.epoch);
-    let (routes, tags) = routes(&prepared.arena, &prepared.targets, per_node);
+    let epoch = &prepared.network.epoch;
+    let hello = greeting(epoch);
+    let (strays_in, strays) = mpsc::unbounded_channel();
+    let has_modes = epoch.policy.leagues.is_some();
     let mut lanes = Lanes {
         slots: Vec::new(),
-        routes,
         receivers: Vec::new(),
+        strays: has_modes.then_some(strays),
     };
-    for (connection, tags) in tags.into_iter().enumerate() {
+    for connection in 0..prepared.targets.len() * per_node {
         let target = &prepared.targets[connection / per_node];
         let (dial, sender, receiver) = Dial::first(*target, hello.clone()).await?;
         let slot = Arc::new(Slot::new(sender));
@@ -147,15 +96,35 @@ async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
         lanes.receivers.push(Lane {
             validator: target.validator,
             shard: target.shard,
-            tags: Arc::new(tags),
+            connection: connection as u32,
             arena: Arc::clone(&prepared.arena),
             receiver,
             slot,
+            strays: has_modes.then(|| strays_in.clone()),
             dial,
             again: HashSet::new(),
         });
     }
     Ok(lanes)
+}
+
+/// The validator that was asked last, by transaction.
+fn asked(prepared: &Prepared, slots: &[Arc<Slot>], moves: &Moves, per_node: usize) -> Vec<Option<ValidatorId>> {
+    let mut asked = vec![None; prepared.arena.entries.len()];
+    for (connection, slot) in slots.iter().enumerate() {
+        let validator = prepared.targets[connection / per_node].validator;
+        slot.tags().read(|tags| {
+            let own = tags
+                .iter()
+                .filter(|index| moves.is_with(**index, connection as u32));
+            for index in own {
+                if let Some(slot) = asked.get_mut(*index as usize) {
+                    *slot = Some(validator);
+                }
+            }
+        });
+    }
+    asked
 }
 
 /// What every node has counted so far.
@@ -278,7 +247,7 @@ impl Watch<'_> {
 struct Receivers {
     tasks: Vec<JoinHandle<LaneEnd>>,
     closing: watch::Sender<bool>,
-    notes: Receiver<NoteFrom>,
+    notes: Receiver<ProvenBy>,
 }
 
 fn spawn_receivers(setting: &Setting<'_>, lanes: Vec<Lane>, shared: &Arc<Shared>) -> Receivers {
@@ -315,8 +284,23 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         times: prepared.plan.times.clone(),
         start: clock.start(),
         contradictions: Contradictions::default(),
+        moves: Moves::default(),
     });
+    let steering = Arc::new(Steering::new(epoch));
+    let routes = Arc::new(Routes::new(&prepared.arena, targets, per_node, Arc::clone(&steering)));
     let receivers = spawn_receivers(setting, lanes.receivers, &shared);
+    let steerer = lanes.strays.map(|strays| {
+        let steerer = Steerer {
+            epoch: epoch.clone(),
+            targets: targets.clone(),
+            routes: Arc::clone(&routes),
+            slots: lanes.slots.clone(),
+            arena: Arc::clone(&prepared.arena),
+            shared: Arc::clone(&shared),
+        };
+        let closing = receivers.closing.subscribe();
+        setting.runtime.spawn(steer(steerer, strays, closing))
+    });
     setting.interrupt.set_loading();
     let rules = rules(setting, lanes.slots.len());
     let slots = Slots(lanes.slots);
@@ -330,11 +314,11 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
     let source = ArenaSource {
         arena: &prepared.arena,
         times: &shared.times,
-        routes: &lanes.routes,
+        routes: &routes,
     };
-    let count = prepared.arena.entries.len();
+    let entries = &prepared.arena.entries;
     let (pacing, checked, end_ns, ends, infos_after, counters_after) = std::thread::scope(|scope| {
-        let checker = scope.spawn(|| check_notes(epoch, &receivers.notes, count));
+        let checker = scope.spawn(|| check_claims(epoch, &receivers.notes, entries));
         let pacer = scope.spawn(|| {
             RunClock::tighten_this_thread();
             pace(&source, &slots, &clock, &shared.recording, &rules, stop)
@@ -350,7 +334,14 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
                 .block_on(infos_after(targets, epoch, &infos_before)),
         };
         slots.0.iter().for_each(|slot| slot.close());
-        let ends = setting.runtime.block_on(join_all(receivers.tasks));
+        let ends = setting.runtime.block_on(async {
+            let ends = join_all(receivers.tasks).await;
+            if let Some(steerer) = steerer {
+                // It ends with `closing`; a panic of it would show as transactions without an answer.
+                let _ = steerer.await;
+            }
+            ends
+        });
         (
             joined(pacer),
             joined(checker),
@@ -374,74 +365,7 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         silent: infos_after.1,
         counters: [counters_before, counters_after],
         own_memory: own_memory_bytes(),
+        asked: asked(prepared, &slots.0, &shared.moves, per_node),
         shared,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use types::{MemberIndex, ShardId, TxId, ValidatorId};
-
-    use super::routes;
-    use crate::arena::{Arena, ArenaEntry, Expect, SigningCost};
-    use crate::network::Target;
-    use crate::pacer::NO_PARENT;
-
-    fn entry(member: u16, parent: Option<u32>) -> ArenaEntry {
-        ArenaEntry {
-            offset: 0,
-            len: 0,
-            txid: TxId::default(),
-            shard: ShardId(0),
-            member: MemberIndex(member),
-            parent,
-            expect: Expect::Final,
-        }
-    }
-
-    #[test]
-    fn transactions_go_to_their_node_and_children_follow_their_parents() {
-        let arena = Arena {
-            bytes: Vec::new(),
-            entries: vec![
-                entry(0, None),
-                entry(0, None),
-                entry(1, None),
-                entry(0, Some(0)),
-                entry(1, Some(0)),
-                entry(1, Some(2)),
-            ],
-            digest: [0; 32],
-            signing: SigningCost::default(),
-            mix: Default::default(),
-        };
-        let targets: Vec<Target> = (0..2)
-            .map(|member| Target {
-                validator: ValidatorId(member),
-                key: [0; 32],
-                shard: ShardId(0),
-                member: MemberIndex(member),
-                address: SocketAddr::from(([127, 0, 0, 1], 4000 + member)),
-            })
-            .collect();
-        let (routes, tags) = routes(&arena, &targets, 2);
-        assert_ne!(
-            routes[0].connection, routes[1].connection,
-            "a node's connections in turn"
-        );
-        assert!(routes[0].connection < 2 && routes[1].connection < 2 && routes[2].connection >= 2);
-        assert_eq!(
-            routes[3].connection, routes[0].connection,
-            "on its parent's connection"
-        );
-        assert!(routes[4].connection >= 2, "another node than its parent's");
-        assert_eq!(routes[5].connection, routes[2].connection);
-        assert_eq!((routes[0].parent, routes[5].parent), (NO_PARENT, 2));
-        for (index, route) in (0_u32..).zip(&routes) {
-            assert_eq!(tags[route.connection as usize][route.tag as usize], index);
-        }
-        assert_eq!(tags.iter().map(Vec::len).sum::<usize>(), 6);
-    }
 }

@@ -63,11 +63,15 @@ fn read_workload(config: &Config) -> Result<Workload, RunError> {
             outputs,
             amount,
             chain_depth,
+            invalid,
+            conflicts_ppm,
         } => Workload::Transfer(TransferShape {
             inputs: span(*inputs),
             outputs: span(*outputs),
             amount: amount.map(Amount),
             chain_depth: *chain_depth,
+            invalid: *invalid,
+            conflicts_ppm: *conflicts_ppm,
         }),
     })
 }

@@ -1,7 +1,7 @@
 //! Unsigned transactions one after another, each with its route and its parent.
 
 use crypto::hash::txid;
-use crypto::placement::{member_of, shard_of};
+use crypto::placement::{group_of, member_of, shard_of};
 use types::genesis::EpochConfig;
 use types::transaction::{Input, Output, TxDraft};
 use types::{Amount, MemberIndex, OutPoint, Owner, ShardId, TxId};
@@ -26,8 +26,10 @@ pub(super) struct Payment {
     pub(super) memo: Vec<u8>,
     /// Latest creator of an input in this graph.
     pub(super) parent: Option<u32>,
-    /// Member to send to, when it is not the one of the first input's owner.
+    /// Voter to send to in mode 1, when it is not the one of the first input's owner.
     pub(super) member: Option<MemberIndex>,
+    /// What should become of it.
+    pub(super) expect: Expect,
 }
 
 /// Transactions with room for their signatures.
@@ -38,6 +40,9 @@ pub(crate) struct Graph {
     pub(crate) inputs: u64,
     pub(crate) outputs: u64,
     pub(crate) signatures: u64,
+    /// Largest value of a transaction, and the sum of all.
+    pub(crate) value_max: u64,
+    pub(crate) value_sum: u128,
     draft: TxDraft,
 }
 
@@ -54,7 +59,7 @@ impl Graph {
         self.entries.get(position as usize)
     }
 
-    /// Appends one transaction: sorts its inputs and owners, names its shard and its member.
+    /// Appends one transaction: sorts its inputs and owners, names its shard, its group and its voter.
     pub(super) fn push(&mut self, payment: &mut Payment, epoch: &EpochConfig) -> TxId {
         payment.spends.sort_unstable_by_key(|spend| spend.outpoint);
         let draft = &mut self.draft;
@@ -84,34 +89,42 @@ impl Graph {
         self.inputs += draft.inputs.len() as u64;
         self.outputs += draft.outputs.len() as u64;
         self.signatures += signatures as u64;
-        let (shard, member) = route(payment, epoch);
+        let value = draft
+            .outputs
+            .iter()
+            .fold(draft.fee.0, |sum, output| sum.saturating_add(output.amount.0));
+        self.value_max = self.value_max.max(value);
+        self.value_sum += u128::from(value);
+        let (shard, group, member) = route(payment, epoch);
         self.entries.push(ArenaEntry {
             offset: start as u64,
             len: (self.bytes.len() - start) as u32,
             txid,
             shard,
+            group,
             member,
             parent: payment.parent,
-            expect: Expect::Final,
+            expect: payment.expect,
         });
         txid
     }
 }
 
-/// Shard of the first input's owner, and its member there unless the payment names one (`ios` 1.7, 1.8).
-fn route(payment: &Payment, epoch: &EpochConfig) -> (ShardId, MemberIndex) {
+/// Shard and group of the first input's owner, and its voter there unless the payment names one (`ios` 1.7, 1.8).
+fn route(payment: &Payment, epoch: &EpochConfig) -> (ShardId, u16, MemberIndex) {
     let owner = payment
         .spends
         .first()
         .map(|spend| spend.owner)
         .unwrap_or_default();
     let shard = shard_of(&owner, epoch.committees.len() as u16);
+    let group = group_of(&owner, &epoch.randomness, shard, epoch.policy.seats());
     let member = payment.member.unwrap_or_else(|| {
-        let members = epoch
+        let voters = epoch
             .committees
             .get(usize::from(shard.0))
             .map_or(1, |committee| committee.size() as u16);
-        member_of(&owner, &epoch.randomness, shard, members)
+        member_of(&owner, &epoch.randomness, shard, voters)
     });
-    (shard, member)
+    (shard, group, member)
 }

@@ -8,12 +8,14 @@ use crate::ownership::Accounts;
 use crate::wallet::Wallet;
 
 mod graph;
+mod invalid;
 mod replay;
 #[cfg(test)]
 pub(crate) mod sample;
 mod transfer;
 
 pub(crate) use graph::Graph;
+pub use invalid::{InvalidKind, InvalidShares};
 pub use replay::allocations as trace_allocations;
 pub use transfer::{Span, TransferShape};
 

@@ -7,7 +7,7 @@ use types::{MemberIndex, OutPoint, Owner};
 
 use super::graph::{Payment, Spend};
 use super::{Graph, Network, WorkloadSpec};
-use crate::arena::ArenaError;
+use crate::arena::{ArenaError, Expect};
 use crate::import::{Source, Trace};
 use crate::ownership::Accounts;
 use crate::wallet::Wallet;
@@ -104,6 +104,7 @@ pub(super) fn write(
             parent: tx.inputs.iter().filter_map(parent).max(),
             // Whatever hangs together goes to one author: a chain then never waits for a block between its links.
             member: member_of_family(&graph, &families, position),
+            expect: Expect::Final,
         };
         graph.push(&mut payment, network.epoch);
     }

@@ -4,7 +4,7 @@ use crypto::hash::allocations_hash;
 use crypto::keys::SecretKey;
 use crypto::placement::epoch_config;
 use types::genesis::{Allocation, EpochConfig, FundingRule, Genesis};
-use types::policy::Policy;
+use types::policy::{Leagues, Policy};
 use types::{Amount, Hash};
 
 use super::{Workload, WorkloadSpec};
@@ -13,6 +13,8 @@ use crate::ownership::Accounts;
 use crate::wallet::Wallet;
 
 pub(crate) const SEED: u64 = 1;
+/// Bond of every validator.
+pub(crate) const BOND: u64 = 500;
 
 pub(crate) struct Sample {
     pub(crate) genesis: Genesis,
@@ -36,17 +38,42 @@ impl Sample {
     }
 
     pub(crate) fn with(shards: u16, accounts: Accounts, allocations: Vec<Allocation>, by_rule: bool) -> Self {
-        let mut keys: Vec<SecretKey> = (0..4 * shards as u8)
+        Self::governed(shards, accounts, allocations, by_rule, Policy::lan())
+    }
+
+    /// Two leagues: four voters for each shard besides the candidates; bonds of ten million.
+    pub(crate) fn two_leagues(shards: u16, accounts: u32, change: impl FnOnce(&mut Leagues)) -> Self {
+        let accounts = Accounts::derive(SEED, accounts, shards, 2, &|_, _| {});
+        let funded = |owner: &types::Owner| Allocation {
+            owner: *owner,
+            amount: Amount(1_000_000),
+        };
+        let allocations = accounts.owners().iter().map(funded).collect();
+        let mut policy = Policy::lan().with_leagues();
+        change(policy.leagues.as_mut().expect("two leagues"));
+        Self::governed(shards, accounts, allocations, true, policy)
+    }
+
+    fn governed(
+        shards: u16,
+        accounts: Accounts,
+        allocations: Vec<Allocation>,
+        by_rule: bool,
+        policy: Policy,
+    ) -> Self {
+        let members = 4 + policy.candidates() as u8;
+        let bond = if policy.leagues.is_some() { 10_000_000 } else { 0 };
+        let mut keys: Vec<SecretKey> = (0..members * shards as u8)
             .map(|id| SecretKey::from_seed([id + 100; 32]))
             .collect();
         keys.sort_by_key(SecretKey::public);
         let genesis = Genesis {
             name: "sample".into(),
-            policy: Policy::lan(),
+            policy,
             shards,
             randomness: Hash([9; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
-            bonds: vec![0; keys.len()],
+            bonds: vec![bond; keys.len()],
             funding: FundingRule {
                 seed: accounts.seed(),
                 accounts: if by_rule { allocations.len() as u32 } else { 0 },

@@ -5,11 +5,11 @@ use std::collections::{HashMap, VecDeque};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use types::transaction::Output;
-use types::{Amount, OutPoint, Owner, ShardId};
+use types::{Amount, MemberIndex, OutPoint, Owner, ShardId, TxId};
 
 use super::graph::{Payment, Spend};
-use super::{Graph, Network, WorkloadSpec};
-use crate::arena::ArenaError;
+use super::{Graph, InvalidKind, InvalidShares, Network, WorkloadSpec};
+use crate::arena::{ArenaError, Expect};
 use crate::wallet::Wallet;
 
 const OWNERS_MAX: usize = types::limits::OWNERS_MAX;
@@ -54,6 +54,11 @@ pub struct TransferShape {
     pub amount: Option<Amount>,
     /// Transactions that spend each the change of the one before, at least 1. Above 1 every transaction has change.
     pub chain_depth: u32,
+    /// Shares of transactions that break a rule on purpose.
+    pub invalid: InvalidShares,
+    /// Share of transactions that spend the coins of the one before them in their shard again, parts per million up
+    /// to half a million. What both of such a pair pay is not spent again: who wins is not known.
+    pub conflicts_ppm: u32,
 }
 
 impl Default for TransferShape {
@@ -63,6 +68,8 @@ impl Default for TransferShape {
             outputs: Span::exactly(2),
             amount: None,
             chain_depth: 1,
+            invalid: InvalidShares::default(),
+            conflicts_ppm: 0,
         }
     }
 }
@@ -129,6 +136,15 @@ struct Purse {
     changes: VecDeque<u32>,
     /// The change that an unfinished chain spends next, and how many transactions it still has.
     chain: Option<(u32, u32)>,
+    /// A transaction whose coins the next one spends again.
+    doubled: Option<Doubled>,
+}
+
+/// The first of two transactions that spend the same coins.
+#[derive(Debug)]
+struct Doubled {
+    position: u32,
+    coins: Vec<u32>,
 }
 
 struct Writer<'a> {
@@ -277,13 +293,31 @@ impl Writer<'_> {
         Some(taken)
     }
 
-    fn member_of_creator(&self, coin: u32) -> Option<types::MemberIndex> {
+    fn member_of_creator(&self, coin: u32) -> Option<MemberIndex> {
         let creator = self.coins[coin as usize].creator()?;
         self.graph.entry(creator).map(|entry| entry.member)
     }
 
     fn write_one(&mut self, position: u32) -> Result<(), ArenaError> {
         let shard = position as usize % self.purses.len();
+        if let Some(first) = self.purses[shard].doubled.take() {
+            self.double(shard, position, &first);
+            return Ok(());
+        }
+        if let Some(kind) = self.draw_invalid()
+            && self.spoil(shard, position, kind)
+        {
+            return Ok(());
+        }
+        if self.draw_conflict(position)
+            && let Some(coin) = self.take(shard, position, false)
+        {
+            let coins = self.gather(shard, position, coin);
+            let twin = Expect::OneOf(position + self.purses.len() as u32);
+            self.pay(shard, position, &coins, 1, twin);
+            self.purses[shard].doubled = Some(Doubled { position, coins });
+            return Ok(());
+        }
         let chain = self.purses[shard].chain.take();
         let (first, left) = match chain {
             Some((coin, left)) => {
@@ -298,6 +332,28 @@ impl Writer<'_> {
                 (coin, self.shape.chain_depth)
             }
         };
+        let coins = self.gather(shard, position, first);
+        self.pay(shard, position, &coins, left, Expect::Final);
+        Ok(())
+    }
+
+    fn draw_invalid(&mut self) -> Option<InvalidKind> {
+        if self.shape.invalid.total_ppm() == 0 {
+            return None;
+        }
+        let drawn = self.draw(1_000_000);
+        self.shape.invalid.at(drawn)
+    }
+
+    /// Whether a fresh transaction gets a second one: such that seconds have their share of all.
+    fn draw_conflict(&mut self, position: u32) -> bool {
+        let share = u64::from(self.shape.conflicts_ppm);
+        let has_room = (position as usize) + self.purses.len() < self.spec.intended_ns.len();
+        share > 0 && has_room && self.draw(1_000_000 - share) < share
+    }
+
+    /// Further coins for a transaction whose first one is taken.
+    fn gather(&mut self, shard: usize, position: u32, first: u32) -> Vec<u32> {
         let mut taken = vec![first];
         let wanted = self.draw_span(self.shape.inputs);
         let mut accounts = vec![self.coins[first as usize].account];
@@ -315,8 +371,54 @@ impl Writer<'_> {
             taken.push(next);
         }
         self.forget(&taken);
-        self.pay(shard, position, &taken, left);
-        Ok(())
+        taken
+    }
+
+    /// Writes a transaction that breaks a rule. It takes no coin away; false when there is none to name.
+    fn spoil(&mut self, shard: usize, position: u32, kind: InvalidKind) -> bool {
+        let purse = &self.purses[shard];
+        let coin = [purse.payments.front(), purse.changes.front()]
+            .into_iter()
+            .flatten()
+            .copied()
+            .find(|coin| !self.coins[*coin as usize].is_spent && self.is_settled(*coin, position));
+        let Some(coin) = coin else { return false };
+        let (account, amount) = (self.coins[coin as usize].account, self.coins[coin as usize].amount);
+        let mut spend = self.spend(coin);
+        let mut paid = amount;
+        match kind {
+            InvalidKind::Missing => {
+                let mut bytes = [0; 32];
+                self.random.fill_bytes(&mut bytes);
+                spend.outpoint.txid = TxId(bytes);
+            }
+            InvalidKind::Value => paid = amount.saturating_add(1),
+            InvalidKind::Signature | InvalidKind::Encoding => {}
+        }
+        let payee = self.draw_payee(shard, account);
+        let mut payment = Payment {
+            spends: vec![spend],
+            outputs: vec![Output {
+                owner: self.owner(payee),
+                amount: Amount(paid),
+            }],
+            expect: Expect::Rejected(kind.reason()),
+            // Two that name the same coin and payee are two transactions still.
+            memo: position.to_le_bytes().to_vec(),
+            ..Payment::default()
+        };
+        self.graph.push(&mut payment, self.network.epoch);
+        true
+    }
+
+    /// Spends the coins of an earlier transaction again, in mode 1 at the next voter.
+    fn double(&mut self, shard: usize, position: u32, first: &Doubled) {
+        let voters = self.network.epoch.committees.get(shard).map_or(1, |committee| committee.size());
+        let member = self.graph.entry(first.position).map(|entry| entry.member);
+        self.pay(shard, position, &first.coins, 1, Expect::OneOf(first.position));
+        if let (Some(member), Some(entry)) = (member, self.graph.entries.last_mut()) {
+            entry.member = MemberIndex((member.0 + 1) % voters.max(1) as u16);
+        }
     }
 
     /// Drops spent coins from the index by account.
@@ -332,7 +434,7 @@ impl Writer<'_> {
         }
     }
 
-    fn pay(&mut self, shard: usize, position: u32, taken: &[u32], chain_left: u32) {
+    fn pay(&mut self, shard: usize, position: u32, taken: &[u32], chain_left: u32, expect: Expect) {
         let payer = self.coins[taken[0] as usize].account;
         let sum: u64 = taken.iter().map(|coin| self.coins[*coin as usize].amount).sum();
         let count = (self.draw_span(self.shape.outputs) as u64).clamp(1, sum);
@@ -369,9 +471,18 @@ impl Writer<'_> {
                 .iter()
                 .find(|coin| !self.is_settled(**coin, position))
                 .and_then(|coin| self.member_of_creator(*coin)),
+            memo: match expect {
+                // The second of a pair may draw the same payees.
+                Expect::OneOf(other) if other < position => position.to_le_bytes().to_vec(),
+                _ => Vec::new(),
+            },
+            expect,
             ..Payment::default()
         };
         self.graph.push(&mut payment, self.network.epoch);
+        if expect != Expect::Final {
+            return;
+        }
         for (index, (account, amount)) in (0_u16..).zip(&receipts) {
             let coin = Coin {
                 origin: Origin::Made { tx: position, index },

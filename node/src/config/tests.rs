@@ -7,7 +7,7 @@ use std::time::Duration;
 use store::Durability;
 
 use super::{Config, ConfigError, Overrides};
-use crate::genesis_file::{self, CreateOptions};
+use crate::genesis_file::{self, CreateOptions, one_league};
 
 /// A network of 4 validators in a folder.
 fn network(folder: &Path) {
@@ -15,6 +15,7 @@ fn network(folder: &Path) {
         out: folder.into(),
         shards: 1,
         validators: 4,
+        leagues: one_league(),
         seed: 1,
         accounts: 1,
         amount: 1,

@@ -225,13 +225,7 @@ fn genesis_ledger(network: &NetworkGenesis, place: &Place, config: LedgerConfig)
                 allocation.amount,
             )
         });
-    let bonds = place
-        .committee
-        .bonds
-        .iter()
-        .try_fold(0, |sum: u64, bond| sum.checked_add(*bond));
-    let bonds = bonds.context("the bonds of the shard sum up to more than 18446744073709551615")?;
-    Ok(Ledger::new(config, outputs, bonds)?)
+    Ok(Ledger::new(config, outputs, place.committee.bonded())?)
 }
 
 /// Net changes as the store takes them.
@@ -286,7 +280,7 @@ mod tests {
     use super::{Restarted, restore};
     use crate::clock::Clock;
     use crate::driver::{ValidatorConfig, place_of};
-    use crate::genesis_file::{CreateOptions, create};
+    use crate::genesis_file::{CreateOptions, create, one_league};
 
     const ID: ValidatorId = ValidatorId(0);
 
@@ -296,6 +290,7 @@ mod tests {
             out: folder.into(),
             shards: 1,
             validators: 4,
+            leagues: one_league(),
             seed: 7,
             accounts: 2000,
             amount: 9,

@@ -17,9 +17,11 @@ use files::limits::ALLOCATIONS_MAX;
 use files::policy::read_policy;
 use files::{ConfigText, GenesisFileError};
 use types::genesis::{Allocation, FundingRule, Genesis};
+use types::policy::Policy;
 use types::{Amount, Hash, Owner};
 
 use super::CreateError;
+use super::leagues::{Bond, LeagueOptions};
 use crate::keys::{self, KeyFileError, KeySeed};
 use crate::testnet::cores;
 
@@ -35,9 +37,11 @@ pub(crate) struct CreateOptions {
     /// Shards, a power of two
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) shards: u16,
-    /// Validators of each shard, 4 to 16
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    /// Validators of each shard: 4 to 16 voters, and the candidates
+    #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) validators: u16,
+    #[command(flatten)]
+    pub(crate) leagues: LeagueOptions,
     /// Seed of the accounts' keys: whoever knows it owns them
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -50,7 +54,7 @@ pub(crate) struct CreateOptions {
     /// Further allocations, appended to the accounts: a file such as allocations.bin
     #[arg(long, value_name = "FILE")]
     pub(crate) allocations: Option<PathBuf>,
-    /// Protocol parameters: lan, wan, or a TOML file with those that differ from lan
+    /// Protocol parameters: lan, wan, or a TOML file with those that differ from lan, of two leagues in [leagues]
     #[arg(long, value_name = "lan|wan|FILE", default_value = "lan")]
     pub(crate) policy: String,
     /// Name of the network, 1 to 64 bytes
@@ -84,13 +88,22 @@ struct Member {
     in_place: Option<PathBuf>,
 }
 
-/// Makes a network and writes its files; returns the hash of its genesis.
+/// A network that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Created {
+    /// Hash of its genesis.
+    pub(crate) hash: Hash,
+    /// Bond of each validator and why it is as large; none with one league.
+    pub(crate) bond: Option<Bond>,
+}
+
+/// Makes a network and writes its files.
 ///
 /// # Errors
 /// Names the flag or the file and what is accepted. No file is left behind then.
-pub(crate) fn create(options: &CreateOptions) -> Result<Hash, CreateError> {
-    let count = check_flags(options)?;
-    let policy = read_policy(&options.policy)?;
+pub(crate) fn create(options: &CreateOptions) -> Result<Created, CreateError> {
+    let policy = options.leagues.apply(read_policy(&options.policy)?)?;
+    let count = check_flags(options, &policy)?;
     let members = match &options.keys {
         Some(dir) => given_keys(dir, &options.out, count)?,
         None => new_keys(options, count)?,
@@ -101,13 +114,16 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, CreateError> {
         .as_deref()
         .map_or(Ok(Vec::new()), read_allocations)?;
     let allocations = allocations(options, listed)?;
+    let bond = options.leagues.bond(&policy, options.validators, &allocations)?;
+    let bonds = vec![bond.as_ref().map_or(0, |bond| bond.units); members.len()];
+    check_supply(&bonds, &allocations)?;
     let genesis = Genesis {
         name: options.name.clone(),
         policy,
         shards: options.shards,
         randomness: Hash(*secret(options, 0)?.expose()),
         validators: members.iter().map(|member| member.public).collect(),
-        bonds: vec![0; members.len()],
+        bonds,
         funding: FundingRule {
             seed: options.seed,
             accounts: options.accounts,
@@ -117,14 +133,36 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Hash, CreateError> {
         allocations_hash: hash::allocations_hash(&allocations),
     };
     genesis.validate()?;
-    check_candidates(Path::new("--policy with these bonds"), &genesis)?;
+    check_candidates(Path::new("--policy and --bond"), &genesis)?;
     let addresses = addresses(options, count)?;
     write(options, &genesis, &allocations, &members, &addresses)?;
-    Ok(hash::genesis_hash(&genesis))
+    Ok(Created {
+        hash: hash::genesis_hash(&genesis),
+        bond,
+    })
+}
+
+/// Refuses bonds that leave no room for the allocations in a supply.
+fn check_supply(bonds: &[u64], allocations: &[Allocation]) -> Result<(), CreateError> {
+    let allocated = allocations
+        .iter()
+        .map(|allocation| u128::from(allocation.amount.0));
+    let bonded: u128 = bonds.iter().copied().map(u128::from).sum();
+    if allocated.sum::<u128>() + bonded <= u128::from(u64::MAX) {
+        return Ok(());
+    }
+    Err(CreateError::Flag {
+        flag: "the sum of all bonds",
+        value: bonded.to_string(),
+        accepted: format!(
+            "with the allocations at most {}: smaller amounts or --bond",
+            u64::MAX
+        ),
+    })
 }
 
 /// Refuses flags before anything costly is done; returns the number of validators.
-fn check_flags(options: &CreateOptions) -> Result<usize, CreateError> {
+fn check_flags(options: &CreateOptions, policy: &Policy) -> Result<usize, CreateError> {
     let flag = |flag, value: String, accepted: String| {
         Err(CreateError::Flag {
             flag,
@@ -136,7 +174,7 @@ fn check_flags(options: &CreateOptions) -> Result<usize, CreateError> {
     // The rules of a genesis, on one that differs in its keys alone.
     let like = Genesis {
         name: options.name.clone(),
-        policy: types::policy::Policy::lan(),
+        policy: policy.clone(),
         shards: options.shards,
         randomness: Hash::default(),
         validators: (0..count as u32).map(like_key).collect(),

@@ -10,7 +10,7 @@ use types::codec::encode_items;
 use types::genesis::Allocation;
 use types::{Amount, Owner};
 
-use super::{CreateError, CreateOptions, create};
+use super::{CreateError, CreateOptions, Created, LeagueOptions, create, one_league};
 use crate::config::{Config, Overrides};
 use crate::keys;
 
@@ -19,6 +19,7 @@ fn options(out: &Path) -> CreateOptions {
         out: out.into(),
         shards: 2,
         validators: 4,
+        leagues: one_league(),
         seed: 7,
         accounts: 5,
         amount: 9,
@@ -81,12 +82,14 @@ fn what_is_created_is_loaded() {
     let out = folder.path().join("deep/net");
     let file = folder.path().join("listed.bin");
     let listed = listed(&file, &[3, 4]);
-    let hash = create(&CreateOptions {
+    let Created { hash, bond } = create(&CreateOptions {
         allocations: Some(file),
         ..options(&out)
     })
     .expect("created");
+    assert_eq!(bond, None);
     let network = load_dir(&out).expect("loaded");
+    assert!(network.genesis.policy.leagues.is_none() && network.genesis.bonds == [0; 8]);
     assert_eq!((network.hash, genesis_hash(&network.genesis)), (hash, hash));
     assert_eq!(network.epoch.committees.len(), 2);
     assert_eq!((network.genesis.shards, network.genesis.validators.len()), (2, 8));
@@ -120,6 +123,100 @@ fn what_is_created_is_loaded() {
         (hosts.lines().count(), hosts.lines().nth(1)),
         (8, Some(line.as_str()))
     );
+}
+
+fn two_leagues(out: &Path, validators: u16, leagues: LeagueOptions) -> CreateOptions {
+    CreateOptions {
+        validators,
+        leagues,
+        ..options(out)
+    }
+}
+
+#[test]
+fn a_network_of_two_leagues_has_bonds_seats_and_candidates() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("a");
+    let five = two_leagues(&out, 5, LeagueOptions::default());
+    let bond = create(&five).expect("created").bond.expect("two leagues");
+    let network = load_dir(&out).expect("loaded");
+    assert_eq!(network.genesis.bonds, [bond.units; 10]);
+    for committee in &network.epoch.committees {
+        assert_eq!(
+            (
+                committee.voters,
+                committee.members.len(),
+                committee.candidates.len()
+            ),
+            (4, 5, 1)
+        );
+    }
+    let text = fs::read_to_string(out.join("genesis.toml")).expect("text");
+    for words in [
+        "pob, two leagues",
+        "sampling          0.25",
+        " voter ",
+        " seat-0 ",
+        &bond.units.to_string(),
+    ] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+
+    let out = folder.path().join("b");
+    let leagues = LeagueOptions {
+        believable: Some(2),
+        candidates: Some(3),
+        sampling: Some(500_000),
+        bond: Some(1 << 40),
+        ..LeagueOptions::default()
+    };
+    create(&two_leagues(&out, 7, leagues)).expect("created");
+    let network = load_dir(&out).expect("loaded");
+    let policy = network.genesis.policy.leagues.expect("two leagues");
+    assert_eq!(
+        (policy.seats, policy.candidates, policy.sampling_ppm),
+        (2, 3, 500_000)
+    );
+    assert_eq!(network.genesis.bonds, [1 << 40; 14]);
+    let text = fs::read_to_string(out.join("genesis.toml")).expect("text");
+    assert!(text.contains(" seat-1 ") && text.contains(" stand-in "), "{text}");
+}
+
+#[test]
+fn a_network_whose_leagues_do_not_fit_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("folder");
+    let out = folder.path().join("net");
+    let flags = LeagueOptions::default;
+    let poor = LeagueOptions {
+        bond: Some(5),
+        ..flags()
+    };
+    let seats = LeagueOptions {
+        believable: Some(2),
+        candidates: Some(1),
+        ..flags()
+    };
+    let rich = LeagueOptions {
+        bond: Some(u64::MAX / 9),
+        ..flags()
+    };
+    for (validators, leagues, words) in [
+        (4, flags(), "1 candidates each, accepted are 4 to 16 voters"),
+        (5, poor, "--bond is 5, accepted is"),
+        (6, seats, "seats is 2, accepted is 1 to candidates"),
+        (5, rich, "the sum of all bonds is"),
+    ] {
+        let error = refused(&two_leagues(&out, validators, leagues)).to_string();
+        assert!(error.contains(words), "{words} in {error}");
+    }
+    let policy = folder.path().join("policy.toml");
+    fs::write(&policy, "[leagues]\nbelievability_min = 900000\n").expect("written");
+    let nobody = CreateOptions {
+        policy: policy.display().to_string(),
+        ..two_leagues(&out, 5, flags())
+    };
+    let error = refused(&nobody).to_string();
+    assert!(error.contains("0 members who are eligible"), "{error}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) fn genesis(folder: &Folder, base_port: u32) {
             "1",
             "--validators",
             "4",
+            "--protocol",
+            "pbft",
             "--seed",
             "1",
             "--accounts",

@@ -72,6 +72,7 @@ impl Network {
         let folder = Folder::new(name);
         let made = Command::new(program("shardbench-node"))
             .args(["genesis", "--shards", "1", "--validators", "4", "--seed", "1"])
+            .args(["--protocol", "pbft"])
             .args(["--accounts", &accounts.to_string(), "--amount", "1000000"])
             .args(["--base-port", &free_ports().to_string(), "--name", name, "--out"])
             .arg(folder.join("net"))

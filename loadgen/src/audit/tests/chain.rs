@@ -295,6 +295,7 @@ impl<'a> Chain<'a> {
             outputs: self.model.live().len() as u64,
             value: Amount(self.model.value as u64),
             fees: Amount(self.model.counters.fees),
+            bonds: Amount(self.model.counters.bonds),
             ..StateInfo::default()
         }
     }

@@ -14,7 +14,7 @@ use crate::arena::Arena;
 use crate::audit::Position;
 use crate::audit::model::Told;
 use crate::wallet::Wallet;
-use crate::workload::sample::{Sample, times};
+use crate::workload::sample::{BOND, Sample, times};
 use crate::workload::{TransferShape, Workload};
 use chain::{Chain, Tx, coins, told};
 
@@ -522,6 +522,7 @@ fn states_are_held_against_the_replay() {
         outputs: 20,
         value: Amount(20 * MILLION - 7),
         fees: Amount(7),
+        bonds: Amount(4 * BOND),
         ..StateInfo::default()
     };
     let wrong = [
@@ -542,7 +543,7 @@ fn states_are_held_against_the_replay() {
             ..right.clone()
         },
         StateInfo {
-            bonds: Amount(1),
+            bonds: Amount(4 * BOND + 1),
             ..right.clone()
         },
         StateInfo {

@@ -91,6 +91,9 @@ pub enum GenesisError {
         /// Validators.
         validators: usize,
     },
+    /// Bonds that no amount can hold together.
+    #[error("the bonds are together more than {}, accepted is at most that", u64::MAX)]
+    BondSum,
     /// Keys not strictly ascending.
     #[error("validator keys are not strictly ascending at position {0}")]
     Unsorted(usize),
@@ -129,6 +132,10 @@ impl Genesis {
                 found: self.bonds.len(),
                 validators,
             });
+        }
+        let bonds = self.bonds.iter();
+        if bonds.copied().try_fold(0, u64::checked_add).is_none() {
+            return Err(GenesisError::BondSum);
         }
         let mut pairs = self.validators.iter().zip(self.validators.iter().skip(1));
         if let Some(position) = pairs.position(|(left, right)| left >= right) {
@@ -229,6 +236,13 @@ impl Committee {
     #[must_use]
     pub fn quorum(&self) -> usize {
         self.size().saturating_sub(self.faulty_max())
+    }
+
+    /// Bonds of all members together: the part of the shard's supply that is bonded at genesis.
+    #[must_use]
+    pub fn bonded(&self) -> u64 {
+        // The bonds of a valid genesis fit.
+        self.bonds.iter().copied().fold(0, u64::saturating_add)
     }
 
     /// Leader of a view.
@@ -364,6 +378,11 @@ mod tests {
                 validators: 8
             })
         ));
+        let mut rich = genesis();
+        rich.bonds[0] = u64::MAX - 7 * 7;
+        assert_eq!(rich.validate(), Ok(()));
+        rich.bonds[7] += 1;
+        assert_eq!(rich.validate(), Err(GenesisError::BondSum));
         let mut few = genesis();
         few.validators.pop();
         assert!(matches!(

@@ -18,7 +18,7 @@ use crate::bounded::{self, BoundedError};
 use crate::limits::{ALLOCATION_BYTES, ALLOCATIONS_FILE_BYTES_MAX, GENESIS_FILE_BYTES_MAX};
 use crate::problem::toml_problem;
 
-pub use text::genesis_text;
+pub use text::{genesis_text, role_name};
 
 /// Name of the genesis in its directory.
 pub const GENESIS_FILE: &str = "genesis.toml";

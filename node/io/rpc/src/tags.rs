@@ -62,7 +62,7 @@ fn settled_tags(answer: &Answer) -> u32 {
         Answer::Reject(refused) => refused.len() as u32,
         Answer::Final(note) => {
             let tags = note.entries.iter().map(|entry| entry.tags.len() as u32);
-            tags.sum::<u32>() + note.slow.len() as u32
+            tags.sum::<u32>().saturating_add(note.slow.len() as u32)
         }
         Answer::Busy { count, .. } => u32::from(*count),
         Answer::Hello(_)

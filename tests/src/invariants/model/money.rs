@@ -73,12 +73,11 @@ impl Money {
             known: utxos.iter().map(known).collect(),
             before: (BTreeMap::new(), Counters::default(), BTreeSet::new()),
             utxos,
-            counters: Counters::default(),
+            counters,
             claimed: BTreeSet::new(),
             digest: *genesis,
         };
         money.finish(Height(0));
-        money.counters = counters;
         money
     }
 

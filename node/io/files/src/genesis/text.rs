@@ -1,8 +1,10 @@
 //! The text of `genesis.toml`.
 
 use crypto::placement;
+use types::MemberIndex;
 use types::codec::Encode;
-use types::genesis::{EpochConfig, Genesis};
+use types::genesis::{Committee, EpochConfig, Genesis};
+use types::policy::Leagues;
 
 /// `genesis.toml`: comments for people, one key for programs.
 #[must_use]
@@ -30,9 +32,7 @@ pub fn genesis_text(genesis: &Genesis) -> String {
          # batch_bytes_max   {batch_bytes_max}\n\
          # block_txs_max     {block_txs_max}\n\
          # expiry_ahead_max  {expiry_ahead_max}\n\
-         # fee_min           {fee_min}\n\
-         #\n\
-         # validator, shard, member, public key\n",
+         # fee_min           {fee_min}\n",
         name = genesis.name,
         hash = epoch.genesis_hash,
         shards = genesis.shards,
@@ -56,6 +56,11 @@ pub fn genesis_text(genesis: &Genesis) -> String {
         expiry_ahead_max = policy.expiry_ahead_max,
         fee_min = policy.fee_min,
     );
+    match &policy.leagues {
+        Some(leagues) => text.push_str(&league_lines(leagues)),
+        None => text.push_str("# protocol          pbft, one league\n"),
+    }
+    text.push_str("#\n# validator, shard, member, role, bond, public key\n");
     for line in validator_lines(&epoch) {
         text.push_str(&line);
     }
@@ -65,15 +70,63 @@ pub fn genesis_text(genesis: &Genesis) -> String {
     text
 }
 
+fn league_lines(leagues: &Leagues) -> String {
+    format!(
+        "# protocol          pob, two leagues\n\
+         # seats             {seats} for {candidates} candidates of each shard, one league with fewer than {seats_min}\n\
+         # sampling          {sampling}\n\
+         # challenge_wait    {challenge_wait}\n\
+         # cut_interval      {cut_interval} of believable authors\n\
+         # heartbeat         {heartbeat}\n\
+         # slow_heights      {slow_heights}\n\
+         # recheck_heights   {recheck_heights}\n\
+         # believable        from {believability_min} of 1000000, bonds from {bond_min}, capped at {bond_cap}\n",
+        seats = leagues.seats,
+        candidates = leagues.candidates,
+        seats_min = leagues.seats_min,
+        sampling = f64::from(leagues.sampling_ppm) / 1e6,
+        challenge_wait = humantime::format_duration(leagues.challenge_wait),
+        cut_interval = humantime::format_duration(leagues.cut_interval),
+        heartbeat = humantime::format_duration(leagues.heartbeat),
+        slow_heights = leagues.slow_heights,
+        recheck_heights = leagues.recheck_heights,
+        believability_min = leagues.believability_min,
+        bond_min = leagues.bond_min,
+        bond_cap = leagues.bond_cap,
+    )
+}
+
+/// What a member is: `voter`, `seat-G` for the author of group G, or `stand-in`.
+#[must_use]
+pub fn role_name(committee: &Committee, seats: u16, member: MemberIndex) -> String {
+    if committee.is_voter(member) {
+        return "voter".to_owned();
+    }
+    let mut seated = (0..seats).zip(&committee.candidates);
+    match seated.find(|(_, candidate)| **candidate == member) {
+        Some((group, _)) => format!("seat-{group}"),
+        None => "stand-in".to_owned(),
+    }
+}
+
 fn validator_lines(epoch: &EpochConfig) -> impl Iterator<Item = String> {
-    epoch.committees.iter().flat_map(|committee| {
-        committee.members.iter().enumerate().map(|(member, (id, key))| {
-            format!(
-                "# {:03} {} {member} {}\n",
-                id.0,
-                committee.shard,
-                hex::encode(key)
-            )
-        })
+    let seats = epoch.policy.seats();
+    epoch.committees.iter().flat_map(move |committee| {
+        committee
+            .members
+            .iter()
+            .enumerate()
+            .map(move |(member, (id, key))| {
+                let member = MemberIndex(member as u16);
+                let bond = committee.bonds.get(usize::from(member.0));
+                format!(
+                    "# {:03} {} {member} {} {} {}\n",
+                    id.0,
+                    committee.shard,
+                    role_name(committee, seats, member),
+                    bond.copied().unwrap_or_default(),
+                    hex::encode(key)
+                )
+            })
     })
 }

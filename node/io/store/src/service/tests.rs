@@ -182,6 +182,7 @@ fn state_is_written_behind_and_what_is_spent_meanwhile_never_reaches_it() {
                 fees: height,
                 ..Counters::default()
             },
+            claimed: Vec::new(),
             created: vec![output(2 * height, height), output(2 * height + 1, height)],
             // Each height spends the odd output of the one before.
             spent: (height > 1)

@@ -32,6 +32,7 @@ fn changes(height: u64) -> StateChanges {
             fees: height,
             ..Counters::default()
         },
+        claimed: Vec::new(),
         created: (0..40).map(|id| output(height * 100 + id, height)).collect(),
         spent: spent.map(|id| output(id, height - 1).outpoint).collect(),
     }
