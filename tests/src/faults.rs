@@ -174,7 +174,7 @@ impl Tally {
 pub struct Options {
     /// Seed of all draws.
     pub seed: u64,
-    /// Voters of the one shard, `4..=16`; with one league all validators.
+    /// Voters of the one shard, `4..=256`, with one league all validators; above 16 certificates are aggregates.
     pub validators: u16,
     /// Two leagues; none is one league for ever.
     pub leagues: Option<LeagueOptions>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use crypto::cosign::Verifier;
 use crypto::keys::{Scheme, SecretKey, account_seed};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
@@ -10,6 +11,7 @@ use ledger::{Ledger, LedgerConfig, Utxo};
 use replica::body_check::{check_body, recheck_body};
 use replica::{BodyVerdict, CheckedBody, Planted, ReplicaConfig, SignatureChecks};
 use types::block::{AuthorHeader, Body, SignedAuthorHeader};
+use types::certificate::is_aggregated;
 use types::evidence::TxEvidence;
 use types::genesis::{Committee, EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
@@ -36,6 +38,8 @@ pub struct Setup {
     pub honest: BTreeSet<MemberIndex>,
     /// Fixed part of signed strings.
     pub context: SigningContext,
+    /// The committee with its voting keys decoded.
+    pub certificates: Verifier,
     /// Keys of the members, by member.
     pub keys: Vec<SecretKey>,
     /// Keys of the accounts.
@@ -77,6 +81,11 @@ impl Setup {
             shards: 1,
             randomness: Hash([options.seed as u8; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
+            voting_keys: keys
+                .iter()
+                .filter(|_| is_aggregated(usize::from(options.validators)))
+                .map(|key| key.voting().voting_key())
+                .collect(),
             bonds: vec![leagues.map_or(BOND, |leagues| leagues.bond); keys.len()],
             funding: FundingRule {
                 seed: options.seed,
@@ -114,6 +123,7 @@ impl Setup {
                 shard: ShardId(0),
                 committee_hash: committee.hash,
             },
+            certificates: Verifier::new(scheme, committee.clone()),
             keys,
             coins: coins.collect(),
             accounts,

@@ -1,16 +1,18 @@
 //! Whole workloads: bytes, value, routes, order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{ArenaError, Host, plan};
+use super::{ArenaError, Expect, Host, plan};
 use crate::import::{ImportCounts, Source, Trace, TraceCoin, TraceTx};
 use crate::ownership::Accounts;
 use crate::workload::sample::{Sample, times};
-use crate::workload::{Span, TransferShape, Workload, trace_allocations};
+use crate::workload::{InvalidShares, Span, TransferShape, Workload, trace_allocations};
+use crypto::hash::sighash;
 use crypto::placement::{member_of, shard_of};
+use crypto::verify::verify_one;
 use types::genesis::Allocation;
 use types::transaction::TxView;
-use types::{Amount, OutPoint, Owner, ShardId, Signature};
+use types::{Amount, OutPoint, Owner, Reject, ShardId, Signature};
 
 fn shape(inputs: Span, outputs: Span) -> Workload {
     Workload::Transfer(TransferShape {
@@ -408,7 +410,8 @@ fn a_trace_that_the_network_cannot_replay_is_refused() {
 #[test]
 fn what_is_spoilt_on_purpose_breaks_its_rule_and_takes_no_coin_away() {
     let sample = Sample::new(2, 300);
-    let shares = InvalidShares::parse("--invalid", "sig=0.1,missing=0.1,value=0.1,encoding=0.1").expect("kinds");
+    let shares =
+        InvalidShares::parse("--invalid", "sig=0.1,missing=0.1,value=0.1,encoding=0.1").expect("kinds");
     let workload = Workload::Transfer(TransferShape {
         invalid: shares,
         ..TransferShape::default()
@@ -428,11 +431,14 @@ fn what_is_spoilt_on_purpose_breaks_its_rule_and_takes_no_coin_away() {
         let tx = decoded.expect("canonical");
         let message = sighash(&sample.epoch.genesis_hash, &entry.txid);
         let signature = tx.signatures().next().expect("one");
-        let holds = verify_one(Scheme::Ed25519, &tx.owner(0).expect("one").0, &message, &signature);
+        let holds = verify_one(&tx.owner(0).expect("one").0, &message, &signature);
         assert_eq!(holds, reason != Reject::BadSignature);
     }
     assert_eq!(counts.len(), 4);
-    assert!(counts.values().all(|count| (300..500).contains(count)), "{counts:?}");
+    assert!(
+        counts.values().all(|count| (300..500).contains(count)),
+        "{counts:?}"
+    );
     assert_eq!(arena.mix.invalid, counts.values().sum::<u64>());
     let mut txids: Vec<_> = arena.entries.iter().map(|entry| entry.txid).collect();
     txids.sort_unstable();
@@ -483,6 +489,10 @@ fn double_spends_come_in_pairs_over_the_same_coins_and_nobody_spends_from_them()
     assert_eq!(arena.mix.conflicts, pairs);
     assert!((700..900).contains(&pairs), "a fifth of 4000: {pairs}");
     for position in 0..4000 {
-        assert!(spent(position).iter().all(|outpoint| !doubled.contains(&outpoint.txid)));
+        assert!(
+            spent(position)
+                .iter()
+                .all(|outpoint| !doubled.contains(&outpoint.txid))
+        );
     }
 }

@@ -30,7 +30,10 @@ use crate::verdict::{AuditEvidence, Evidence, judge};
 fn promise_labels(loaded: &Loaded, figures: &Figures) -> Vec<String> {
     let kept = &loaded.checked.kept;
     let words = [
-        (figures.counts.broken_promises, "optimistic receipts were not kept"),
+        (
+            figures.counts.broken_promises,
+            "optimistic receipts were not kept",
+        ),
         (kept.replaced, "optimistic receipts were replaced by later ones"),
         (
             kept.unannounced,
@@ -164,7 +167,13 @@ fn samples(prepared: &Prepared, loaded: &Loaded) -> Vec<Sample> {
                     Expect::OneOf(other) => recording.outcome(other).0 == Outcome::Final,
                 },
                 optimistic_ns: recording.optimistic(index),
-                broken: loaded.checked.kept.broken.get(index as usize).copied().unwrap_or_default(),
+                broken: loaded
+                    .checked
+                    .kept
+                    .broken
+                    .get(index as usize)
+                    .copied()
+                    .unwrap_or_default(),
             }
         })
         .collect()

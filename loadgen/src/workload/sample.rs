@@ -73,6 +73,7 @@ impl Sample {
             shards,
             randomness: Hash([9; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
+            voting_keys: Vec::new(),
             bonds: vec![bond; keys.len()],
             funding: FundingRule {
                 seed: accounts.seed(),

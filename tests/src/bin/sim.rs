@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use simulator::campaign::{Campaign, Design};
 use simulator::planted::planted_faults;
+use types::limits::VOTERS_MAX;
 use types::time::Duration;
 
 /// Runs from which on a campaign must have seen everything that can happen.
@@ -26,7 +27,7 @@ struct Arguments {
     /// Rules that the validators follow.
     #[arg(long, value_enum, default_value = "pbft")]
     design: Rules,
-    /// Numbers of voters, each 4 to 16: `4,7` runs every seed with each, `4..16` one seed after the other with the next.
+    /// Numbers of voters, each 4 to 256, above 16 certificates are aggregates: `4,7` runs every seed with each, `4..16` one seed after the other with the next.
     #[arg(long, alias = "voters", default_value = "4,7", value_parser = voters)]
     validators: Voters,
     /// Seats of believable authors, 1 to 8; drawn by seed when not given.
@@ -60,9 +61,9 @@ struct Voters {
 }
 
 fn voters(text: &str) -> Result<Voters, String> {
-    let accepted = "accepted are numbers from 4 to 16 as in 4,7 or 4..16";
+    let accepted = "accepted are numbers from 4 to 256 as in 4,7 or 4..16";
     let number = |text: &str| match text.trim().parse::<u16>() {
-        Ok(number) if (4..=16).contains(&number) => Ok(number),
+        Ok(number) if (4..=VOTERS_MAX).contains(&usize::from(number)) => Ok(number),
         _ => Err(accepted.to_owned()),
     };
     if let Some((low, high)) = text.split_once("..") {

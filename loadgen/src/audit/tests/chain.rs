@@ -11,7 +11,7 @@ use types::block::{
     AuthorHeader, BLOCK_VERSION, Block, BlockRef, BlockSeq, Body, CommitProof, CommittedBlock, FinalHeader,
     GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, SignedAuthorHeader,
 };
-use types::certificate::{Certificate, Phase, Subject};
+use types::certificate::{Certificate, Phase, Signatures, Subject};
 use types::client::{BlockItem, StateInfo};
 use types::genesis::{Committee, SigningContext};
 use types::message::AuthorBlock;
@@ -273,7 +273,7 @@ impl<'a> Chain<'a> {
             certificate: Certificate {
                 view: View(0),
                 committee: 4,
-                signatures: [0, 1, 3].map(sign).to_vec(),
+                signatures: Signatures::List([0, 1, 3].map(sign).to_vec()),
             },
         }
     }

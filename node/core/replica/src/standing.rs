@@ -138,6 +138,10 @@ impl Replica {
             Trace::Vote(vote) => {
                 vote.member == me && cosign::verify_vote(scheme, &self.context, &self.committee, vote)
             }
+            Trace::Partial(partial) => {
+                partial.signers.contains(me)
+                    && cosign::verify_partial(&self.context, self.pbft.verifier(), partial)
+            }
             Trace::ViewChange(change) => {
                 change.member == me
                     && self
@@ -161,7 +165,10 @@ impl Replica {
 
     /// A final block with content of its own is a trace too.
     pub(crate) fn look_for_own_content(&mut self, block: &Block, before: &League) {
-        let Some(group) = before.group_of(self.config.me).map(|index| before.groups().number(index)) else {
+        let Some(group) = before
+            .group_of(self.config.me)
+            .map(|index| before.groups().number(index))
+        else {
             return;
         };
         let authored = block.refs.iter().any(|reference| reference.group == group)
