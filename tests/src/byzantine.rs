@@ -2,8 +2,9 @@
 //!
 //! Their replicas run as everybody's do, so that the lies fit what is going on. Every message that one of them sends
 //! passes here and is dropped, changed or doubled; every message that reaches one is remembered; and from time to
-//! time something is said that no replica would say.
+//! time something is said that no replica would say. [`authors`] does the same for candidates.
 
+pub mod authors;
 mod garbage;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +24,7 @@ const REMEMBERED_MAX: usize = 128;
 /// Views, heights and subjects of which votes, proposals and view changes are kept; the lowest go first.
 const KEPT_MAX: usize = 64;
 
-/// All members that lie.
+/// All voters that lie.
 #[derive(Debug)]
 pub struct Coalition {
     members: BTreeSet<MemberIndex>,
@@ -54,7 +55,7 @@ impl Coalition {
     #[must_use]
     pub fn new(options: &Options) -> Self {
         Self {
-            members: options.liars.clone(),
+            members: options.lying_voters().collect(),
             size: options.validators,
             lies: options.lies.clone(),
             silent: BTreeSet::new(),

@@ -12,15 +12,28 @@ use crate::planted::PlantedFault;
 use crate::report::Report;
 use crate::{record, world};
 
+/// Which rules runs follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Design {
+    /// One league for ever.
+    Pbft,
+    /// Two leagues, of so many seats and candidates when they are given, else drawn by seed.
+    Pob(Option<(u16, u16)>),
+}
+
 /// Which runs to make.
 #[derive(Clone, Debug)]
 pub struct Campaign {
     /// First seed.
     pub from: u64,
-    /// Seeds for each size of the committee.
+    /// Seeds, for each size of the committee or in all.
     pub seeds: u64,
-    /// Sizes of the committee.
+    /// Rules.
+    pub design: Design,
+    /// Numbers of voters.
     pub validators: Vec<u16>,
+    /// Whether a seed runs with one of those numbers, in turn, and not with each.
+    pub in_turn: bool,
     /// Length of the phase with faults.
     pub safety: Duration,
     /// A rule to leave out.
@@ -64,6 +77,8 @@ pub struct Summary {
     pub runs: u64,
     /// Heights of all runs; the counters of single runs, summed. The trace is none of a sum.
     pub total: Report,
+    /// Whether the runs had two leagues.
+    pub two_leagues: bool,
 }
 
 impl Summary {
@@ -101,7 +116,16 @@ impl Summary {
             ("final", total.seen.finals),
             ("double_spends_refused", total.seen.double_spends),
         ];
-        counters.extend(Fault::all().map(|fault| (fault.name(), total.faults.of(fault))));
+        let mut faults: Vec<Fault> = Fault::all().collect();
+        if self.two_leagues {
+            counters.extend(total.league.counters());
+            faults.extend(Fault::of_leagues());
+        }
+        counters.extend(
+            faults
+                .into_iter()
+                .map(|fault| (fault.name(), total.faults.of(fault))),
+        );
         counters
     }
 
@@ -141,9 +165,7 @@ impl Campaign {
     /// # Panics
     /// When a run panics, with the line that repeats it printed before.
     pub fn run(&self) -> Result<Summary, Box<Failure>> {
-        let runs: Vec<(u64, u16)> = (self.from..self.from + self.seeds)
-            .flat_map(|seed| self.validators.iter().map(move |validators| (seed, *validators)))
-            .collect();
+        let runs = self.runs();
         let next = AtomicU64::new(0);
         let reports: Mutex<BTreeMap<u64, Report>> = Mutex::default();
         let failures: Mutex<BTreeMap<u64, Box<Failure>>> = Mutex::default();
@@ -175,11 +197,18 @@ impl Campaign {
         if let Some((_, failure)) = failures.pop_first() {
             return Err(failure);
         }
-        let mut summary = Summary::default();
+        let mut summary = Summary {
+            two_leagues: matches!(self.design, Design::Pob(_)),
+            ..Summary::default()
+        };
         let reports = reports.into_inner().expect("all threads ended");
         reports.values().for_each(|report| summary.add(report));
         if self.planted.is_none() {
-            record::append("simulator", &summary.counters());
+            let part = match self.design {
+                Design::Pbft => "simulator",
+                Design::Pob(_) => "simulator of two leagues",
+            };
+            record::append(part, &summary.counters());
         }
         Ok(summary)
     }
@@ -189,12 +218,7 @@ impl Campaign {
     /// # Errors
     /// The failure.
     pub fn run_one(&self, seed: u64, validators: u16) -> Result<Report, Box<Failure>> {
-        let options = Options::of_seed(
-            seed,
-            validators,
-            self.safety,
-            self.planted.map(|fault| fault.planted),
-        );
+        let options = self.options(seed, validators);
         let told = Told(self.reproduce(seed, validators));
         let result = world::run(&options);
         let reproduce = told.0.clone();
@@ -209,6 +233,32 @@ impl Campaign {
         })
     }
 
+    /// Seeds with numbers of voters.
+    #[must_use]
+    pub fn runs(&self) -> Vec<(u64, u16)> {
+        let seeds = self.from..self.from + self.seeds;
+        if self.in_turn {
+            let size = |seed: u64| {
+                let at = (seed - self.from) as usize % self.validators.len().max(1);
+                self.validators.get(at).copied()
+            };
+            return seeds.filter_map(|seed| Some((seed, size(seed)?))).collect();
+        }
+        seeds
+            .flat_map(|seed| self.validators.iter().map(move |validators| (seed, *validators)))
+            .collect()
+    }
+
+    /// What a seed stands for.
+    #[must_use]
+    pub fn options(&self, seed: u64, validators: u16) -> Options {
+        let planted = self.planted.map(|fault| fault.planted);
+        match self.design {
+            Design::Pbft => Options::of_seed(seed, validators, self.safety, planted),
+            Design::Pob(sizes) => Options::of_league_seed(seed, validators, sizes, self.safety, planted),
+        }
+    }
+
     fn reproduce(&self, seed: u64, validators: u16) -> String {
         let seconds = self.safety.as_secs_f64();
         let features = if self.planted.is_some() {
@@ -219,7 +269,14 @@ impl Campaign {
         let planted = self
             .planted
             .map_or(String::new(), |fault| format!(" --planted {}", fault.name));
-        format!("{features} {seed} --validators {validators} --seconds {seconds}{planted}")
+        let design = match self.design {
+            Design::Pbft => String::new(),
+            Design::Pob(None) => " --design pob".into(),
+            Design::Pob(Some((seats, candidates))) => {
+                format!(" --design pob --believable {seats} --candidates {candidates}")
+            }
+        };
+        format!("{features} {seed}{design} --validators {validators} --seconds {seconds}{planted}")
     }
 }
 

@@ -1,16 +1,18 @@
 //! Clients: transfers, chains, conflicts, copies, resubmission; and what they were answered.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use crypto::hash;
 use ledger::Utxo;
 use replica::Admission;
-use types::client::Answer;
+use types::block::MODE_TWO_LEAGUES;
 use types::transaction::{Input, Output, TxDraft, TxView};
-use types::{Amount, ConnectionId, MemberIndex, OutPoint, Owner, Reject, Tag, TxId};
+use types::{Amount, ConnectionId, MemberIndex, OutPoint, Owner, Tag, TxId};
 
-use crate::invariants::Violation;
+pub use self::answers::Promised;
 use crate::invariants::model::Model;
 use crate::rng::SimRng;
 use crate::setup::Setup;
@@ -73,6 +75,26 @@ pub fn sign(setup: &Setup, draft: &Draft) -> Option<(TxId, Bytes)> {
     Some((txid, Bytes::from(bytes)))
 }
 
+/// How a transaction is handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// To who authors.
+    Fast,
+    /// Of the lane that every voter checks.
+    Slow,
+}
+
+/// A transaction on its way into a node.
+#[derive(Debug)]
+pub struct Handed {
+    /// Who takes it.
+    pub to: MemberIndex,
+    /// As what.
+    pub lane: Lane,
+    /// The transaction.
+    pub admission: Admission,
+}
+
 /// What clients saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -105,6 +127,8 @@ pub struct Clients {
     sent: BTreeMap<TxId, Bytes>,
     /// Coins that a transaction under way spends.
     reserved: BTreeSet<OutPoint>,
+    /// Actions that go to the slow lane, of 1000.
+    slow: u64,
     /// Counts.
     pub seen: Seen,
 }
@@ -115,14 +139,17 @@ const SENT_MAX: usize = 256;
 const PENDING_MAX: usize = 512;
 
 impl Clients {
+    /// Clients that use the slow lane so often, of 1000.
+    #[must_use]
+    pub fn new(slow: u64) -> Self {
+        Self {
+            slow,
+            ..Self::default()
+        }
+    }
+
     /// Transactions for one node, or for several; `up` are nodes that run and take clients.
-    pub fn act(
-        &mut self,
-        rng: &mut SimRng,
-        setup: &Setup,
-        model: &Model,
-        up: &[MemberIndex],
-    ) -> Vec<(MemberIndex, Vec<Admission>)> {
+    pub fn act(&mut self, rng: &mut SimRng, setup: &Setup, model: &Model, up: &[MemberIndex]) -> Vec<Handed> {
         if self.pending.len() >= PENDING_MAX {
             return Vec::new();
         }
@@ -150,12 +177,44 @@ impl Clients {
             } else {
                 node
             };
-            out.extend(
-                self.submit(rng, setup, to, tx)
-                    .map(|admission| (to, vec![admission])),
-            );
+            let Some((to, lane)) = self.route(rng, (setup, model), up, to, &tx.1) else {
+                continue;
+            };
+            let admission = self.submit(rng, setup, to, tx);
+            out.extend(admission.map(|admission| Handed { to, lane, admission }));
         }
         out
+    }
+
+    /// Where a transaction goes: with two leagues to the author of its owner's group, seldom elsewhere. Without an
+    /// author that runs it waits for better times, or takes the slow lane.
+    fn route(
+        &self,
+        rng: &mut SimRng,
+        (setup, model): (&Setup, &Model),
+        up: &[MemberIndex],
+        any: MemberIndex,
+        bytes: &Bytes,
+    ) -> Option<(MemberIndex, Lane)> {
+        if model.mode() != MODE_TWO_LEAGUES {
+            return Some((any, Lane::Fast));
+        }
+        let view = TxView::decode(bytes).ok()?;
+        let groups: BTreeSet<u16> = view
+            .owners()
+            .map(|owner| setup.group_of(&owner, model.groups()))
+            .collect();
+        let author = groups.first().and_then(|group| model.author(*group));
+        let author = author.filter(|author| up.contains(author));
+        let alone = author.is_none() || groups.len() > 1;
+        let slow = if alone { 3 * self.slow } else { self.slow };
+        if rng.chance(slow) {
+            return Some((any, Lane::Slow));
+        }
+        match author {
+            Some(author) if !rng.chance(30) => Some((author, Lane::Fast)),
+            _ => rng.chance(100).then_some((any, Lane::Fast)),
+        }
     }
 
     fn copy(&self, rng: &mut SimRng) -> Vec<(TxId, Bytes)> {
@@ -345,58 +404,6 @@ impl Clients {
         }
         // Coins under way may be free again.
         self.reserved.clear();
-    }
-
-    /// An answer of a node. Each tag is answered once; final ones are returned for the check of their proof.
-    ///
-    /// # Errors
-    /// When a tag is answered that nobody waits for, or twice.
-    pub fn on_answer(
-        &mut self,
-        connection: ConnectionId,
-        answer: &Answer,
-    ) -> Result<Vec<(Tag, TxId)>, Violation> {
-        let tags: Vec<(Tag, Option<Reject>)> = match answer {
-            Answer::Reject(refused) => refused.iter().map(|one| (one.tag, Some(one.reason))).collect(),
-            Answer::Final(note) => {
-                let entries = note.entries.iter();
-                entries
-                    .flat_map(|entry| entry.tags.iter().map(|at| (at.tag, None)))
-                    .collect()
-            }
-            _ => Vec::new(),
-        };
-        if !self.connections.contains_key(&connection) {
-            // Told to a client that has gone: nobody hears it.
-            return Ok(Vec::new());
-        }
-        let mut finals = Vec::new();
-        for (tag, reason) in tags {
-            let Some(txid) = self.pending.remove(&(connection, tag)) else {
-                let detail = format!("{connection}/{tag} is answered a second time, with {reason:?}");
-                return Err(Violation::new("one answer per tag", detail));
-            };
-            self.release(txid);
-            match reason {
-                None => {
-                    self.seen.finals += 1;
-                    finals.push((tag, txid));
-                }
-                Some(reason) => {
-                    self.seen.refused += 1;
-                    self.seen.double_spends += u64::from(reason == Reject::InputSpent);
-                }
-            }
-        }
-        Ok(finals)
-    }
-
-    fn release(&mut self, txid: TxId) {
-        if let Some(view) = self.sent.get(&txid).and_then(|bytes| TxView::decode(bytes).ok()) {
-            for input in view.inputs() {
-                self.reserved.remove(&input.outpoint);
-            }
-        }
     }
 
     /// Tags that wait for an answer.

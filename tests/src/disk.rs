@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crypto::hash::{author_header_hash, final_header_hash};
 use ledger::{Counters, Snapshot, StateChanges, Utxo};
-use types::block::{CommittedBlock, FinalHeader};
+use types::block::{Block, CommittedBlock, FinalHeader};
 use types::certificate::Subject;
 use types::message::{AuthorBlock, NewView};
 use types::record::LogRecord;
@@ -260,6 +260,23 @@ impl Disk {
         }
     }
 
+    /// Whether a loss of power now would leave this author block.
+    #[must_use]
+    pub fn has_durable_body(&self, hash: &Hash) -> bool {
+        self.author_blocks.get(hash).is_some_and(|at| *at < self.durable)
+    }
+
+    /// A block on record by the hash of its header.
+    #[must_use]
+    pub fn block(&self, hash: &Hash) -> Option<&Block> {
+        match self.record(*self.blocks.get(hash)?) {
+            Some(LogRecord::Proposal(propose)) => Some(&propose.block),
+            Some(LogRecord::Block(block)) => Some(block),
+            Some(LogRecord::Committed(committed)) => Some(&committed.block),
+            _ => None,
+        }
+    }
+
     fn record(&self, at: usize) -> Option<&LogRecord> {
         self.log.get(at).map(|written| &written.record)
     }
@@ -276,12 +293,7 @@ impl Disk {
     /// The header of a block on record.
     #[must_use]
     pub fn header(&self, hash: &Hash) -> Option<&FinalHeader> {
-        match self.record(*self.blocks.get(hash)?) {
-            Some(LogRecord::Proposal(propose)) => Some(&propose.block.header),
-            Some(LogRecord::Block(block)) => Some(&block.header),
-            Some(LogRecord::Committed(committed)) => Some(&committed.block.header),
-            _ => None,
-        }
+        self.block(hash).map(|block| &block.header)
     }
 
     /// Whether a loss of power now would leave this vote.
@@ -299,18 +311,12 @@ impl Disk {
     #[must_use]
     pub fn missing_of(&self, hash: &Hash) -> Option<String> {
         let at = self.blocks.get(hash).copied().filter(|at| *at < self.durable);
-        let Some(record) = at.and_then(|at| self.record(at)) else {
+        let Some(block) = at.and_then(|_| self.block(hash)) else {
             return Some(format!("the proposal of {hash}"));
         };
-        let refs = match record {
-            LogRecord::Proposal(propose) => &propose.block.refs,
-            LogRecord::Block(block) => &block.refs,
-            LogRecord::Committed(committed) => &committed.block.refs,
-            _ => return None,
-        };
-        let is_durable = |hash: &Hash| self.author_blocks.get(hash).is_some_and(|at| *at < self.durable);
-        refs.iter()
-            .find(|reference| !is_durable(&reference.hash))
+        let is_durable = |hash: &Hash| self.has_durable_body(hash);
+        let mut refs = block.refs.iter();
+        refs.find(|reference| !is_durable(&reference.hash))
             .map(|reference| format!("the body {} of {hash}", reference.hash))
     }
 }

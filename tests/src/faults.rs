@@ -7,6 +7,7 @@ use replica::Planted;
 use types::MemberIndex;
 use types::time::Duration;
 
+use crate::league::{Cheat, LeagueOptions};
 use crate::rng::SimRng;
 
 /// A way for a member to lie. Members that lie are at most `f`; what holds for honest members holds whatever they do.
@@ -78,6 +79,8 @@ pub enum Fault {
     Straggler,
     /// A member lies.
     Lie(Lie),
+    /// An author or a leader cheats.
+    Cheat(Cheat),
 }
 
 impl Fault {
@@ -98,9 +101,14 @@ impl Fault {
         Self::Straggler,
     ];
 
-    /// Every kind.
+    /// Every kind that runs of one league have.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::BENIGN.into_iter().chain(Lie::ALL.map(Self::Lie))
+    }
+
+    /// Every kind that only runs of two leagues have.
+    pub fn of_leagues() -> impl Iterator<Item = Self> {
+        Cheat::ALL.into_iter().map(Self::Cheat)
     }
 
     /// Name in summaries.
@@ -129,6 +137,7 @@ impl Fault {
             Self::Lie(Lie::StaleViewChange) => "lie_stale_view_change",
             Self::Lie(Lie::Replay) => "lie_replay",
             Self::Lie(Lie::InvalidBatches) => "lie_invalid_batches",
+            Self::Cheat(cheat) => cheat.name(),
         }
     }
 }
@@ -165,8 +174,10 @@ impl Tally {
 pub struct Options {
     /// Seed of all draws.
     pub seed: u64,
-    /// Validators of the one shard, `4..=256`; above 16 certificates are aggregates.
+    /// Voters of the one shard, `4..=256`, with one league all validators; above 16 certificates are aggregates.
     pub validators: u16,
+    /// Two leagues; none is one league for ever.
+    pub leagues: Option<LeagueOptions>,
     /// Length of the phase with faults.
     pub safety: Duration,
     /// Longest time after the heal until everything is decided.
@@ -251,6 +262,7 @@ impl Options {
         Self {
             seed,
             validators,
+            leagues: None,
             safety: if real { safety / 6 } else { safety },
             liveness: Duration::from_secs(120),
             scheme: if real { Scheme::Ed25519 } else { Scheme::Simulated },
@@ -294,6 +306,43 @@ impl Options {
         }
     }
 
+    /// Draws the options of a seed with two leagues, of `sizes` seats and candidates when they are given. What one
+    /// league has too is drawn as without.
+    #[must_use]
+    pub fn of_league_seed(
+        seed: u64,
+        voters: u16,
+        sizes: Option<(u16, u16)>,
+        safety: Duration,
+        planted: Option<Planted>,
+    ) -> Self {
+        let leagues = LeagueOptions::of_seed(seed, sizes);
+        let mut options = Self::of_seed(seed, voters, safety, planted);
+        options.liars.extend(leagues.liars(seed, voters));
+        options.leagues = Some(leagues);
+        options
+    }
+
+    /// Options of a network without faults and with two leagues: one seat for each candidate, nobody cheats.
+    #[must_use]
+    pub fn calm_leagues(seed: u64, voters: u16, sizes: (u16, u16), safety: Duration) -> Self {
+        let leagues = LeagueOptions {
+            seats_min: 1,
+            sampling_ppm: 250_000,
+            bond: 1_000_000,
+            recheck_heights: 32,
+            slow: 0,
+            cheats: BTreeSet::new(),
+            spoiled: 0,
+            outage_pause: None,
+            ..LeagueOptions::of_seed(seed, Some(sizes))
+        };
+        Self {
+            leagues: Some(leagues),
+            ..Self::calm(seed, voters, safety)
+        }
+    }
+
     /// Options of a network without faults: quick links, no loss, no crash. Copies stay.
     #[must_use]
     pub fn calm(seed: u64, validators: u16, safety: Duration) -> Self {
@@ -321,11 +370,36 @@ impl Options {
         }
     }
 
-    /// Members that do not lie.
-    pub fn honest(&self) -> impl Iterator<Item = MemberIndex> + '_ {
+    /// Members: voters and, behind them, candidates.
+    #[must_use]
+    pub fn members(&self) -> u16 {
+        self.validators + self.leagues.as_ref().map_or(0, |leagues| leagues.candidates)
+    }
+
+    /// Whether a member votes.
+    #[must_use]
+    pub const fn is_voter(&self, member: MemberIndex) -> bool {
+        member.0 < self.validators
+    }
+
+    /// Voters that do not lie.
+    pub fn honest_voters(&self) -> impl Iterator<Item = MemberIndex> + '_ {
         (0..self.validators)
             .map(MemberIndex)
             .filter(|member| !self.liars.contains(member))
+    }
+
+    /// Voters that lie.
+    pub fn lying_voters(&self) -> impl Iterator<Item = MemberIndex> + '_ {
+        self.liars.iter().copied().filter(|member| self.is_voter(*member))
+    }
+
+    /// Whether members that lie cheat in this way.
+    #[must_use]
+    pub fn cheats(&self, cheat: Cheat) -> bool {
+        self.leagues
+            .as_ref()
+            .is_some_and(|leagues| leagues.cheats.contains(&cheat))
     }
 }
 

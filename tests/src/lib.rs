@@ -6,7 +6,8 @@
 //!                               │      network: delay, loss, copies, partitions, flapping links
 //!                               │      nemesis: kills, losses of power, freezes, slow nodes, wrong clocks
 //!                               ├────  clients: transfers, conflicts, copies
-//!                               └────  liars: members, at most f, that equivocate, withhold, vote twice, ...
+//!                               ├────  liars: members, at most f, that equivocate, withhold, vote twice, ...
+//!                               └────  cheats: candidates that forge, believed by voters who sample (two leagues)
 //!  explore: consensus machines alone against one lying leader, random and scripted schedules
 //!  twins: consensus machines alone, some identities running twice, all short scripts and many long ones
 //! ```
@@ -25,6 +26,7 @@ pub mod explore;
 pub mod faults;
 pub mod hostile;
 pub mod invariants;
+pub mod league;
 pub mod network;
 pub mod node;
 pub mod planted;

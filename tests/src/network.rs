@@ -41,9 +41,9 @@ pub struct Traffic {
 impl Network {
     /// Links without partitions.
     #[must_use]
-    pub const fn new(options: &Options) -> Self {
+    pub fn new(options: &Options) -> Self {
         Self {
-            size: options.validators,
+            size: options.members(),
             hop: options.hop_micros,
             loss: options.loss,
             copies: options.copies,

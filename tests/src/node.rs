@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crypto::hash::author_header_hash;
 use ledger::Inline;
-use replica::{Recovery, RecoveryError, Replica};
+use replica::{BodyVerdict, Recovery, RecoveryError, Replica, SignatureChecks};
+use types::block::SignedAuthorHeader;
 use types::message::PeerMessage;
-use types::{MemberIndex, Sequence, Time};
+use types::{Hash, MemberIndex, Sequence, Time};
 
 use crate::clock::Clock;
 use crate::disk::{Disk, Loss};
@@ -40,6 +42,8 @@ pub struct Node {
     pub frozen_until: Time,
     /// When its timer event is scheduled, in the world's time.
     pub timer: Option<Time>,
+    /// Author blocks that the last start read from the log and checked, and whether each is clean.
+    pub recovered: Vec<(Hash, bool)>,
     /// Messages that wait until a record is durable.
     pub held: BTreeMap<Sequence, Vec<(MemberIndex, PeerMessage)>>,
 }
@@ -57,6 +61,7 @@ impl Node {
             crashed: None,
             frozen_until: Time(0),
             timer: None,
+            recovered: Vec::new(),
             held: BTreeMap::new(),
         }
     }
@@ -70,6 +75,7 @@ impl Node {
         self.life += 1;
         self.timer = None;
         self.crashed = None;
+        self.recovered.clear();
         self.disk.open();
         let nonce = self.life << 16 | u64::from(self.me.0);
         let config = setup.config(self.me, nonce);
@@ -94,13 +100,20 @@ impl Node {
         Ok(())
     }
 
-    fn recover(&self, now: Time, setup: &Setup, nonce: u64) -> Result<Replica, RecoveryError> {
+    fn recover(&mut self, now: Time, setup: &Setup, nonce: u64) -> Result<Replica, RecoveryError> {
         let ledger = setup.ledger(self.disk.snapshot(), nonce);
         let key = setup.keys[usize::from(self.me.0)].clone();
         let mut recovery = Recovery::new(setup.config(self.me, nonce), key, ledger, now);
         // A recovery verifies body by body.
-        let mut check = |header: &_, bytes: &bytes::Bytes, checks: &_| {
-            setup.check_body(header, bytes, checks, usize::MAX)
+        let recovered = &mut self.recovered;
+        let mut check = |header: &SignedAuthorHeader, bytes: &bytes::Bytes, checks: &_| {
+            let verdict = setup.check_body(header, bytes, checks, usize::MAX);
+            let sampled = *checks != SignatureChecks::Skipped;
+            if let (BodyVerdict::Checked(checked), true) = (&verdict, sampled) {
+                let clean = checked.bad_signatures.is_empty();
+                recovered.push((author_header_hash(&header.header), clean));
+            }
+            verdict
         };
         let mut last = Sequence(0);
         for (seq, record) in self.disk.records() {

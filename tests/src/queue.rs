@@ -27,6 +27,12 @@ pub(crate) enum What {
     Clients,
     Lies,
     Rogue,
+    /// Lying candidates say something on their own.
+    Cheats,
+    /// A lying candidate hides a forged transaction among those that it takes.
+    Forge,
+    /// All candidates go down.
+    Outage,
     Kill,
     PowerLoss,
     Partition,

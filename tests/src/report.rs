@@ -4,6 +4,7 @@ use types::time::Duration;
 
 use crate::clients::Seen;
 use crate::faults::Tally;
+use crate::league::LeagueSeen;
 use crate::network::Traffic;
 
 /// What a run came to.
@@ -45,6 +46,8 @@ pub struct Report {
     pub hot_timers: u64,
     /// What clients saw.
     pub seen: Seen,
+    /// What only two leagues do.
+    pub league: LeagueSeen,
     /// What the network did.
     pub traffic: Traffic,
     /// Faults that struck.
@@ -73,9 +76,11 @@ impl Report {
             excluded,
             hot_timers,
             seen,
+            league,
             traffic,
             faults,
         } = other;
+        self.league.add(league);
         self.simulated += *simulated;
         self.faults.merge(faults);
         for (sum, more) in [

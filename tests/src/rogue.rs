@@ -45,7 +45,7 @@ impl Rogue {
         model: &Model,
         now: Time,
     ) -> Vec<(MemberIndex, PeerMessage)> {
-        let (next, last) = model.cursor(self.me);
+        let (next, last) = model.cursor(GROUP_ONE_LEAGUE + self.me.0);
         if next > self.next || rng.chance(100) {
             (self.next, self.last) = (next, last);
         }

@@ -1,24 +1,30 @@
 //! Genesis, keys and ledgers of a simulated network.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use crypto::cosign::Verifier;
 use crypto::keys::{Scheme, SecretKey, account_seed};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use ledger::{Ledger, LedgerConfig, Utxo};
-use replica::body_check::check_body;
+use replica::body_check::{check_body, recheck_body};
 use replica::{BodyVerdict, CheckedBody, Planted, ReplicaConfig, SignatureChecks};
-use types::block::SignedAuthorHeader;
+use types::block::{AuthorHeader, Body, SignedAuthorHeader};
 use types::certificate::is_aggregated;
-use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
+use types::evidence::TxEvidence;
+use types::genesis::{Committee, EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
+use types::transaction::TxView;
 use types::{Amount, Hash, Height, MemberIndex, OutPoint, Owner, ShardId};
 
 use crate::faults::Options;
+use crate::league::LeagueOptions;
 
 /// Value of each coin at genesis.
 pub const COIN: Amount = Amount(1_000);
-/// Bond of every validator at genesis.
+
+/// Bond of every validator of one league at genesis.
 pub const BOND: u64 = 5_000;
 
 /// What all nodes of a run share.
@@ -26,6 +32,10 @@ pub const BOND: u64 = 5_000;
 pub struct Setup {
     /// Epoch with its one committee.
     pub epoch: EpochConfig,
+    /// Bonds of all members at genesis.
+    pub bonds: u64,
+    /// Members that do not lie.
+    pub honest: BTreeSet<MemberIndex>,
     /// Fixed part of signed strings.
     pub context: SigningContext,
     /// The committee with its voting keys decoded.
@@ -53,7 +63,7 @@ impl Setup {
     #[must_use]
     pub fn new(options: &Options) -> Self {
         let scheme = options.scheme;
-        let mut keys: Vec<_> = (0..options.validators)
+        let mut keys: Vec<_> = (0..options.members())
             .map(|id| SecretKey::of_scheme(scheme, account_seed(!options.seed, id.into())))
             .collect();
         keys.sort_by_key(SecretKey::public);
@@ -64,18 +74,19 @@ impl Setup {
             .iter()
             .map(|seed| SecretKey::of_scheme(scheme, *seed))
             .collect();
+        let leagues = options.leagues.as_ref();
         let genesis = Genesis {
             name: "simulated".into(),
-            policy: Policy::simulated(),
+            policy: leagues.map_or_else(Policy::simulated, LeagueOptions::policy),
             shards: 1,
             randomness: Hash([options.seed as u8; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
             voting_keys: keys
                 .iter()
-                .filter(|_| is_aggregated(keys.len()))
+                .filter(|_| is_aggregated(usize::from(options.validators)))
                 .map(|key| key.voting().voting_key())
                 .collect(),
-            bonds: vec![BOND; keys.len()],
+            bonds: vec![leagues.map_or(BOND, |leagues| leagues.bond); keys.len()],
             funding: FundingRule {
                 seed: options.seed,
                 accounts: options.accounts as u32,
@@ -101,6 +112,11 @@ impl Setup {
             (hash::allocation_outpoint(&genesis.name, index), utxo)
         });
         Self {
+            bonds: committee.bonds.iter().sum(),
+            honest: (0..options.members())
+                .map(MemberIndex)
+                .filter(|member| !options.liars.contains(member))
+                .collect(),
             context: SigningContext {
                 genesis_hash: epoch.genesis_hash,
                 epoch: epoch.epoch,
@@ -117,19 +133,6 @@ impl Setup {
             planted: options.planted,
             epoch,
         }
-    }
-
-    /// Bonds in force at genesis.
-    #[must_use]
-    pub fn bonded(&self) -> u64 {
-        self.epoch.committees[0].bonded()
-    }
-
-    /// Value of everything at genesis: coins and bonds.
-    #[must_use]
-    pub fn supply(&self) -> u128 {
-        let coins = self.coins.iter().map(|(_, utxo)| u128::from(utxo.amount.0));
-        coins.sum::<u128>() + u128::from(self.bonded())
     }
 
     /// Configuration of a node's life.
@@ -169,7 +172,7 @@ impl Setup {
                 .coins
                 .iter()
                 .map(|(outpoint, utxo)| (*outpoint, utxo.owner, utxo.amount));
-            Ledger::new(config, outputs, self.bonded())
+            Ledger::new(config, outputs, self.bonds)
         } else {
             Ledger::restore(config, snapshot)
         };
@@ -185,6 +188,18 @@ impl Setup {
         ledger
     }
 
+    /// The one committee.
+    #[must_use]
+    pub fn committee(&self) -> &Committee {
+        &self.epoch.committees[0]
+    }
+
+    /// Group of an owner among `groups`.
+    #[must_use]
+    pub fn group_of(&self, owner: &Owner, groups: u16) -> u16 {
+        placement::group_of(owner, &self.epoch.randomness, ShardId(0), groups)
+    }
+
     /// Checks a body as a node's workers do, which verify at most `together` signatures at a time: where a batch ends
     /// hangs on the load of the moment, and nothing may hang on that.
     #[must_use]
@@ -195,16 +210,20 @@ impl Setup {
         checks: &SignatureChecks,
         together: usize,
     ) -> BodyVerdict {
-        let genesis = &self.epoch.genesis_hash;
-        check_body(
-            &mut self.verifier(),
-            genesis,
-            header,
-            bytes.clone(),
-            checks,
-            together,
-        )
-        .0
+        let (verifier, genesis) = (&mut self.verifier(), &self.epoch.genesis_hash);
+        check_body(verifier, genesis, header, bytes.clone(), checks, together).0
+    }
+
+    /// Checks a final body again, all of it.
+    #[must_use]
+    pub fn recheck_body(
+        &self,
+        header: &SignedAuthorHeader,
+        bytes: &Bytes,
+        together: usize,
+    ) -> Vec<TxEvidence> {
+        let (verifier, genesis) = (&mut self.verifier(), &self.epoch.genesis_hash);
+        recheck_body(verifier, genesis, header, bytes, together).0
     }
 
     /// The body with all bad signatures, each by a lone check; nothing when it is not the header's.
@@ -213,6 +232,19 @@ impl Setup {
         match self.check_body(header, bytes, &SignatureChecks::All, 1) {
             BodyVerdict::Checked(checked) => Some(checked),
             BodyVerdict::Foreign | BodyVerdict::Faulty(_) => None,
+        }
+    }
+
+    /// Positions whose signatures are asked for, ascending.
+    #[must_use]
+    pub fn asked(&self, header: &AuthorHeader, body: &Body, checks: &SignatureChecks) -> Vec<u32> {
+        match checks {
+            SignatureChecks::All => (0..body.len() as u32).collect(),
+            SignatureChecks::Skipped => Vec::new(),
+            SignatureChecks::Sampled(sampling) => {
+                let values = body.txs().map(|(_, tx)| moved(&tx));
+                sampling.positions(&hash::author_header_hash(header), values)
+            }
         }
     }
 
@@ -230,4 +262,10 @@ impl Setup {
         }
         verifier
     }
+}
+
+/// What a transaction moves: its outputs and its fee.
+fn moved(tx: &TxView<'_>) -> u64 {
+    let outputs = tx.outputs().map(|output| output.amount.0);
+    outputs.fold(tx.fee().0, u64::saturating_add)
 }

@@ -1,6 +1,7 @@
 //! Virtual time: one queue of events, one node after the other, and the checks after each.
 
 mod effects;
+mod leagues;
 mod nemesis;
 
 use std::collections::BTreeSet;
@@ -12,10 +13,13 @@ use types::time::Duration;
 use types::{Hash, MemberIndex, Sequence, Time, View};
 
 use crate::byzantine::Coalition;
-use crate::clients::Clients;
+use crate::byzantine::authors::Cheats;
+use crate::clients::{Clients, Lane};
 use crate::faults::{Fault, Lie, Options};
 use crate::invariants::agreement::Agreement;
 use crate::invariants::model::Model;
+use crate::invariants::promises::Promises;
+use crate::invariants::sampling::Samples;
 use crate::invariants::verdicts::Verdicts;
 use crate::invariants::votes::Votes;
 use crate::invariants::{Checked, Violation, conservation, liveness};
@@ -38,11 +42,16 @@ struct World {
     network: Network,
     clients: Clients,
     coalition: Coalition,
+    cheats: Option<Cheats>,
     rogue: Option<Rogue>,
     model: Model,
     agreement: Agreement,
     votes: Votes,
     verdicts: Verdicts,
+    promises: Promises,
+    samples: Samples,
+    /// Members that an honest one has proof against.
+    accused: BTreeSet<MemberIndex>,
     supply: u128,
     states: u64,
     healed: bool,
@@ -70,9 +79,9 @@ pub fn run(options: &Options) -> Result<Report, Box<(Violation, Report)>> {
 impl World {
     fn new(options: Options) -> Self {
         let setup = Setup::new(&options);
-        let members = (0..options.validators).map(MemberIndex);
+        let members = (0..options.members()).map(MemberIndex);
         let genesis = setup.context.genesis_hash;
-        let author = options.liars.first().copied();
+        let author = options.lying_voters().next();
         let author = author.filter(|_| options.lies.contains(&Lie::InvalidBatches));
         Self {
             rng: SimRng::new(options.seed, 0),
@@ -80,14 +89,23 @@ impl World {
             queue: Queue::default(),
             nodes: members.map(|me| Node::new(me, &setup)).collect(),
             network: Network::new(&options),
-            clients: Clients::default(),
+            clients: Clients::new(options.leagues.as_ref().map_or(0, |leagues| leagues.slow)),
             coalition: Coalition::new(&options),
+            cheats: Cheats::new(&options),
             rogue: author.map(|me| Rogue::new(me, genesis)),
             model: Model::new(&setup),
             agreement: Agreement::default(),
             votes: Votes::new(options.liars.clone(), genesis),
             verdicts: Verdicts::default(),
-            supply: setup.supply(),
+            promises: Promises::default(),
+            samples: Samples::default(),
+            accused: BTreeSet::new(),
+            supply: setup
+                .coins
+                .iter()
+                .map(|(_, utxo)| u128::from(utxo.amount.0))
+                .sum::<u128>()
+                + u128::from(setup.bonds),
             states: 0,
             healed: false,
             view_open: View(0),
@@ -99,15 +117,16 @@ impl World {
     }
 
     fn run(&mut self) -> Checked {
-        for member in 0..self.options.validators {
+        for member in 0..self.options.members() {
             let at = self.now + self.rng.micros(0, self.options.start_micros);
             self.at(at, What::Start(MemberIndex(member)));
         }
         let start = self.now;
         self.at(start, What::Clients);
-        if !self.options.liars.is_empty() {
+        if self.options.lying_voters().next().is_some() {
             self.at(start, What::Lies);
         }
+        self.begin_cheats(start);
         if self.rogue.is_some() {
             self.at(start, What::Rogue);
         }
@@ -118,8 +137,10 @@ impl World {
         let end = self.now + self.options.liveness;
         self.run_until(end, |world| {
             liveness::is_done(&world.options, &world.nodes, &world.clients, at_heal)
+                && liveness::is_settled(&world.options, &world.setup, &world.model).is_ok()
         })?;
         liveness::check(&self.options, &self.nodes, &self.clients, at_heal)?;
+        liveness::is_settled(&self.options, &self.setup, &self.model)?;
         for node in self.nodes.iter().filter(|node| self.is_honest(node.me)) {
             if let Some(replica) = &node.replica {
                 conservation::check_walk(node.me, replica.ledger())?;
@@ -162,6 +183,7 @@ impl World {
             }
             What::Checked(me, life, event) => {
                 self.trace(&[3, me.0.into()]);
+                self.note_checked(me, life, &event);
                 self.event(me, Some(life), *event)
             }
             What::Timer(me, life) => self.timer(me, life),
@@ -169,6 +191,8 @@ impl World {
             What::Clients => self.act_as_clients(),
             What::Lies => self.act_as_liars(),
             What::Rogue => self.act_as_rogue(),
+            What::Cheats => self.act_as_cheats(),
+            What::Forge => self.forge(),
             What::Mend => {
                 self.network.mend();
                 self.reconnect();
@@ -203,6 +227,9 @@ impl World {
         self.trace(&[1, to.0.into(), from.0.into(), message.kind().into()]);
         if !self.is_honest(to) {
             self.coalition.hear(&self.setup, &message);
+            if let Some(cheats) = &mut self.cheats {
+                cheats.hear(&message);
+            }
         }
         let fetched = matches!(message, PeerMessage::Blocks(_));
         let committed = |node: &Node| node.replica.as_ref().map(|replica| replica.committed().0);
@@ -272,8 +299,11 @@ impl World {
             let detail = format!("member {me} does not start: {reason}");
             return Err(Violation::new("recovery", detail));
         }
+        for (hash, clean) in std::mem::take(&mut self.nodes[at].recovered) {
+            self.samples.on_recovered(me, hash, clean);
+        }
         self.after(me)?;
-        for other in (0..self.options.validators).map(MemberIndex) {
+        for other in (0..self.options.members()).map(MemberIndex) {
             if other != me {
                 self.at(now, What::Connect { to: other, from: me });
             }
@@ -283,8 +313,8 @@ impl World {
 
     fn reconnect(&mut self) {
         let now = self.now;
-        for to in (0..self.options.validators).map(MemberIndex) {
-            for from in (0..self.options.validators).map(MemberIndex) {
+        for to in (0..self.options.members()).map(MemberIndex) {
+            for from in (0..self.options.members()).map(MemberIndex) {
                 if from != to {
                     self.at(now, What::Connect { to, from });
                 }
@@ -311,9 +341,15 @@ impl World {
         if self.is_honest(from) {
             let disk = &self.nodes[usize::from(from.0)].disk;
             self.votes.on_wire(from, &message, disk)?;
+            self.watch_leagues(from, &message)?;
             self.travel(from, to, message);
             return Ok(());
         }
+        if !self.options.is_voter(from) {
+            self.cheat(from, to, message);
+            return Ok(());
+        }
+        let message = self.mislead(from, message);
         for message in self
             .coalition
             .speak(&mut self.rng, &self.setup, (from, to), message)
@@ -344,9 +380,14 @@ impl World {
             return Ok(());
         }
         let up = self.serving();
-        for (node, admissions) in self.clients.act(&mut self.rng, &self.setup, &self.model, &up) {
-            self.trace(&[7, node.0.into(), u64::from(admissions[0].txid.0[0])]);
-            self.event(node, None, Event::Admitted(admissions))?;
+        for handed in self.clients.act(&mut self.rng, &self.setup, &self.model, &up) {
+            let (node, admission) = (handed.to, handed.admission);
+            self.trace(&[7, node.0.into(), u64::from(admission.txid.0[0])]);
+            let event = match handed.lane {
+                Lane::Fast => Event::Admitted(vec![admission]),
+                Lane::Slow => Event::SlowAdmitted(vec![admission]),
+            };
+            self.event(node, None, event)?;
         }
         if self.rng.chance(10)
             && let Some((node, connection)) = self.clients.hang_up(&mut self.rng, &up)
@@ -391,6 +432,12 @@ impl World {
         self.report.simulated = self.now.since(Time(0));
         self.report.height = self.agreement.highest().0;
         self.report.seen = self.clients.seen;
+        self.report.league.add(&self.model.seen);
+        self.report.league.broken += self.promises.broken;
+        self.report.league.suspensions += self.accused.len() as u64;
+        if let Some(cheats) = &self.cheats {
+            self.report.faults.merge(&cheats.told);
+        }
         self.report.traffic = self.network.counters;
         self.report.faults.merge(&self.coalition.told);
         self.report.faults.add(Fault::Loss, self.network.counters.lost);

@@ -4,8 +4,10 @@ pub mod agreement;
 pub mod conservation;
 pub mod liveness;
 pub mod model;
+pub mod promises;
 pub mod queues;
 pub mod receipts;
+pub mod sampling;
 pub mod verdicts;
 pub mod votes;
 

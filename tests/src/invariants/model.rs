@@ -2,65 +2,103 @@
 //!
 //! It knows one rule: a transaction takes effect when its signatures are right, all its inputs are unspent at its
 //! place in the chain and belong to its owners, and value is conserved. Exclusions, state changes and digests of
-//! all nodes are compared with it.
+//! all nodes are compared with it. Of believable authors it takes the signatures as they are, as the voters do, and
+//! remembers which of them are forged: who is robbed must be paid when the author is found out.
+
+mod money;
+mod seats;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crypto::{hash, merkle};
-use ledger::{Counters, StateChanges, Utxo};
-use types::block::{Block, BlockSeq, Body, GROUP_ONE_LEAGUE};
+use ledger::{StateChanges, Utxo};
+use types::block::{Block, BlockRef, BlockSeq, Body, GROUP_ONE_LEAGUE, MODE_TWO_LEAGUES};
 use types::block_record::Record;
+use types::evidence::{Evidence, TxFault};
 use types::message::AuthorBlock;
 use types::transaction::TxView;
 use types::{Hash, Height, MemberIndex, OutPoint, TxId};
 
+use self::money::{Delta, Forgery, Money};
+pub use self::seats::accused;
+use self::seats::{Lively, Seats};
+use self::views::Views;
 use super::{Checked, Violation};
+use crate::league::LeagueSeen;
 use crate::rng::SimRng;
 use crate::setup::Setup;
 
+/// A forged transaction in the final chain.
 #[derive(Debug)]
-struct Delta {
-    digest: Hash,
-    counters: Counters,
-    created: Vec<(OutPoint, Utxo)>,
-    spent: Vec<OutPoint>,
+struct Theft {
+    forgery: Forgery,
+    author: MemberIndex,
+    height: Height,
+}
+
+/// A slow transaction that waits for its height.
+#[derive(Debug)]
+struct Slow {
+    txid: TxId,
+    bytes: Vec<u8>,
+}
+
+/// What became of a final author block.
+#[derive(Debug)]
+struct Included {
+    author: MemberIndex,
+    excluded: Vec<u8>,
+    txids: Vec<TxId>,
+}
+
+/// What a height did to promises of authors.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Author blocks that were included.
+    pub included: Vec<Hash>,
+    /// Groups and their runs that ended.
+    pub ended: Vec<(u16, u16)>,
+    /// Whether the mode changed.
+    pub switched: bool,
 }
 
 /// The naive ledger of the final chain.
 #[derive(Debug)]
 pub struct Model {
-    genesis: Hash,
     height: Height,
-    digest: Hash,
-    counters: Counters,
-    utxos: BTreeMap<OutPoint, Utxo>,
+    money: Money,
+    seats: Seats,
+    views: Views,
     applied: BTreeMap<TxId, Height>,
     bodies: BTreeMap<Hash, AuthorBlock>,
-    txids: BTreeMap<Hash, Vec<TxId>>,
+    included: BTreeMap<Hash, Included>,
     deltas: BTreeMap<Height, Delta>,
-    cursors: BTreeMap<MemberIndex, (BlockSeq, Hash)>,
+    slow: BTreeMap<Height, Vec<Slow>>,
+    thefts: Vec<Theft>,
+    /// When members were banned.
+    bans: BTreeMap<MemberIndex, Height>,
+    /// What happened of two leagues.
+    pub seen: LeagueSeen,
 }
 
 impl Model {
     /// The state of genesis.
     #[must_use]
     pub fn new(setup: &Setup) -> Self {
-        let genesis = setup.context.genesis_hash;
-        let counters = Counters {
-            bonds: setup.bonded(),
-            ..Counters::default()
-        };
         Self {
-            genesis,
             height: Height(0),
-            digest: digest(&genesis, Height(0), &setup.coins, &[], Some(&counters)),
-            counters,
-            utxos: setup.coins.iter().copied().collect(),
+            money: Money::new(&setup.context.genesis_hash, &setup.coins, setup.bonds),
+            seats: Seats::new(setup),
+            views: Views::default(),
             applied: BTreeMap::new(),
             bodies: BTreeMap::new(),
-            txids: BTreeMap::new(),
+            included: BTreeMap::new(),
             deltas: BTreeMap::new(),
-            cursors: BTreeMap::new(),
+            slow: BTreeMap::new(),
+            thefts: Vec::new(),
+            bans: BTreeMap::new(),
+            seen: LeagueSeen::default(),
         }
     }
 
@@ -70,20 +108,54 @@ impl Model {
         self.height
     }
 
+    /// Mode of that height.
+    #[must_use]
+    pub const fn mode(&self) -> u8 {
+        self.seats.mode()
+    }
+
+    /// Whether a change of the mode is decided and not there yet.
+    #[must_use]
+    pub const fn is_switching(&self) -> bool {
+        self.seats.is_switching()
+    }
+
+    /// Who authors a group.
+    #[must_use]
+    pub fn author(&self, group: u16) -> Option<MemberIndex> {
+        self.seats.author(group)
+    }
+
+    /// Groups of two leagues; none with one.
+    #[must_use]
+    pub fn groups(&self) -> u16 {
+        self.seats.groups()
+    }
+
+    /// Candidates that nothing was proven against.
+    #[must_use]
+    pub fn unslashed(&self) -> Vec<MemberIndex> {
+        self.seats.unslashed().collect()
+    }
+
+    /// Whether a member was found to have cheated.
+    #[must_use]
+    pub fn is_banned(&self, member: MemberIndex) -> bool {
+        self.bans.contains_key(&member)
+    }
+
     /// Coins unspent at that height.
     #[must_use]
     pub fn coin_count(&self) -> usize {
-        self.utxos.len()
+        self.money.utxos.len()
     }
 
     /// Any of them.
     #[must_use]
     pub fn random_coin(&self, rng: &mut SimRng) -> Option<(OutPoint, Utxo)> {
-        let at = rng.below(self.utxos.len() as u64) as usize;
-        self.utxos
-            .iter()
-            .nth(at)
-            .map(|(outpoint, utxo)| (*outpoint, *utxo))
+        let at = rng.below(self.money.utxos.len() as u64) as usize;
+        let mut coins = self.money.utxos.iter().skip(at);
+        coins.next().map(|(outpoint, utxo)| (*outpoint, *utxo))
     }
 
     /// Height at which a transaction took effect.
@@ -95,16 +167,20 @@ impl Model {
     /// Transaction at a position of an included author block.
     #[must_use]
     pub fn txid_at(&self, author_block: &Hash, position: usize) -> Option<TxId> {
-        self.txids.get(author_block)?.get(position).copied()
+        self.included.get(author_block)?.txids.get(position).copied()
     }
 
-    /// Next position of a member's chain of author blocks, and the hash of the last one included.
+    /// Whether a transaction of an included author block took no effect.
     #[must_use]
-    pub fn cursor(&self, member: MemberIndex) -> (BlockSeq, Hash) {
-        self.cursors
-            .get(&member)
-            .copied()
-            .unwrap_or((BlockSeq(0), self.genesis))
+    pub fn is_excluded(&self, author_block: &Hash, position: usize) -> bool {
+        let included = self.included.get(author_block);
+        included.is_some_and(|included| bit(&included.excluded, position))
+    }
+
+    /// Next position of a group's chain of author blocks, and the hash of the last one included.
+    #[must_use]
+    pub fn cursor(&self, group: u16) -> (BlockSeq, Hash) {
+        self.seats.cursor(group)
     }
 
     /// An author block that a node has on record.
@@ -113,136 +189,298 @@ impl Model {
         self.bodies.entry(hash).or_insert_with(|| block.clone());
     }
 
-    /// A block is final somewhere.
+    /// Any author block on record.
+    #[must_use]
+    pub fn random_block(&self, rng: &mut SimRng) -> Option<&AuthorBlock> {
+        let at = rng.below(self.bodies.len() as u64) as usize;
+        self.bodies.values().nth(at)
+    }
+
+    /// Thefts by authors that were found out since, and that no claim names yet, with the height of the ban.
+    pub fn owed(&self) -> impl Iterator<Item = (TxId, Height)> + '_ {
+        self.thefts.iter().filter_map(|theft| {
+            let banned = *self.bans.get(&theft.author)?;
+            let paid = self.money.claimed.contains(&theft.forgery.txid);
+            (!paid).then_some((theft.forgery.txid, banned.max(theft.height)))
+        })
+    }
+
+    /// Slow transactions that wait, and inputs that they bar.
+    #[must_use]
+    pub fn slow_open(&self) -> (usize, usize) {
+        (self.slow.values().map(Vec::len).sum(), self.views.bars())
+    }
+
+    /// A block is final somewhere. None when its height was replayed before.
     ///
     /// # Errors
-    /// When it skips a height, nobody has its bodies on record, or it excludes other transactions than the rules do.
-    pub fn on_final(&mut self, setup: &Setup, block: &Block) -> Checked {
+    /// When it skips a height, nobody has its bodies on record, it excludes other transactions than the rules do, or it
+    /// decides what does not follow from the blocks before it.
+    pub fn on_final(&mut self, setup: &Setup, block: &Block) -> Result<Option<Outcome>, Violation> {
         let header = &block.header;
         if header.height <= self.height {
-            return Ok(());
+            return Ok(None);
         }
         if header.height != self.height.next() {
             let detail = format!("height {} is final before {}", header.height, self.height.next());
             return Err(Violation::new("order of heights", detail));
         }
-        let before = self.utxos.clone();
-        let mut bitmaps = Vec::with_capacity(block.refs.len());
-        for reference in &block.refs {
-            let checked = self
-                .bodies
-                .get(&reference.hash)
-                .and_then(|held| setup.check_alone(&held.header, &held.body));
-            let Some(checked) = checked else {
-                let detail = format!(
-                    "nobody has body {} of height {} on record",
-                    reference.hash, header.height
-                );
-                return Err(Violation::new("final means durable", detail));
-            };
-            let bad: BTreeSet<u32> = checked.bad_signatures.iter().copied().collect();
-            bitmaps.push(self.replay(&checked.body, &bad, header.height));
-            let txids = checked.body.entries().iter().map(|entry| entry.txid).collect();
-            self.txids.insert(reference.hash, txids);
-            let member = MemberIndex(reference.group - GROUP_ONE_LEAGUE);
-            self.cursors
-                .insert(member, (reference.seq.next(), reference.hash));
+        self.money.begin();
+        let before = self.seats.lively(header.height);
+        let mut outcome = Outcome {
+            switched: self.seats.enter(header.height),
+            ..Outcome::default()
+        };
+        if header.mode != self.seats.mode() {
+            let detail = format!("height {} says mode {}", header.height, header.mode);
+            return Err(Violation::new("switch with cause", detail));
         }
-        for record in &block.records {
-            let Record::Reset(reset) = record else { continue };
-            let member = MemberIndex(reset.group - GROUP_ONE_LEAGUE);
-            let (_, last) = self.cursor(member);
-            self.cursors
-                .insert(member, (BlockSeq::start_of(reset.run + 1), last));
-        }
+        self.take_evidence(setup, block)?;
+        self.take_refs(setup, block)?;
+        outcome.included = block.refs.iter().map(|reference| reference.hash).collect();
+        self.run_slow(header.height);
+        self.take_records(setup, block, &before, &mut outcome)?;
         self.height = header.height;
-        if merkle::excluded_root(&bitmaps) != header.excluded_root {
+        self.seen.believable_heights += u64::from(header.mode == MODE_TWO_LEAGUES);
+        let delta = self.money.finish(header.height);
+        let digest = delta.digest;
+        self.deltas.insert(header.height, delta);
+        if digest != header.state_digest {
             let detail = format!(
-                "height {} excludes other transactions than the rules do",
-                header.height
-            );
-            return Err(Violation::new("no double spend", detail));
-        }
-        self.keep_delta(&before);
-        if self.digest != header.state_digest {
-            let detail = format!(
-                "height {} certifies digest {}, the rules give {}",
-                header.height, header.state_digest, self.digest
+                "height {} certifies digest {}, the rules give {digest}",
+                header.height, header.state_digest
             );
             return Err(Violation::new("equal digests", detail));
+        }
+        Ok(Some(outcome))
+    }
+
+    /// Evidence: bonds go, and the defrauded are paid.
+    fn take_evidence(&mut self, setup: &Setup, block: &Block) -> Checked {
+        let (committee, height) = (setup.committee(), block.header.height);
+        let mut claims = Vec::new();
+        for record in &block.records {
+            let Record::Evidence(evidence) = record else {
+                continue;
+            };
+            let Some(member) = accused(committee, evidence) else {
+                let detail = format!("height {height} accuses nobody: {evidence:?}");
+                return Err(Violation::new("no honest slashed", detail));
+            };
+            if setup.honest.contains(&member) {
+                let detail = format!("height {height} slashes member {member}: {evidence:?}");
+                return Err(Violation::new("no honest slashed", detail));
+            }
+            if self.seats.ban(member, height) {
+                self.bans.insert(member, height);
+                self.seen.slashes += 1;
+                let bond = committee.bonds.get(usize::from(member.0));
+                self.money.slash(bond.copied().unwrap_or_default());
+            }
+            if let Evidence::Transaction(evidence) = evidence
+                && evidence.fault == TxFault::Signature
+            {
+                let hash = hash::author_header_hash(&evidence.header.header);
+                claims.push((hash, evidence.path.index as usize));
+            }
+        }
+        for (hash, position) in claims {
+            let txid = self.txid_at(&hash, position);
+            let applied = txid.filter(|_| !self.is_excluded(&hash, position));
+            let theft = self
+                .thefts
+                .iter()
+                .find(|theft| applied == Some(theft.forgery.txid));
+            let Some(theft) = theft.filter(|theft| is_settled(theft.height, height)) else {
+                continue;
+            };
+            let again = self.money.claimed.contains(&theft.forgery.txid);
+            let settled = self.money.settle(&theft.forgery, height);
+            self.seen.claims += u64::from(!again);
+            self.seen.seized += settled.seized;
+            self.seen.paid += settled.paid;
+            self.seen.unpaid += settled.unpaid;
         }
         Ok(())
     }
 
-    fn keep_delta(&mut self, before: &BTreeMap<OutPoint, Utxo>) {
-        let created = self
-            .utxos
-            .iter()
-            .filter(|(outpoint, _)| !before.contains_key(outpoint));
-        let spent = before
-            .keys()
-            .filter(|outpoint| !self.utxos.contains_key(outpoint));
-        let created: Vec<_> = created.map(|(outpoint, utxo)| (*outpoint, *utxo)).collect();
-        let spent: Vec<_> = spent.copied().collect();
-        self.digest = digest(&self.digest, self.height, &created, &spent, None);
-        let delta = Delta {
-            digest: self.digest,
-            counters: self.counters,
-            created,
-            spent,
-        };
-        self.deltas.insert(self.height, delta);
+    fn take_refs(&mut self, setup: &Setup, block: &Block) -> Checked {
+        let (committee, height) = (setup.committee(), block.header.height);
+        let mut bitmaps = Vec::with_capacity(block.refs.len());
+        for reference in &block.refs {
+            let held = self.bodies.get(&reference.hash);
+            let checked = held.and_then(|held| setup.check_alone(&held.header, &held.body));
+            let (Some(held), Some(checked)) = (held, checked) else {
+                let detail = format!("nobody has body {} of height {height} on record", reference.hash);
+                return Err(Violation::new("final means durable", detail));
+            };
+            let header = held.header.header.clone();
+            let bad: BTreeSet<u32> = checked.bad_signatures.iter().copied().collect();
+            self.seats
+                .include(committee, reference, (header.author, header.prev), height)?;
+            let author = self.seats.author(reference.group).unwrap_or_default();
+            let excluded = if reference.group < GROUP_ONE_LEAGUE {
+                self.believe(
+                    setup,
+                    reference,
+                    (author, header.base_height),
+                    &checked.body,
+                    &bad,
+                    height,
+                )?
+            } else {
+                self.replay(&checked.body, &bad, height)
+            };
+            let included = Included {
+                author,
+                excluded: excluded.clone(),
+                txids: checked.body.entries().iter().map(|entry| entry.txid).collect(),
+            };
+            self.included.insert(reference.hash, included);
+            bitmaps.push(excluded);
+        }
+        if merkle::excluded_root(&bitmaps) == block.header.excluded_root && bitmaps == block.excluded {
+            return Ok(());
+        }
+        let detail = format!("height {height} excludes other transactions than the rules do");
+        Err(Violation::new("no double spend", detail))
     }
 
-    /// Bitmap of the excluded transactions of a body, empty when there are none.
+    /// Bitmap of the excluded transactions of a body that every voter checked whole, empty when there are none.
     fn replay(&mut self, body: &Body, bad: &BTreeSet<u32>, height: Height) -> Vec<u8> {
         let mut bitmap = Vec::new();
         for (position, (txid, tx)) in body.txs().enumerate() {
-            if !bad.contains(&(position as u32)) && self.is_payable(&tx) {
-                self.pay(txid, &tx, height);
+            if bad.contains(&(position as u32)) || !self.money.is_payable(&tx) {
+                exclude(&mut bitmap, position, body.len());
+                self.views.exclude(txid);
                 continue;
             }
-            if bitmap.is_empty() {
-                bitmap.resize(body.len().div_ceil(8), 0);
-            }
-            bitmap[position / 8] |= 1 << (position % 8);
+            self.money.pay(txid, &tx, height);
+            self.applied.insert(txid, height);
         }
         bitmap
     }
 
-    fn is_payable(&self, tx: &TxView<'_>) -> bool {
-        let mut sum = 0_u128;
-        for input in tx.inputs() {
-            let Some(utxo) = self.utxos.get(&input.outpoint) else {
-                return false;
-            };
-            if tx.owner(input.owner) != Some(utxo.owner) {
-                return false;
+    /// The same for a believable author: signatures are believed, and what fails was right by the author's own view.
+    fn believe(
+        &mut self,
+        setup: &Setup,
+        reference: &BlockRef,
+        (author, base): (MemberIndex, Height),
+        body: &Body,
+        bad: &BTreeSet<u32>,
+        height: Height,
+    ) -> Result<Vec<u8>, Violation> {
+        let mut bitmap = Vec::new();
+        for (position, (txid, tx)) in body.txs().enumerate() {
+            let applies = self.money.is_payable(&tx);
+            let duplicate = self.applied.contains_key(&txid);
+            let fault = self
+                .views
+                .judge(&self.money, (author, base), (txid, &tx), applies || duplicate);
+            if let Some(fault) = fault {
+                let detail = format!(
+                    "height {height}: {txid} at position {position} of {} by member {author} on base {base}: {fault}",
+                    reference.hash
+                );
+                return Err(Violation::new("no fault of state is final", detail));
             }
-            sum += u128::from(utxo.amount.0);
+            if !applies {
+                exclude(&mut bitmap, position, body.len());
+                if !duplicate {
+                    self.views.exclude(txid);
+                }
+                continue;
+            }
+            if bad.contains(&(position as u32)) {
+                self.seen.forged_final += 1;
+                self.thefts.push(Theft {
+                    forgery: forgery(setup, txid, &tx),
+                    author,
+                    height,
+                });
+            }
+            self.money.pay(txid, &tx, height);
+            self.applied.insert(txid, height);
+            self.seen.believable_txs += 1;
         }
-        let paid: u128 = tx.outputs().map(|output| u128::from(output.amount.0)).sum();
-        sum == paid + u128::from(tx.fee().0)
+        Ok(bitmap)
     }
 
-    fn pay(&mut self, txid: TxId, tx: &TxView<'_>, height: Height) {
+    /// Slow transactions whose height has come: their bars end, and they take effect when they still can.
+    fn run_slow(&mut self, height: Height) {
+        for slow in self.slow.remove(&height).unwrap_or_default() {
+            self.views.unbar(&slow.txid);
+            let Ok(tx) = TxView::decode(&slow.bytes) else {
+                continue;
+            };
+            if self.money.is_payable(&tx) {
+                self.money.pay(slow.txid, &tx, height);
+                self.applied.insert(slow.txid, height);
+                self.seen.slow_executed += 1;
+            } else {
+                self.seen.slow_failed += 1;
+            }
+        }
+    }
+
+    fn take_records(
+        &mut self,
+        setup: &Setup,
+        block: &Block,
+        before: &Lively,
+        outcome: &mut Outcome,
+    ) -> Checked {
+        let height = block.header.height;
+        for record in &block.records {
+            match record {
+                Record::StandIn(_) => self.seen.stand_ins += 1,
+                Record::ModeSwitch(MODE_TWO_LEAGUES) => self.seen.returns += 1,
+                Record::ModeSwitch(_) => self.seen.fallbacks += 1,
+                Record::SlowIntent(bytes) => self.announce(setup, bytes, height)?,
+                Record::Evidence(_) | Record::Reset(_) | Record::AuthorReady(_) => {}
+            }
+        }
+        outcome.ended = self.seats.take_records(block, before)?;
+        Ok(())
+    }
+
+    /// Every voter has checked a slow transaction: its signatures, and that nothing bars its inputs.
+    fn announce(&mut self, setup: &Setup, bytes: &[u8], height: Height) -> Checked {
+        let fail = |what: &str| {
+            let detail = format!("height {height} announces a slow transaction {what}");
+            Err(Violation::new("slow lane by the rules", detail))
+        };
+        let Some(slow_heights) = setup
+            .epoch
+            .policy
+            .leagues
+            .as_ref()
+            .map(|leagues| leagues.slow_heights)
+        else {
+            return fail("with one league");
+        };
+        let Ok(tx) = TxView::decode(bytes) else {
+            return fail("that is none");
+        };
+        let txid = hash::txid(tx.body());
+        let mut jobs = Vec::new();
+        crypto::body::push_jobs(&txid, &tx, &setup.epoch.genesis_hash, &mut jobs);
+        if !setup.verifier().verify(&jobs).is_good() {
+            return fail("with a bad signature");
+        }
         for input in tx.inputs() {
-            self.utxos.remove(&input.outpoint);
+            if self.views.bar(input.outpoint, height, txid).is_some() {
+                return fail("whose input another one bars");
+            }
         }
-        for (index, output) in tx.outputs().enumerate() {
-            let outpoint = OutPoint {
-                txid,
-                index: index as u16,
-            };
-            let utxo = Utxo {
-                owner: output.owner,
-                amount: output.amount,
-                created: height,
-            };
-            self.utxos.insert(outpoint, utxo);
-        }
-        self.counters.fees += tx.fee().0;
-        self.applied.insert(txid, height);
+        let slow = Slow {
+            txid,
+            bytes: bytes.to_vec(),
+        };
+        let due = Height(height.0 + slow_heights);
+        self.slow.entry(due).or_default().push(slow);
+        Ok(())
     }
 
     /// A node writes the changes of a height.
@@ -259,62 +497,85 @@ impl Model {
             let detail = format!("member {member} has digest {} at height {height}", changes.digest);
             return Err(Violation::new("equal digests", detail));
         }
+        if delta.counters != changes.counters {
+            let detail = format!(
+                "member {member} counts {:?} at height {height}, the rules give {:?}",
+                changes.counters, delta.counters
+            );
+            return Err(Violation::new("equal states", detail));
+        }
         let (mut created, mut spent) = (changes.created.clone(), changes.spent.clone());
+        let mut claimed = changes.claimed.clone();
         created.sort_unstable_by_key(|(outpoint, _)| *outpoint);
         spent.sort_unstable();
-        if created != delta.created || spent != delta.spent {
+        claimed.sort_unstable();
+        if created != delta.created || spent != delta.spent || claimed != delta.claimed {
             let detail =
                 format!("member {member} changes other outputs at height {height} than the rules do");
             return Err(Violation::new("no double spend", detail));
         }
-        if changes.counters != delta.counters || !changes.claimed.is_empty() {
-            let detail = format!(
-                "member {member} has {:?} at height {height}, the rules give {:?} and no claims, it settles {:?}",
-                changes.counters, delta.counters, changes.claimed
-            );
-            return Err(Violation::new("conservation", detail));
-        }
         Ok(())
+    }
+
+    /// Who wrote an included author block.
+    #[must_use]
+    pub fn author_of_block(&self, hash: &Hash) -> Option<MemberIndex> {
+        self.included.get(hash).map(|included| included.author)
     }
 }
 
-/// Effects digest of a height, written down again from `ios` 0.6: for each partition the hash of its net changes,
-/// ascending by key; in partition 0 last the counters that something but fees changed.
-fn digest(
-    before: &Hash,
-    height: Height,
-    created: &[(OutPoint, Utxo)],
-    spent: &[OutPoint],
-    counters: Option<&Counters>,
-) -> Hash {
-    const OUTPOINT: u8 = 0;
-    const COUNTERS: u8 = 6;
-    let key = |outpoint: &OutPoint| (outpoint.txid, outpoint.index.to_le_bytes());
-    let mut changes: BTreeMap<_, Option<&Utxo>> = spent.iter().map(|gone| (key(gone), None)).collect();
-    changes.extend(created.iter().map(|(new, utxo)| (key(new), Some(utxo))));
-    let mut partitions = vec![blake3::Hasher::new(); 64];
-    for ((txid, index), utxo) in changes {
-        let Some(partition) = partitions.get_mut(usize::from(txid.0[0] / 4)) else {
-            continue;
-        };
-        partition.update(&[u8::from(utxo.is_some()), OUTPOINT]);
-        partition.update(&txid.0);
-        partition.update(&index);
-        if let Some(utxo) = utxo {
-            partition.update(&utxo.owner.0);
-            partition.update(&utxo.amount.0.to_le_bytes());
-            partition.update(&utxo.created.0.to_le_bytes());
-        }
+/// A claim counts when the forgery lies so far below that every voter has it for final.
+const fn is_settled(forged: Height, claimed: Height) -> bool {
+    forged.0 + types::limits::WINDOW_MAX + 1 < claimed.0
+}
+
+/// Who is robbed by a transaction with bad signatures, and of how much: its value is shared by the number of inputs,
+/// and the first robbed owner bears what rounding leaves.
+fn forgery(setup: &Setup, txid: TxId, tx: &TxView<'_>) -> Forgery {
+    let mut jobs = Vec::new();
+    crypto::body::push_jobs(&txid, tx, &setup.epoch.genesis_hash, &mut jobs);
+    let bad: BTreeSet<u32> = setup.verifier().verify(&jobs).bad.iter().copied().collect();
+    let inputs = tx.input_count() as u128;
+    let value = money::value_of(tx);
+    let of_owner = |number: usize| {
+        tx.inputs()
+            .filter(|input| usize::from(input.owner) == number)
+            .count() as u128
+    };
+    let mut victims: Vec<_> = tx
+        .owners()
+        .enumerate()
+        .filter(|(number, _)| bad.contains(&(*number as u32)))
+        .map(|(number, owner)| {
+            (
+                owner,
+                (value * of_owner(number) / inputs) as u64,
+                of_owner(number),
+            )
+        })
+        .collect();
+    let all: u128 = victims.iter().map(|(_, _, own)| own).sum();
+    let shared: u64 = victims.iter().map(|(_, loss, _)| loss).sum();
+    if let Some((_, loss, _)) = victims.first_mut() {
+        *loss += (value * all / inputs) as u64 - shared;
     }
-    if let Some(counters) = counters {
-        partitions[0].update(&[1, COUNTERS]);
-        for value in [counters.bonds, counters.pool, counters.rewards, counters.unpaid] {
-            partitions[0].update(&value.to_le_bytes());
-        }
+    Forgery {
+        txid,
+        outputs: tx.output_count() as u16,
+        victims: victims
+            .into_iter()
+            .map(|(owner, loss, _)| (owner, loss))
+            .collect(),
     }
-    let mut hashes = [[0; 32]; 64];
-    for (hash, partition) in hashes.iter_mut().zip(partitions) {
-        *hash = partition.finalize().into();
+}
+
+fn exclude(bitmap: &mut Vec<u8>, position: usize, len: usize) {
+    if bitmap.is_empty() {
+        bitmap.resize(len.div_ceil(8), 0);
     }
-    hash::effects_digest(before, height, &hashes)
+    bitmap[position / 8] |= 1 << (position % 8);
+}
+
+fn bit(bitmap: &[u8], position: usize) -> bool {
+    bitmap.get(position / 8).copied().unwrap_or(0) >> (position % 8) & 1 == 1
 }

@@ -39,6 +39,25 @@ pub fn check(setup: &Setup, model: &Model, note: &FinalNote, tags: &[(Tag, TxId)
         }
         check_tags(model, note, entry, tags)?;
     }
+    for entry in &note.slow {
+        let leaf = merkle::slow_leaf(&entry.txid, entry.code);
+        if !merkle::verify(&note.header.slow_root, &leaf, &entry.path) {
+            return fail("the path of a slow transaction does not lead to its root");
+        }
+        let known = tags.iter().find(|(tag, _)| *tag == entry.tag);
+        if known.is_some_and(|(_, txid)| *txid != entry.txid) {
+            return fail("a slow transaction is another one than was sent");
+        }
+        let applied = model.applied_at(&entry.txid);
+        // What took effect on the fast path before is told as spent.
+        let took_effect = applied == Some(note.header.height);
+        if entry.code == 0 && !took_effect || entry.code != 0 && took_effect && note.entries.is_empty() {
+            return fail(&format!(
+                "slow transaction {} has code {} and took effect at {applied:?}",
+                entry.txid, entry.code
+            ));
+        }
+    }
     Ok(())
 }
 
@@ -48,13 +67,13 @@ pub fn check(setup: &Setup, model: &Model, note: &FinalNote, tags: &[(Tag, TxId)
 /// # Errors
 /// When they are fewer than a quorum without the liars.
 pub fn check_durable(options: &Options, setup: &Setup, nodes: &[Node], hash: &Hash) -> Checked {
-    let needed = setup.epoch.committees[0].quorum() - options.liars.len();
+    let needed = setup.committee().quorum() - options.lying_voters().count();
     let holds = |member: &MemberIndex| {
         nodes
             .get(usize::from(member.0))
             .is_some_and(|node| node.disk.missing_of(hash).is_none())
     };
-    let held = options.honest().filter(holds).count();
+    let held = options.honest_voters().filter(holds).count();
     if held >= needed {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! What nodes want done is done, and checked.
 
 use ledger::StateChanges;
-use replica::{BodyVerdict, Effect, Event, SignatureChecks};
+use replica::Effect;
 use types::block::Block;
 use types::client::Answer;
 use types::message::PeerMessage;
@@ -20,8 +20,6 @@ const REST: Duration = Duration::from_micros(200);
 const WALK_EVERY: u64 = 64;
 /// Bounds of a write of a slow disk, in microseconds.
 const SLOW_SYNC_MICROS: (u64, u64) = (80_000, 120_000);
-/// Most signatures that a thread verifies together.
-const TOGETHER_MAX: u64 = 16;
 
 impl World {
     fn send(
@@ -93,10 +91,9 @@ impl World {
     }
 
     fn carry_out(&mut self, me: MemberIndex, effect: Effect) -> Checked {
-        let life = self.node(me).life;
         match effect {
             Effect::Send { to, message, after } => self.send(me, to, message, after),
-            Effect::Broadcast { message, after } => (0..self.options.validators)
+            Effect::Broadcast { message, after } => (0..self.options.members())
                 .map(MemberIndex)
                 .filter(|to| *to != me)
                 .try_for_each(|to| self.send(me, to, message.clone(), after)),
@@ -105,33 +102,14 @@ impl World {
                 header,
                 bytes,
                 checks,
-            } => {
-                let together = self.rng.between(1, TOGETHER_MAX) as usize;
-                let verdict = self.setup.check_body(&header, &bytes, &checks, together);
-                if let (BodyVerdict::Checked(checked), SignatureChecks::All) = (&verdict, &checks) {
-                    self.verdicts
-                        .on_checked(&self.setup, (me, hash), &header, checked)?;
-                }
-                let (low, high) = self.options.check_micros;
-                let lasts = self.rng.micros(low, high);
-                let at = self.now + self.of_node(me, lasts);
-                self.at(
-                    at,
-                    What::Checked(me, life, Box::new(Event::BodyChecked { hash, verdict })),
-                );
-                Ok(())
-            }
+            } => self.check_body(me, (hash, &header), &bytes, &checks),
             Effect::Recheck { hash } => {
-                let forged = Vec::new();
-                self.at(
-                    self.now,
-                    What::Checked(me, life, Box::new(Event::Rechecked { hash, forged })),
-                );
+                self.recheck(me, hash);
                 Ok(())
             }
             Effect::Persist { seq, records, sync } => self.persist(me, seq, records, sync),
             Effect::WriteState(changes) => self.write_state(me, *changes),
-            Effect::Answer { connection, answer } => self.answer(connection, &answer),
+            Effect::Answer { connection, answer } => self.answer(me, connection, &answer),
             Effect::ServeBlocks { to, from, count } => {
                 let blocks = self.node(me).disk.final_blocks(from, count);
                 if blocks.is_empty() {
@@ -186,7 +164,11 @@ impl World {
         let hash = crypto::hash::final_header_hash(&block.header);
         self.trace(&[6, me.0.into(), block.header.height.0, u64::from(hash.0[0])]);
         self.agreement.on_final(me, block.header.height, hash)?;
-        self.model.on_final(&self.setup, block)
+        let Some(outcome) = self.model.on_final(&self.setup, block)? else {
+            return Ok(());
+        };
+        let lives: Vec<u64> = self.nodes.iter().map(|node| node.life).collect();
+        self.promises.on_final(&self.setup, &self.model, &outcome, &lives)
     }
 
     fn write_state(&mut self, me: MemberIndex, changes: StateChanges) -> Checked {
@@ -206,10 +188,17 @@ impl World {
         Ok(())
     }
 
-    fn answer(&mut self, connection: ConnectionId, answer: &Answer) -> Checked {
-        let finals = self.clients.on_answer(connection, answer)?;
+    fn answer(&mut self, me: MemberIndex, connection: ConnectionId, answer: &Answer) -> Checked {
+        let promised = self.clients.on_answer(connection, answer)?;
+        if let Answer::Receipts(receipts) = answer {
+            self.report.league.receipts += promised.receipts.len() as u64;
+            let author = (me, &self.nodes[usize::from(me.0)].disk);
+            return self
+                .promises
+                .on_receipts(&self.setup, author, &receipts.author, &promised.receipts);
+        }
         if let Answer::Final(note) = answer {
-            receipts::check(&self.setup, &self.model, note, &finals)?;
+            receipts::check(&self.setup, &self.model, note, &promised.finals)?;
             let hash = crypto::hash::final_header_hash(&note.header);
             if self.told.insert(hash) {
                 receipts::check_durable(&self.options, &self.setup, &self.nodes, &hash)?;

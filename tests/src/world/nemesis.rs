@@ -14,12 +14,14 @@ impl World {
     /// The first of each kind that this run has.
     pub(super) fn schedule_faults(&mut self) {
         let options = &self.options;
+        let outage_pause = options.leagues.as_ref().and_then(|leagues| leagues.outage_pause);
         let faults = [
             (options.kill_pause, What::Kill),
             (options.power_pause, What::PowerLoss),
             (options.partition_pause, What::Partition),
             (options.flap_pause, What::Flap),
             (options.freeze_pause, What::Freeze),
+            (outage_pause, What::Outage),
         ];
         if options.slow.is_some() {
             self.report.faults.count(Fault::SlowNode);
@@ -50,7 +52,7 @@ impl World {
                 let one = self.any_member();
                 if self.nodes[usize::from(one.0)].replica.is_some() {
                     self.report.faults.count(Fault::Kill);
-                    self.crash(one, Crash::Kill)?;
+                    self.crash(one, Crash::Kill, self.options.down_max)?;
                 }
                 self.schedule(self.options.kill_pause, What::Kill);
             }
@@ -83,13 +85,26 @@ impl World {
                 self.report.faults.count(Fault::Freeze);
                 self.schedule(self.options.freeze_pause, What::Freeze);
             }
+            What::Outage => {
+                self.report.league.outages += 1;
+                let lasts = self.rng.micros(400_000, 1_500_000);
+                for me in (self.options.validators..self.options.members()).map(MemberIndex) {
+                    self.crash(me, Crash::Kill, lasts)?;
+                }
+                let pause = self
+                    .options
+                    .leagues
+                    .as_ref()
+                    .and_then(|leagues| leagues.outage_pause);
+                self.schedule(pause, What::Outage);
+            }
             _ => {}
         }
         Ok(())
     }
 
     fn any_member(&mut self) -> MemberIndex {
-        MemberIndex(self.rng.below(self.options.validators.into()) as u16)
+        MemberIndex(self.rng.below(self.options.members().into()) as u16)
     }
 
     /// Some machines or all of them lose power at the same instant, also those whose process is down already.
@@ -98,15 +113,17 @@ impl World {
         self.report
             .faults
             .count(if all { Fault::Blackout } else { Fault::PowerLoss });
-        for me in (0..self.options.validators).map(MemberIndex) {
+        for me in (0..self.options.members()).map(MemberIndex) {
             if all || self.rng.chance(500) {
-                self.crash(me, Crash::PowerLoss)?;
+                self.promises.on_power_loss(me);
+                self.crash(me, Crash::PowerLoss, self.options.down_max)?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn crash(&mut self, me: MemberIndex, crash: Crash) -> Checked {
+    /// A node stops, and starts again within `down`.
+    pub(super) fn crash(&mut self, me: MemberIndex, crash: Crash, down: Duration) -> Checked {
         let at = usize::from(me.0);
         self.trace(&[8, me.0.into(), self.now.0]);
         self.count_node(at);
@@ -118,7 +135,7 @@ impl World {
         self.report.records_cut_behind += loss.reordered;
         if was_up {
             self.clients.on_node_down(me);
-            let micros = self.options.down_max.as_micros() as u64;
+            let micros = down.as_micros() as u64;
             let back = self.now + self.rng.micros(1_000, micros);
             self.at(back, What::Start(me));
         }
@@ -152,7 +169,7 @@ impl World {
         self.options.check_micros = (20, 200);
         self.options.slow = None;
         self.options.slow_disk = None;
-        for member in (0..self.options.validators).map(MemberIndex) {
+        for member in (0..self.options.members()).map(MemberIndex) {
             // What it put off stays due at the end of its freeze; new events are served at once.
             self.node(member).frozen_until = Time(0);
             self.start(member)?;

@@ -2,7 +2,7 @@
 #![cfg(feature = "planted-bugs")]
 
 use consensus::PlantedBug;
-use simulator::campaign::Campaign;
+use simulator::campaign::{Campaign, Design};
 use simulator::explore::{explore, schedules};
 use simulator::invariants::Checked;
 use simulator::planted::planted_faults;
@@ -18,7 +18,9 @@ fn is_caught_by_a_seed(name: &str) {
     let campaign = Campaign {
         from: 0,
         seeds: 500,
+        design: Design::Pbft,
         validators: vec![planted.validators],
+        in_turn: false,
         safety: Duration::from_secs(3),
         planted: Some(planted),
         threads: std::thread::available_parallelism().map_or(1, usize::from),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use simulator::campaign::Campaign;
+use simulator::campaign::{Campaign, Design};
 use simulator::faults::{Fault, Lie, Options};
 use simulator::report::Report;
 use simulator::world;
@@ -13,7 +13,9 @@ fn campaign(seeds: u64, validators: &[u16], seconds: u64) -> Campaign {
     Campaign {
         from: 0,
         seeds,
+        design: Design::Pbft,
         validators: validators.to_vec(),
+        in_turn: false,
         safety: Duration::from_secs(seconds),
         planted: None,
         threads: std::thread::available_parallelism().map_or(1, usize::from),

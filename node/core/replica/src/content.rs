@@ -11,7 +11,7 @@ use types::genesis::{Committee, SigningContext};
 use types::limits::{BLOCK_BYTES_MAX, BLOCK_REFS_MAX};
 use types::policy::Policy;
 use types::time::Duration;
-use types::{Hash, Height, MemberIndex, Time, TxId};
+use types::{Hash, Height, MemberIndex, Reject, Time, TxId};
 
 use crate::league::{GroupIndex, Groups, League};
 use crate::pool::{Content, Cursor, HeldBlock, Pool};
@@ -275,11 +275,14 @@ impl Rules<'_> {
     }
 }
 
-/// Code of a slow transaction's outcome: 0 when it took effect, here or before.
-pub(crate) fn slow_code(outcome: Option<&Exclusion>) -> u8 {
+/// Code of a slow transaction's outcome: 0 when it took effect. Its inputs were there when it was announced, so one that
+/// is not there was spent since, maybe by the same transaction on the fast path. The code is under a root and so must be
+/// equal on a validator that restored a snapshot, whose ledger cannot tell the three apart.
+pub(crate) const fn slow_code(outcome: Option<&Exclusion>) -> u8 {
     match outcome {
+        Some(Exclusion::Reject(Reject::InputMissing) | Exclusion::Duplicate) => Reject::InputSpent.code(),
         Some(Exclusion::Reject(reject)) => reject.code(),
-        Some(Exclusion::Duplicate) | None => 0,
+        None => 0,
     }
 }
 

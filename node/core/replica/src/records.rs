@@ -142,6 +142,15 @@ impl Replica {
         if !orders.is_sorted_by(|left, right| left < right) {
             return Some("records out of order");
         }
+        let after = self.after_refs(block, begun);
+        let mut slow = Vec::new();
+        records.iter().find_map(|record| {
+            self.broken_alone(record, block.header.height, parent, begun, &after, &mut slow)
+        })
+    }
+
+    /// The league of a block's begin with the cursors that its references leave.
+    fn after_refs(&self, block: &Block, begun: &League) -> League {
         let mut after = begun.clone();
         for reference in &block.refs {
             if let Some(index) = self.groups().index(reference.group) {
@@ -155,10 +164,7 @@ impl Replica {
                 );
             }
         }
-        let mut slow = Vec::new();
-        records.iter().find_map(|record| {
-            self.broken_alone(record, block.header.height, parent, begun, &after, &mut slow)
-        })
+        after
     }
 
     fn broken_alone(
@@ -288,6 +294,22 @@ impl Replica {
         signed.all(|(owner, signature)| verify::verify(self.config.scheme, &owner.0, &message, &signature))
     }
 
+    /// Whether a seat's next block after those that a block refers to is held here and could still be included: then
+    /// ending its run would break what its author promised (`ios` 7.4).
+    fn may_include(&self, block: &Block, begun: &League, group: u16) -> bool {
+        let after = self.after_refs(block, begun);
+        let index = self.groups().index(group);
+        let index = index.filter(|index| self.groups().is_seat(*index));
+        index.is_some_and(|index| {
+            let author = begun.author(index);
+            author.is_some_and(|author| !self.accusations.is_suspect(author))
+                && self
+                    .rules()
+                    .next_ready(&self.pool, &after, index, block.header.height)
+                    .is_some()
+        })
+    }
+
     /// What this voter knows that speaks against a block's records: `Ok(None)` for nothing, an error while it cannot
     /// say.
     pub(crate) fn objection(
@@ -307,6 +329,9 @@ impl Replica {
                     Some(false) => return Ok(Some("evidence that replay does not bear out")),
                     None => return Err(()),
                 },
+                Record::Reset(reset) if self.may_include(block, begun, reset.group) => {
+                    return Ok(Some("a reset of a run of which a block can be included"));
+                }
                 Record::StandIn(stand_in) => {
                     let index = self.groups().index(stand_in.group);
                     if index.is_some_and(|index| {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use consensus::{Outgoing, Output, Pbft, PbftConfig, Slot, Target};
 use crypto::keys::{Scheme, SecretKey};
 use ledger::{Executor, Ledger};
-use types::block::Block;
+use types::block::{Block, BlockSeq};
 use types::block_record::{AuthorReady, ResetRequest};
 use types::client::{Answer, Receipts, Refused, StateInfo};
 use types::genesis::{Committee, EpochConfig, SigningContext};
@@ -83,7 +83,7 @@ pub struct ReplicaConfig {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
     /// Where a block refers to it; none when only an author or a `Nack` named it.
-    pub(crate) place: Option<(u16, types::block::BlockSeq)>,
+    pub(crate) place: Option<(u16, BlockSeq)>,
     /// Who is asked next.
     pub(crate) next: MemberIndex,
     /// When.
@@ -115,7 +115,7 @@ pub struct Replica {
     pub(crate) slow: SlowLane,
     pub(crate) cheat: Option<Cheat>,
     /// Receipts that wait for their block to be durable.
-    receipts: BTreeMap<Sequence, BTreeMap<ConnectionId, Receipts>>,
+    receipts: BTreeMap<Sequence, BlockSeq>,
     /// Since which final height the pool keeps every included block of seats for a while.
     pub(crate) included_from: Height,
     /// When the challenge wait of a proposal ends.
@@ -592,7 +592,12 @@ impl Replica {
                 }
                 Admitted::Moved(old, receipt) => {
                     self.refuse(old.connection, old.tag, Reject::Busy);
-                    if let Some(receipt) = receipt {
+                    let waits = |receipt: &Receipts| {
+                        let seq = receipt.author.header.seq;
+                        self.receipts.values().any(|waiting| *waiting == seq)
+                    };
+                    // With the others when the block is durable, or at once when it is.
+                    if let Some(receipt) = receipt.filter(|receipt| !waits(receipt)) {
                         self.answer(connection, Answer::Receipts(Box::new(receipt)));
                     }
                 }
@@ -672,7 +677,7 @@ impl Replica {
                 });
             }
             if role.seated {
-                self.receipts.insert(written, self.author.receipts(seq));
+                self.receipts.insert(written, seq);
                 #[cfg(feature = "planted-bugs")]
                 if self.config.planted == Some(Planted::ReceiptBeforeDurable) {
                     self.release_receipts(written);
@@ -683,8 +688,9 @@ impl Replica {
 
     fn release_receipts(&mut self, durable: Sequence) {
         let later = self.receipts.split_off(&Sequence(durable.0 + 1));
-        for receipts in std::mem::replace(&mut self.receipts, later).into_values() {
-            for (connection, receipts) in receipts {
+        for seq in std::mem::replace(&mut self.receipts, later).into_values() {
+            // Who asks now: a tag may have moved since the block was cut.
+            for (connection, receipts) in self.author.receipts(seq) {
                 self.counters.receipts += receipts.tags.len() as u64;
                 self.answer(connection, Answer::Receipts(Box::new(receipts)));
             }
