@@ -305,7 +305,11 @@ mod tests {
             expect_reject: true,
             ..sample(Sending::At(11), Outcome::Rejected(Reject::Busy))
         };
-        assert_eq!(Counts::of(&[busy], 29).expected_rejects, 0, "nobody asked for a full queue");
+        assert_eq!(
+            Counts::of(&[busy], 29).expected_rejects,
+            0,
+            "nobody asked for a full queue"
+        );
     }
 
     fn any_sample() -> impl Strategy<Value = Sample> {
@@ -316,14 +320,19 @@ mod tests {
             (0..Reject::ALL.len()).prop_map(|at| Outcome::Rejected(Reject::ALL[at])),
         ];
         let receipt = proptest::option::of(0_u64..100);
-        (proptest::bool::ANY, outcome, 0_u64..100, proptest::bool::ANY, receipt).prop_map(
-            |(shed, outcome, done_ns, expect_reject, optimistic_ns)| Sample {
+        (
+            proptest::bool::ANY,
+            outcome,
+            0_u64..100,
+            proptest::bool::ANY,
+            receipt,
+        )
+            .prop_map(|(shed, outcome, done_ns, expect_reject, optimistic_ns)| Sample {
                 done_ns,
                 expect_reject,
                 optimistic_ns,
                 ..sample(if shed { Sending::Shed } else { Sending::At(11) }, outcome)
-            },
-        )
+            })
     }
 
     fn tallies(counts: &Counts) -> Tallies {

@@ -339,7 +339,8 @@ pub fn build(
         entry.len -= u32::from(entry.expect == Expect::Rejected(Reject::Encoding));
     }
     let count = graph.entries.len().max(1) as f64;
-    let expected = |is: fn(&Expect) -> bool| graph.entries.iter().filter(|entry| is(&entry.expect)).count() as u64;
+    let expected =
+        |is: fn(&Expect) -> bool| graph.entries.iter().filter(|entry| is(&entry.expect)).count() as u64;
     let mix = ArenaMix {
         invalid: expected(|expect| matches!(expect, Expect::Rejected(_))),
         conflicts: expected(|expect| matches!(expect, Expect::OneOf(_))) / 2,

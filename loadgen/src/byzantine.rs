@@ -9,8 +9,7 @@ use crate::units::parse_share;
 use crate::usage::UsageError;
 
 /// What `--byzantine` accepts.
-pub const ACCEPTED: &str =
-    "KIND or KIND=RATE separated by commas, such as forge=0.01; kinds are forge, equivocate, wrong-group, withhold, late";
+pub const ACCEPTED: &str = "KIND or KIND=RATE separated by commas, such as forge=0.01; kinds are forge, equivocate, wrong-group, withhold, late";
 
 /// How a believable author cheats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,10 +111,11 @@ mod tests {
             ("forge,forge=0.1", "named twice"),
             ("forge,", "unknown way"),
         ] {
-            let error = parse_profiles("--byzantine", text)
-                .expect_err(text)
-                .to_string();
-            assert!(error.starts_with("--byzantine") && error.contains(words), "{error}");
+            let error = parse_profiles("--byzantine", text).expect_err(text).to_string();
+            assert!(
+                error.starts_with("--byzantine") && error.contains(words),
+                "{error}"
+            );
         }
     }
 

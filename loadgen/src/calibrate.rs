@@ -127,7 +127,12 @@ impl Source for Burst {
 struct Slots(Vec<Slot>);
 
 impl Sink for Slots {
-    fn try_send(&self, connection: usize, submission: Submission<'_>, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
+    fn try_send(
+        &self,
+        connection: usize,
+        submission: Submission<'_>,
+        mark: &dyn Fn(bool),
+    ) -> Result<(), Refusal> {
         let slot = self.0.get(connection).ok_or(Refusal::Closed)?;
         slot.try_send(submission, mark)
     }

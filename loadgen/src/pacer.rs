@@ -62,7 +62,12 @@ pub trait Sink {
     ///
     /// # Errors
     /// `Full` or `Closed`; nothing was taken.
-    fn try_send(&self, connection: usize, submission: Submission<'_>, mark: &dyn Fn(bool)) -> Result<(), Refusal>;
+    fn try_send(
+        &self,
+        connection: usize,
+        submission: Submission<'_>,
+        mark: &dyn Fn(bool),
+    ) -> Result<(), Refusal>;
 }
 
 /// What is sent when.

@@ -278,7 +278,9 @@ mod tests {
             receipts(&sample, 2, &[1], |_| {}),
         );
         promises.take(from, &first, index).expect("good");
-        promises.take(from, &first, index).expect("the same again changes nothing");
+        promises
+            .take(from, &first, index)
+            .expect("the same again changes nothing");
         promises.take(from, &second, index).expect("a re-cut");
         promises.settle(0, 0, &hash(&first));
         promises.settle(1, 0, &hash(&second));
@@ -287,7 +289,11 @@ mod tests {
         promises.settle(4, 0x8001, &Hash([7; 32]));
         let kept = promises.into_kept();
         assert_eq!(kept.broken, [false, true, true, false, false], "once each");
-        assert_eq!((kept.replaced, kept.unannounced), (1, 1), "a voter's block announces nothing");
+        assert_eq!(
+            (kept.replaced, kept.unannounced),
+            (1, 1),
+            "a voter's block announces nothing"
+        );
     }
 
     #[test]
@@ -310,7 +316,10 @@ mod tests {
         }
         let mut unsigned = receipts(&sample, 1, &[0], |_| {});
         unsigned.author.header.value = 7;
-        assert_eq!(promises.take(from, &unsigned, index), Err(ReceiptError::Signature));
+        assert_eq!(
+            promises.take(from, &unsigned, index),
+            Err(ReceiptError::Signature)
+        );
         let (voter, _) = sample.epoch.committees[0].members[0];
         let foreign = receipts(&sample, 1, &[0], |header| header.author = voter);
         assert_eq!(
@@ -329,7 +338,10 @@ mod tests {
         let short = receipts(&sample, 1, &[0, 1], |header| header.tx_count = 1);
         assert!(matches!(
             promises.take(from, &short, index),
-            Err(ReceiptError::Position { position: 1, count: 1 })
+            Err(ReceiptError::Position {
+                position: 1,
+                count: 1
+            })
         ));
         let never = receipts(&sample, 1, &[5], |_| {});
         assert_eq!(promises.take(from, &never, index), Err(ReceiptError::Tag));

@@ -350,7 +350,10 @@ mod tests {
         assert!(recording.set_optimistic(0, 0));
         assert!(recording.set_optimistic(0, 9), "a receipt may be replaced");
         assert!(!recording.set_optimistic(1, 9), "never sent");
-        assert_eq!((recording.optimistic(0), recording.optimistic(1)), (Some(0), None));
+        assert_eq!(
+            (recording.optimistic(0), recording.optimistic(1)),
+            (Some(0), None)
+        );
         assert_eq!(recording.outcome(0).0, Outcome::Pending);
         assert_eq!((recording.in_flight(), recording.tallies().optimistic), (1, 1));
         assert_eq!(recording.contradictions(), 1);

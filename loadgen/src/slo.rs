@@ -144,9 +144,7 @@ impl Objective {
             Metric::Latency(
                 Distribution::Optimistic | Distribution::Final | Distribution::FinalService,
                 _,
-            ) if is_upper => {
-                Some(Duration::from_nanos(self.limit as u64))
-            }
+            ) if is_upper => Some(Duration::from_nanos(self.limit as u64)),
             _ => None,
         }
     }

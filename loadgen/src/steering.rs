@@ -39,7 +39,11 @@ impl Steering {
     pub fn new(epoch: &EpochConfig) -> Self {
         let seats = usize::from(epoch.policy.seats());
         let targets = |committee: &Committee| Targets {
-            mode: AtomicU8::new(if seats > 0 { MODE_TWO_LEAGUES } else { MODE_ONE_LEAGUE }),
+            mode: AtomicU8::new(if seats > 0 {
+                MODE_TWO_LEAGUES
+            } else {
+                MODE_ONE_LEAGUE
+            }),
             authors: committee
                 .candidates
                 .iter()
@@ -169,7 +173,6 @@ impl Moves {
 #[cfg(test)]
 mod tests {
     use types::client::{ShardStatus, Topology, ValidatorAddress};
-    use types::policy::Policy;
     use types::{Epoch, Height, MemberIndex, ShardId, TxId};
 
     use super::{Moves, Steering};
@@ -264,6 +267,9 @@ mod tests {
         assert!(moves.is_with(3, 0) && moves.is_with(3, 1));
         moves.add(3, 1);
         assert!(!moves.is_with(3, 0) && moves.is_with(3, 1) && moves.is_with(4, 0));
-        assert_eq!((moves.place(3), moves.place(4), moves.count()), (Some(1), None, 1));
+        assert_eq!(
+            (moves.place(3), moves.place(4), moves.count()),
+            (Some(1), None, 1)
+        );
     }
 }

@@ -216,7 +216,8 @@ pub fn parse_word<T: Copy>(flag: &str, text: &str, words: &[(&str, T)]) -> Resul
 }
 
 /// What shares accept.
-pub const SHARE_ACCEPTED: &str = "a share from 0 to 1 with at most six decimals such as 0.25, or a percentage such as 25%";
+pub const SHARE_ACCEPTED: &str =
+    "a share from 0 to 1 with at most six decimals such as 0.25, or a percentage such as 25%";
 
 /// Parses a share, `0.25` or `25%`, to parts per million, exactly.
 ///

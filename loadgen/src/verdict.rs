@@ -273,10 +273,12 @@ fn exact(evidence: &Evidence, checks: &mut Vec<Check>) {
         "a node answered a transaction twice, or one that was never sent; inspect the node".to_owned()
     }));
     checks.push(none("notes_refused", evidence.notes_refused, &|| {
-        "a node's certificates or optimistic receipts do not hold; they are forged or its genesis differs".to_owned()
+        "a node's certificates or optimistic receipts do not hold; they are forged or its genesis differs"
+            .to_owned()
     }));
     checks.push(none("invalid_final", evidence.invalid_final, &|| {
-        "transactions that break a rule became final; read the rule in --invalid and report the fault".to_owned()
+        "transactions that break a rule became final; read the rule in --invalid and report the fault"
+            .to_owned()
     }));
     if let Some(undecided) = evidence.conflicts_undecided {
         checks.push(none("conflicts_undecided", undecided, &|| {

@@ -36,9 +36,9 @@ fn check(sample: &Sample, arena: &super::Arena) -> Vec<Vec<OutPoint>> {
     for (position, entry) in (0_u32..).zip(&arena.entries) {
         let tx = TxView::decode(arena.tx(position)).expect("canonical");
         assert_eq!(crypto::hash::txid(tx.body()), entry.txid);
-        let message = crypto::hash::sighash(&sample.epoch.genesis_hash, &entry.txid);
+        let message = sighash(&sample.epoch.genesis_hash, &entry.txid);
         for (owner, signature) in tx.owners().zip(tx.signatures()) {
-            assert!(crypto::verify::verify_one(&owner.0, &message, &signature));
+            assert!(verify_one(&owner.0, &message, &signature));
         }
         let mut sum = 0;
         for input in tx.inputs() {
@@ -153,7 +153,7 @@ fn ranges_several_inputs_and_fixed_amounts() {
         inputs: Span { min: 1, max: 4 },
         outputs: Span { min: 1, max: 5 },
         amount: Some(Amount(50)),
-        chain_depth: 1,
+        ..TransferShape::default()
     });
     let arena = sample.build(&workload, &times(500, 500), 2).expect("built");
     check(&sample, &arena);
@@ -410,7 +410,8 @@ fn a_trace_that_the_network_cannot_replay_is_refused() {
 #[test]
 fn what_is_spoilt_on_purpose_breaks_its_rule_and_takes_no_coin_away() {
     let sample = Sample::new(2, 300);
-    let shares = InvalidShares::parse("--invalid", "sig=0.1,missing=0.1,value=0.1,encoding=0.1").expect("kinds");
+    let shares =
+        InvalidShares::parse("--invalid", "sig=0.1,missing=0.1,value=0.1,encoding=0.1").expect("kinds");
     let workload = Workload::Transfer(TransferShape {
         invalid: shares,
         ..TransferShape::default()
@@ -434,7 +435,10 @@ fn what_is_spoilt_on_purpose_breaks_its_rule_and_takes_no_coin_away() {
         assert_eq!(holds, reason != Reject::BadSignature);
     }
     assert_eq!(counts.len(), 4);
-    assert!(counts.values().all(|count| (300..500).contains(count)), "{counts:?}");
+    assert!(
+        counts.values().all(|count| (300..500).contains(count)),
+        "{counts:?}"
+    );
     assert_eq!(arena.mix.invalid, counts.values().sum::<u64>());
     let mut txids: Vec<_> = arena.entries.iter().map(|entry| entry.txid).collect();
     txids.sort_unstable();
@@ -485,6 +489,10 @@ fn double_spends_come_in_pairs_over_the_same_coins_and_nobody_spends_from_them()
     assert_eq!(arena.mix.conflicts, pairs);
     assert!((700..900).contains(&pairs), "a fifth of 4000: {pairs}");
     for position in 0..4000 {
-        assert!(spent(position).iter().all(|outpoint| !doubled.contains(&outpoint.txid)));
+        assert!(
+            spent(position)
+                .iter()
+                .all(|outpoint| !doubled.contains(&outpoint.txid))
+        );
     }
 }

@@ -7,8 +7,8 @@ use crypto::hash::{allocation_outpoint, effects_digest};
 use crypto::placement::shard_of;
 use types::block::Body;
 use types::genesis::{Allocation, Committee, EpochConfig, Genesis};
-use types::transaction::TxView;
 use types::limits::COMPENSATION_INDEX;
+use types::transaction::TxView;
 use types::{Amount, Counters, Hash, Height, OutPoint, Owner, Reject, ShardId, TxId};
 
 use super::league::{Claim, Reactions};
@@ -447,7 +447,10 @@ impl Model {
 }
 
 const fn outpoint_of(txid: &TxId) -> OutPoint {
-    OutPoint { txid: *txid, index: 0 }
+    OutPoint {
+        txid: *txid,
+        index: 0,
+    }
 }
 
 fn short(outpoint: &OutPoint) -> u64 {

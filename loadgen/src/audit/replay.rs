@@ -55,7 +55,8 @@ impl Audit {
         }
         for (reference, position) in &settled.forged {
             let txid = bodies[*reference].entries()[*position].txid;
-            let expected = "a claim for it, because its signature is not valid and its author's voters missed it";
+            let expected =
+                "a claim for it, because its signature is not valid and its author's voters missed it";
             let fault = Fault::new(FindingKind::Forgery, expected, "none");
             let fault = fault.at(height).of(Some(txid));
             shard.forged.insert(txid, (validator, fault));
@@ -73,7 +74,8 @@ impl Audit {
                 .map(|found| Fault::new(FindingKind::Record, due, found).of(first)),
         );
         if let Some(found) = wrong_slow_root(&reactions.slow, &settled.run, header.slow_root) {
-            faults.push(Fault::new(FindingKind::Record, "the outcomes of slow transactions", found).of(first));
+            faults
+                .push(Fault::new(FindingKind::Record, "the outcomes of slow transactions", found).of(first));
         }
         let mut last = None;
         for (reference, index) in settled.run.places(true) {

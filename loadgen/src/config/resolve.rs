@@ -297,7 +297,9 @@ fn accounts(
     const ACCOUNTS_MAX: u64 = 10_000_000;
     let (inputs, conflicts_ppm) = match workload {
         WorkloadChoice::Transfer {
-            inputs, conflicts_ppm, ..
+            inputs,
+            conflicts_ppm,
+            ..
         } => (u64::from(inputs.1), *conflicts_ppm),
         WorkloadChoice::Bitcoin(_) => return Ok(0),
     };

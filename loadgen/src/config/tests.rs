@@ -161,7 +161,10 @@ fn every_bad_value_is_one_line_that_names_its_flag() {
             &["--tps", "1", "--believable", "3", "--candidates", "2"],
         ),
         ("--sampling", &["--tps", "1", "--sampling", "2"]),
-        ("--sampling", &["--tps", "1", "--protocol", "pbft", "--sampling", "1"]),
+        (
+            "--sampling",
+            &["--tps", "1", "--protocol", "pbft", "--sampling", "1"],
+        ),
         ("--bond", &["--tps", "1", "--bond", "0"]),
         ("--byzantine", &["--tps", "1", "--byzantine", "steal"]),
         (
@@ -170,14 +173,7 @@ fn every_bad_value_is_one_line_that_names_its_flag() {
         ),
         (
             "--slo",
-            &[
-                "--tps",
-                "1",
-                "--protocol",
-                "pbft",
-                "--slo",
-                "optimistic.p99<50ms",
-            ],
+            &["--tps", "1", "--protocol", "pbft", "--slo", "optimistic.p99<50ms"],
         ),
         ("--protocol", &["--tps", "1", "--protocol", "records"]),
         ("--protocol", &["--tps", "1", "--protocol", "pbtf"]),
@@ -282,7 +278,11 @@ fn double_spends_need_coins_of_their_own() {
     let plain = resolve(&["--tps", "5k", "--duration", "30s"]).expect("plain");
     let doubled = resolve(&["--tps", "5k", "--duration", "30s", "--conflicts", "0.1"]).expect("doubled");
     assert_eq!(plain.accounts, 30_000);
-    assert_eq!(doubled.accounts, 30_000 + 24_000, "a tenth of 200,000 and a fifth more");
+    assert_eq!(
+        doubled.accounts,
+        30_000 + 24_000,
+        "a tenth of 200,000 and a fifth more"
+    );
 }
 
 #[test]

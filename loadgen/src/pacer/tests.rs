@@ -239,7 +239,10 @@ fn what_waits_for_a_node_leaves_for_another_when_the_routes_change() {
     let source = FakeSource::new(100, 2);
     let refuse = |connection| (connection == 0).then_some(Refusal::Full);
     let ran = run_steered(&source, &rules(2), refuse, 60 * MILLISECOND);
-    assert_eq!((ran.recording.tallies().sent, ran.recording.tallies().shed), (100, 0));
+    assert_eq!(
+        (ran.recording.tallies().sent, ran.recording.tallies().shed),
+        (100, 0)
+    );
     assert!(ran.frames.iter().all(|frame| frame.0 == 1));
     assert!(matches!(ran.recording.sending(0), Some(Sending::At(at)) if at >= 60 * MILLISECOND));
     let after: Vec<u32> = ran.frames.iter().flat_map(|frame| frame.1.clone()).collect();

@@ -364,7 +364,10 @@ fn two_leagues_have_sections_of_their_own_in_json_and_lines_in_text() {
         .map(|error| error.to_string())
         .collect();
     assert!(errors.is_empty(), "{errors:?}");
-    assert_eq!(serde_json::from_value::<Report>(json.clone()).expect("a report"), report);
+    assert_eq!(
+        serde_json::from_value::<Report>(json.clone()).expect("a report"),
+        report
+    );
     for pointer in [
         "/latency/optimistic/p99",
         "/counts/optimistic",

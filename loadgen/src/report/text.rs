@@ -239,8 +239,12 @@ fn cost(report: &Report, out: &mut String) {
         cores("generator", cost.loadgen_cpu_s),
         cost.final_tps_per_core
             .map(|tps| format!("{} final TPS per core", whole(tps))),
-        cost.sig_checks_per_tx
-            .map(|checks| format!("signature checks {checks:.2} per tx{}", model(cost.sig_checks_model))),
+        cost.sig_checks_per_tx.map(|checks| {
+            format!(
+                "signature checks {checks:.2} per tx{}",
+                model(cost.sig_checks_model)
+            )
+        }),
         cost.net_bytes_per_tx
             .map(|bytes| format!("network {:.1} kB per tx", bytes / 1000.0)),
         cost.net_bytes_ratio

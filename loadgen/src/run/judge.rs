@@ -146,7 +146,13 @@ fn samples(prepared: &Prepared, loaded: &Loaded) -> Vec<Sample> {
                     Expect::OneOf(other) => recording.outcome(other).0 == Outcome::Final,
                 },
                 optimistic_ns: recording.optimistic(index),
-                broken: loaded.checked.kept.broken.get(index as usize).copied().unwrap_or_default(),
+                broken: loaded
+                    .checked
+                    .kept
+                    .broken
+                    .get(index as usize)
+                    .copied()
+                    .unwrap_or_default(),
             }
         })
         .collect()

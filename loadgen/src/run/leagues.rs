@@ -23,7 +23,10 @@ const FAULTY_PPM: u32 = 250_000;
 pub(super) fn promise_labels(loaded: &Loaded, figures: &Figures) -> Vec<String> {
     let kept = &loaded.checked.kept;
     let words = [
-        (figures.counts.broken_promises, "optimistic receipts were not kept"),
+        (
+            figures.counts.broken_promises,
+            "optimistic receipts were not kept",
+        ),
         (kept.replaced, "optimistic receipts were replaced by later ones"),
         (
             kept.unannounced,
@@ -68,14 +71,16 @@ pub(super) fn security(prepared: &Prepared, figures: &Figures) -> Option<Securit
     };
     let sizing = Sizing::of(&setup).ok()?;
     // Rate times latency of the busiest shard, shared among its seats.
-    let seats = setup.leagues.as_ref().map(|leagues| f64::from(leagues.seats.max(1)));
+    let seats = setup
+        .leagues
+        .as_ref()
+        .map(|leagues| f64::from(leagues.seats.max(1)));
     let busiest = figures
         .by_shard
         .values()
         .map(|part| part.final_tps)
         .fold(0.0, f64::max);
-    let exposed_value =
-        seats.map(|seats| busiest * figures.finalised.mean() / 1e9 * mix.value_mean / seats);
+    let exposed_value = seats.map(|seats| busiest * figures.finalised.mean() / 1e9 * mix.value_mean / seats);
     let passes = sizing.sampling.as_ref().map(|sampling| sampling.forgery_passes);
     let exposure_margin = exposed_value
         .zip(passes)

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, bounded};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use types::ValidatorId;
 use types::client::NodeInfo;
 use types::genesis::EpochConfig;
-use types::ValidatorId;
 
 use super::monitor::Monitor;
 use super::prepare::{Local, Prepared};
@@ -72,7 +72,12 @@ struct Lanes {
 struct Slots(Vec<Arc<Slot>>);
 
 impl Sink for Slots {
-    fn try_send(&self, connection: usize, submission: Submission<'_>, mark: &dyn Fn(bool)) -> Result<(), Refusal> {
+    fn try_send(
+        &self,
+        connection: usize,
+        submission: Submission<'_>,
+        mark: &dyn Fn(bool),
+    ) -> Result<(), Refusal> {
         let slot = self.0.get(connection).ok_or(Refusal::Closed)?;
         slot.try_send(submission, mark)
     }
@@ -109,7 +114,12 @@ async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
 }
 
 /// The validator that was asked last, by transaction.
-fn asked(prepared: &Prepared, slots: &[Arc<Slot>], moves: &Moves, per_node: usize) -> Vec<Option<ValidatorId>> {
+fn asked(
+    prepared: &Prepared,
+    slots: &[Arc<Slot>],
+    moves: &Moves,
+    per_node: usize,
+) -> Vec<Option<ValidatorId>> {
     let mut asked = vec![None; prepared.arena.entries.len()];
     for (connection, slot) in slots.iter().enumerate() {
         let validator = prepared.targets[connection / per_node].validator;
@@ -287,7 +297,12 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         moves: Moves::default(),
     });
     let steering = Arc::new(Steering::new(epoch));
-    let routes = Arc::new(Routes::new(&prepared.arena, targets, per_node, Arc::clone(&steering)));
+    let routes = Arc::new(Routes::new(
+        &prepared.arena,
+        targets,
+        per_node,
+        Arc::clone(&steering),
+    ));
     let receivers = spawn_receivers(setting, lanes.receivers, &shared);
     let steerer = lanes.strays.map(|strays| {
         let steerer = Steerer {

@@ -27,7 +27,9 @@ impl Routes {
         let nodes = nodes.map(|(node, target)| ((target.shard, target.member), node));
         let mut lanes: Vec<u8> = Vec::with_capacity(arena.entries.len());
         for (position, entry) in arena.entries.iter().enumerate() {
-            let of_parent = entry.parent.and_then(|parent| lanes.get(parent as usize).copied());
+            let of_parent = entry
+                .parent
+                .and_then(|parent| lanes.get(parent as usize).copied());
             // Shards take turns too, so that each shard's transactions spread over all of a node's connections.
             let turn = position / steering.shards().max(1);
             lanes.push(of_parent.unwrap_or((turn % per_node.max(1)) as u8));
@@ -58,10 +60,8 @@ impl Routes {
 
     /// The connection of a transaction at the moment.
     pub(crate) fn connection(&self, arena: &Arena, index: u32) -> u32 {
-        let (Some(entry), Some(lane)) = (
-            arena.entries.get(index as usize),
-            self.lanes.get(index as usize),
-        ) else {
+        let (Some(entry), Some(lane)) = (arena.entries.get(index as usize), self.lanes.get(index as usize))
+        else {
             return u32::MAX;
         };
         let first = self.first_connection(entry.shard, self.steering.member(entry));
@@ -182,7 +182,10 @@ mod tests {
             routes: &routes,
         };
         let author = u32::from(sample.epoch.committees[0].candidates[0].0);
-        assert_eq!((source.route(0).connection, source.route(1).connection), (author, author));
+        assert_eq!(
+            (source.route(0).connection, source.route(1).connection),
+            (author, author)
+        );
         let version = source.version();
         let one_league = Topology {
             epoch: Epoch(0),

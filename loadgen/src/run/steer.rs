@@ -58,7 +58,10 @@ pub(crate) async fn steer(
             () = tokio::time::sleep(LOOK) => {}
         }
         while let Ok(stray) = strays.try_recv() {
-            waiting.entry(steerer.shard_of(stray.index)).or_default().push(stray);
+            waiting
+                .entry(steerer.shard_of(stray.index))
+                .or_default()
+                .push(stray);
         }
         for committee in &steerer.epoch.committees {
             let shard = committee.shard;
@@ -111,7 +114,11 @@ impl Steerer {
             controls.remove(&shard);
         }
         let hello = greeting(&self.epoch);
-        let mut members: Vec<&Target> = self.targets.iter().filter(|target| target.shard == shard).collect();
+        let mut members: Vec<&Target> = self
+            .targets
+            .iter()
+            .filter(|target| target.shard == shard)
+            .collect();
         members.sort_by_key(|target| target.member);
         for target in members {
             let asked = timeout(ANSWER_WAIT, async {

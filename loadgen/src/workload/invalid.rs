@@ -119,7 +119,11 @@ mod tests {
         assert_eq!(parse("0"), Ok(InvalidShares::default()));
         let even = parse("0.1").expect("a share");
         assert_eq!((even.total_ppm(), even.0), (100_000, [25_000; 4]));
-        assert_eq!(parse("0.000005").expect("a share").total_ppm(), 5, "no part is lost");
+        assert_eq!(
+            parse("0.000005").expect("a share").total_ppm(),
+            5,
+            "no part is lost"
+        );
         let named = parse("value=0.2,sig=1%").expect("kinds");
         assert_eq!(named.0, [10_000, 0, 200_000, 0]);
         for (text, words) in [

@@ -383,7 +383,10 @@ impl Writer<'_> {
             .copied()
             .find(|coin| !self.coins[*coin as usize].is_spent && self.is_settled(*coin, position));
         let Some(coin) = coin else { return false };
-        let (account, amount) = (self.coins[coin as usize].account, self.coins[coin as usize].amount);
+        let (account, amount) = (
+            self.coins[coin as usize].account,
+            self.coins[coin as usize].amount,
+        );
         let mut spend = self.spend(coin);
         let mut paid = amount;
         match kind {
@@ -413,7 +416,12 @@ impl Writer<'_> {
 
     /// Spends the coins of an earlier transaction again, in mode 1 at the next voter.
     fn double(&mut self, shard: usize, position: u32, first: &Doubled) {
-        let voters = self.network.epoch.committees.get(shard).map_or(1, |committee| committee.size());
+        let voters = self
+            .network
+            .epoch
+            .committees
+            .get(shard)
+            .map_or(1, |committee| committee.size());
         let member = self.graph.entry(first.position).map(|entry| entry.member);
         self.pay(shard, position, &first.coins, 1, Expect::OneOf(first.position));
         if let (Some(member), Some(entry)) = (member, self.graph.entries.last_mut()) {

@@ -142,8 +142,8 @@ fn design(raw: &mut RawConfig, is_preset: bool) -> Result<Design, UsageError> {
         let parse = |text: &String| parse_count(flag, text, 1, max).map(|count| count as u16);
         text.as_ref().map(parse).transpose()
     };
-    let candidates = count("--candidates", &raw.candidates, most)?;
     let seats = count("--believable", &raw.believable, most)?;
+    let candidates = count("--candidates", &raw.candidates, most)?;
     if let (Some(seats), Some(candidates)) = (seats, candidates)
         && seats > candidates
     {
@@ -183,7 +183,11 @@ fn one_league(raw: &RawConfig) -> Result<Design, UsageError> {
             ));
         }
     }
-    if let Some(slo) = raw.slo.iter().find(|slo| slo.trim_start().starts_with("optimistic")) {
+    if let Some(slo) = raw
+        .slo
+        .iter()
+        .find(|slo| slo.trim_start().starts_with("optimistic"))
+    {
         return Err(UsageError::new(
             "--slo",
             slo,
@@ -220,7 +224,10 @@ fn byzantine(raw: &RawConfig, design: &Design) -> Result<Option<String>, UsageEr
     let Some(text) = &raw.byzantine else {
         return Ok(None);
     };
-    debug_assert!(matches!(design, Design::TwoLeagues(_)), "one league refuses the flag");
+    debug_assert!(
+        matches!(design, Design::TwoLeagues(_)),
+        "one league refuses the flag"
+    );
     parse_profiles("--byzantine", text)?;
     Ok(Some(text.clone()))
 }

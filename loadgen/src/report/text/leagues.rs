@@ -45,7 +45,12 @@ pub(super) fn faults(report: &Report, style: Style, out: &mut String) {
         return;
     };
     let mut parts = Vec::new();
-    parts.extend(faults.byzantine.iter().map(|profiles| format!("told to {profiles}")));
+    parts.extend(
+        faults
+            .byzantine
+            .iter()
+            .map(|profiles| format!("told to {profiles}")),
+    );
     let caught: Vec<String> = faults
         .caught
         .iter()
@@ -86,7 +91,11 @@ pub(super) fn faults(report: &Report, style: Style, out: &mut String) {
             faults.borne_by().unwrap_or_else(|| "nothing was paid".to_owned())
         );
         let is_covered = faults.claims >= faults.forged_final && faults.unpaid == 0;
-        line(out, "forgeries", &if is_covered { text } else { red(&text, style) });
+        line(
+            out,
+            "forgeries",
+            &if is_covered { text } else { red(&text, style) },
+        );
     }
 }
 
@@ -108,5 +117,13 @@ pub(super) fn money(report: &Report, style: Style, out: &mut String) {
         sum(|money| money.pool),
         sum(|money| money.rewards),
     );
-    line(out, "money", &if explained == total { text } else { red(&text, style) });
+    line(
+        out,
+        "money",
+        &if explained == total {
+            text
+        } else {
+            red(&text, style)
+        },
+    );
 }

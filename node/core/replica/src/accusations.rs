@@ -100,8 +100,8 @@ impl Replica {
             self.counters.refused += 1;
             return;
         };
-        let known = self.accusations.by_member.contains_key(&member)
-            || self.chain.final_league().is_banned(member);
+        let known =
+            self.accusations.by_member.contains_key(&member) || self.chain.final_league().is_banned(member);
         if known && !self.is_open_claim(&evidence) {
             return;
         }

@@ -33,7 +33,11 @@ pub(crate) struct Archived {
 
 impl Archived {
     fn is_applied(&self, position: u32) -> bool {
-        let byte = self.excluded.get(position as usize / 8).copied().unwrap_or_default();
+        let byte = self
+            .excluded
+            .get(position as usize / 8)
+            .copied()
+            .unwrap_or_default();
         byte >> (position % 8) & 1 == 0
     }
 }
@@ -51,7 +55,9 @@ impl Archive {
         let (groups, height) = (league.groups(), block.header.height);
         let mut hashes = Vec::new();
         for (reference, excluded) in block.refs.iter().zip(&block.excluded) {
-            let index = groups.index(reference.group).filter(|index| groups.is_seat(*index));
+            let index = groups
+                .index(reference.group)
+                .filter(|index| groups.is_seat(*index));
             if let Some(author) = index.and_then(|index| league.author(index)) {
                 hashes.push(reference.hash);
                 let archived = Archived {
@@ -177,7 +183,12 @@ impl Judge<'_> {
         let of_robbed = value * robbed.iter().map(|(_, inputs)| inputs).sum::<u128>() / inputs.max(1);
         let mut victims: Vec<(Owner, u64)> = robbed
             .iter()
-            .map(|(owner, own)| (*owner, u64::try_from(value * own / inputs.max(1)).unwrap_or(u64::MAX)))
+            .map(|(owner, own)| {
+                (
+                    *owner,
+                    u64::try_from(value * own / inputs.max(1)).unwrap_or(u64::MAX),
+                )
+            })
             .collect();
         let shared: u128 = victims.iter().map(|(_, loss)| u128::from(*loss)).sum();
         let (_, first) = victims.first_mut()?;

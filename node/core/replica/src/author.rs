@@ -18,8 +18,7 @@ use types::limits::INTAKE_TXS_MAX;
 use types::policy::Policy;
 use types::transaction::TxView;
 use types::{
-    Amount, ConnectionId, Hash, Height, OutPoint, Owner, Reject, Signature, Tag, Time, TxId,
-    ValidatorId,
+    Amount, ConnectionId, Hash, Height, OutPoint, Owner, Reject, Signature, Tag, Time, TxId, ValidatorId,
 };
 
 use crate::event::{Admission, status};
@@ -210,13 +209,7 @@ impl Author {
     }
 
     /// Rules 1.9 in this author's view: final state plus its own chain (`ios` 7.4).
-    fn check(
-        &self,
-        txid: &TxId,
-        tx: &TxView<'_>,
-        ledger: &Ledger,
-        league: &League,
-    ) -> Result<(), Refusal> {
+    fn check(&self, txid: &TxId, tx: &TxView<'_>, ledger: &Ledger, league: &League) -> Result<(), Refusal> {
         let refuse = |reject| Err(Refusal::Rule(reject));
         if tx.expiry_epoch() > self.policy.expiry_ahead_max {
             return refuse(Reject::Expired);
@@ -231,7 +224,10 @@ impl Author {
         if !tx.outputs().all(|output| here(&output.owner)) {
             return refuse(Reject::KindClosed);
         }
-        if let Some(Role { group, seated: true, .. }) = self.role {
+        if let Some(Role {
+            group, seated: true, ..
+        }) = self.role
+        {
             let (shard, seats) = (self.context.shard, self.policy.seats());
             let home = |owner: &Owner| group_of(owner, &self.randomness, shard, seats) == group;
             if !tx.owners().all(|owner| home(&owner)) {
@@ -282,7 +278,10 @@ impl Author {
 
     /// When the next cut is due.
     pub(crate) fn cut_due(&self) -> Option<Time> {
-        let seat = self.role.filter(|role| role.seated).and(self.policy.leagues.as_ref());
+        let seat = self
+            .role
+            .filter(|role| role.seated)
+            .and(self.policy.leagues.as_ref());
         let interval = seat.map_or(self.policy.cut_interval, |leagues| leagues.cut_interval);
         let full = self.waiting_since.map(|since| since + interval);
         let heartbeat = seat.map(|leagues| self.last_cut + leagues.heartbeat);
@@ -303,10 +302,9 @@ impl Author {
         let interval = seat.map_or(self.policy.cut_interval, |leagues| leagues.cut_interval);
         let per_lag = self.policy.block_interval.as_nanos() / interval.as_nanos().max(1);
         let blocks_max = 2 * self.policy.lag as usize * (per_lag as usize).max(1);
-        let aging = self
-            .unfinal
-            .first_key_value()
-            .is_some_and(|(_, oldest)| oldest.header.header.base_height.0 + self.policy.lag <= final_height.0 + 4);
+        let aging = self.unfinal.first_key_value().is_some_and(|(_, oldest)| {
+            oldest.header.header.base_height.0 + self.policy.lag <= final_height.0 + 4
+        });
         self.unfinal.len() < blocks_max
             && self.unfinal_txs < UNINCLUDED_TXS.min(UNINCLUDED_TXS_SHARED / authors)
             && self.unfinal_bytes < UNINCLUDED_BYTES.min(UNINCLUDED_BYTES_SHARED / authors)
@@ -423,7 +421,11 @@ impl Author {
             .into_iter()
             .map(|parked| (Asker::new(parked.connection, parked.tag), Reject::Busy));
         let taken = std::mem::take(&mut self.askers).into_values().map(|asker| {
-            let reason = if asker.place.is_some() { Reject::Closed } else { Reject::Busy };
+            let reason = if asker.place.is_some() {
+                Reject::Closed
+            } else {
+                Reject::Busy
+            };
             (asker, reason)
         });
         let back = parked.chain(taken).collect();
@@ -511,10 +513,9 @@ impl Author {
         cursor: Cursor,
         final_height: Height,
     ) -> Option<ResetRequest> {
-        let aged = self
-            .unfinal
-            .first_key_value()
-            .is_some_and(|(_, oldest)| oldest.header.header.base_height.0 + self.policy.lag <= final_height.0);
+        let aged = self.unfinal.first_key_value().is_some_and(|(_, oldest)| {
+            oldest.header.header.base_height.0 + self.policy.lag <= final_height.0
+        });
         let role = self.role?;
         if self.open && !aged {
             return None;

@@ -60,7 +60,13 @@ impl Chain {
     }
 
     /// Places an empty chain on a snapshot's block.
-    pub(crate) fn start_at(&mut self, final_hash: Hash, final_timestamp: u64, league: League, archive: Archive) {
+    pub(crate) fn start_at(
+        &mut self,
+        final_hash: Hash,
+        final_timestamp: u64,
+        league: League,
+        archive: Archive,
+    ) {
         assert!(
             self.executed.is_empty(),
             "only a chain without executed blocks is moved"
@@ -158,7 +164,11 @@ impl Chain {
             .filter_map(|reference| Some((reference.group, pool.get(&reference.hash)?.ready()?)))
             .map(|(group, checked)| Batch {
                 body: &checked.body,
-                bad_signatures: if is_seat(group) { &[] } else { &checked.bad_signatures },
+                bad_signatures: if is_seat(group) {
+                    &[]
+                } else {
+                    &checked.bad_signatures
+                },
             })
             .collect();
         assert_eq!(

@@ -57,7 +57,9 @@ impl Rules<'_> {
     /// Whether a held block is the next of its group, by its author, and may be included at the height of `league`.
     fn follows(&self, held: &HeldBlock, index: GroupIndex, cursor: &Cursor, league: &League) -> bool {
         let header = &held.header.header;
-        let author = league.author(index).and_then(|member| self.committee.members.get(usize::from(member.0)));
+        let author = league
+            .author(index)
+            .and_then(|member| self.committee.members.get(usize::from(member.0)));
         header.prev == cursor.last
             && author.is_some_and(|(id, _)| *id == header.author)
             && header.base_height <= league.base_max()
@@ -94,7 +96,10 @@ impl Rules<'_> {
         let mut active: Vec<_> = league.active().collect();
         active.sort_unstable_by_key(|index| self.order(*index, height));
         for index in active {
-            if league.author(index).is_none_or(|author| suspects.contains(&author)) {
+            if league
+                .author(index)
+                .is_none_or(|author| suspects.contains(&author))
+            {
                 continue;
             }
             while let Some((hash, block)) = self.next_ready(pool, &league, index, height) {
@@ -229,7 +234,9 @@ impl Rules<'_> {
         after.active().find_map(|index| {
             let (hash, held) = self.next_ready(pool, after, index, height)?;
             let base = held.header.header.base_height;
-            let suspected = after.author(index).is_none_or(|author| suspects.contains(&author));
+            let suspected = after
+                .author(index)
+                .is_none_or(|author| suspects.contains(&author));
             let aging = base.0 + self.policy.lag <= height.0 + 3;
             (aging && !suspected && held_for(held.ready_at)).then_some(*hash)
         })

@@ -87,7 +87,11 @@ impl Replica {
                 }
                 Record::StandIn(_) => self.counters.stand_ins += 1,
                 Record::AuthorReady(ready) => {
-                    if self.reports.get(&ready.member).is_some_and(|held| held.height <= ready.height) {
+                    if self
+                        .reports
+                        .get(&ready.member)
+                        .is_some_and(|held| held.height <= ready.height)
+                    {
                         self.reports.remove(&ready.member);
                     }
                 }

@@ -73,7 +73,14 @@ impl Replica {
         Some(blocks)
     }
 
-    fn holds(&self, chain: &OwnChain, held: &HeldBlock, league: &League, txid: TxId, tx: &TxView<'_>) -> bool {
+    fn holds(
+        &self,
+        chain: &OwnChain,
+        held: &HeldBlock,
+        league: &League,
+        txid: TxId,
+        tx: &TxView<'_>,
+    ) -> bool {
         let base = held.header.header.base_height;
         let mut sum = Some(Amount(0));
         for input in tx.inputs() {

@@ -214,13 +214,13 @@ impl League {
 
     /// The group that a member authors at the next height.
     pub(crate) fn group_of(&self, member: MemberIndex) -> Option<GroupIndex> {
-        self.next_active().find(|index| self.author(*index) == Some(member))
+        self.next_active()
+            .find(|index| self.author(*index) == Some(member))
     }
 
     pub(crate) fn is_banned(&self, member: MemberIndex) -> bool {
         self.banned.contains(&member)
     }
-
 
     pub(crate) fn is_claimed(&self, block: &Hash, position: u32) -> bool {
         self.claimed.contains(&(*block, position))
@@ -287,7 +287,10 @@ impl League {
 
     /// Seats of which the watched heights included a block.
     pub(crate) fn live_seats(&self) -> u32 {
-        self.shown.iter().fold(0, |seats, shown| seats | shown.seats).count_ones()
+        self.shown
+            .iter()
+            .fold(0, |seats, shown| seats | shown.seats)
+            .count_ones()
     }
 
     /// Whether no seat showed itself in the last heights: then heights are made at full pace, so that the network soon

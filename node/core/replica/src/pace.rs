@@ -7,9 +7,9 @@
 //! nothing left to check, the window has room and blocks are not full.
 
 use consensus::{Outgoing, Target};
+use types::Time;
 use types::message::PeerMessage;
 use types::time::Duration;
-use types::Time;
 
 use crate::pool::HeldBlock;
 use crate::replica::Replica;
@@ -54,7 +54,11 @@ impl Replica {
         let league = self.chain.tip_league();
         league
             .next_active()
-            .filter(|index| league.author(*index).is_some_and(|author| !self.accusations.is_suspect(author)))
+            .filter(|index| {
+                league
+                    .author(*index)
+                    .is_some_and(|author| !self.accusations.is_suspect(author))
+            })
             .filter_map(move |index| {
                 let (_, held) = self.rules().next_ready(&self.pool, league, index, height)?;
                 Some(held)

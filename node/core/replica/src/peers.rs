@@ -73,7 +73,8 @@ impl Replica {
             return;
         };
         let old = header.header.seq < self.chain.final_league().cursor(index).next;
-        if self.pool.lately(&hash).is_some() || old && self.pool.lately_at(index, header.header.seq).is_none() {
+        if self.pool.lately(&hash).is_some() || old && self.pool.lately_at(index, header.header.seq).is_none()
+        {
             return;
         }
         if !self.is_authentic(header) {
@@ -179,7 +180,8 @@ impl Replica {
         };
         let final_next = self.chain.final_league().cursor(index).next;
         let own = self.committee.member_of(header.author) == Some(self.config.me);
-        if self.pool.get(&hash).is_some() || (header.seq < final_next && !referred) || own && wanted.is_none() {
+        if self.pool.get(&hash).is_some() || (header.seq < final_next && !referred) || own && wanted.is_none()
+        {
             return;
         }
         if header.body_bytes as usize != block.body.len() || !self.is_authentic(&block.header) {
@@ -187,7 +189,11 @@ impl Replica {
             return;
         }
         let author = self.committee.member_of(header.author).unwrap_or_default();
-        let group_is_active = self.chain.final_league().next_active().any(|active| active == index);
+        let group_is_active = self
+            .chain
+            .final_league()
+            .next_active()
+            .any(|active| active == index);
         if !referred && (!group_is_active || self.chain.final_league().is_banned(author)) {
             return;
         }
@@ -232,7 +238,12 @@ impl Replica {
         if !self.committee.is_voter(self.config.me) {
             return SignatureChecks::Skipped;
         }
-        let bond = self.committee.bonds.get(usize::from(author.0)).copied().unwrap_or_default();
+        let bond = self
+            .committee
+            .bonds
+            .get(usize::from(author.0))
+            .copied()
+            .unwrap_or_default();
         let honest = self.committee.quorum() - self.committee.faulty_max();
         SignatureChecks::Sampled(Sampling {
             secret: self.key.sampling_secret(),
@@ -247,7 +258,11 @@ impl Replica {
         if to == me {
             return;
         }
-        let Some(index) = self.author.role().and_then(|role| self.groups().index(role.group)) else {
+        let Some(index) = self
+            .author
+            .role()
+            .and_then(|role| self.groups().index(role.group))
+        else {
             return;
         };
         let mut next = self.chain.final_league().cursor(index).next;
@@ -344,7 +359,11 @@ impl Replica {
         if !self.is_signing() || self.next_reset_request.is_some_and(|at| now < at) {
             return;
         }
-        let Some(index) = self.author.role().and_then(|role| self.groups().index(role.group)) else {
+        let Some(index) = self
+            .author
+            .role()
+            .and_then(|role| self.groups().index(role.group))
+        else {
             self.next_reset_request = None;
             return;
         };

@@ -34,7 +34,13 @@ impl Replica {
     }
 
     /// Records besides evidence for the next block; `begun` has its evidence, `after` also its references.
-    pub(crate) fn choose_records(&self, parent: &League, begun: &League, after: &League, now: Time) -> Vec<Record> {
+    pub(crate) fn choose_records(
+        &self,
+        parent: &League,
+        begun: &League,
+        after: &League,
+        now: Time,
+    ) -> Vec<Record> {
         let height = Height(self.chain.tip_height().0 + 1);
         let mut records = self.choose_resets(after, height);
         if let Some(leagues) = self.leagues() {
@@ -84,7 +90,8 @@ impl Replica {
         let member = begun.stand_in()?;
         let mut seats = begun.active().filter(|index| self.groups().is_seat(*index));
         let index = seats.find(|index| {
-            begun.author(*index).is_none() || begun.is_silent(*index) && !self.holds_block_of(begun, *index, now)
+            begun.author(*index).is_none()
+                || begun.is_silent(*index) && !self.holds_block_of(begun, *index, now)
         })?;
         let group = self.groups().number(index);
         Some(Record::StandIn(StandIn { group, member }))
@@ -120,7 +127,12 @@ impl Replica {
     }
 
     /// The first record of a block that breaks a rule of the chain.
-    pub(crate) fn broken_record(&self, block: &Block, parent: &League, begun: &League) -> Option<&'static str> {
+    pub(crate) fn broken_record(
+        &self,
+        block: &Block,
+        parent: &League,
+        begun: &League,
+    ) -> Option<&'static str> {
         let records = &block.records;
         let bytes: usize = records.iter().map(|record| record.to_bytes().len()).sum();
         if records.len() > BLOCK_RECORDS_MAX || bytes > BLOCK_RECORD_BYTES_MAX {
@@ -134,13 +146,19 @@ impl Replica {
         for reference in &block.refs {
             if let Some(index) = self.groups().index(reference.group) {
                 let next = reference.seq.next();
-                after.set_cursor(index, crate::pool::Cursor { next, last: reference.hash });
+                after.set_cursor(
+                    index,
+                    crate::pool::Cursor {
+                        next,
+                        last: reference.hash,
+                    },
+                );
             }
         }
         let mut slow = Vec::new();
-        records
-            .iter()
-            .find_map(|record| self.broken_alone(record, block.header.height, parent, begun, &after, &mut slow))
+        records.iter().find_map(|record| {
+            self.broken_alone(record, block.header.height, parent, begun, &after, &mut slow)
+        })
     }
 
     fn broken_alone(
@@ -168,8 +186,8 @@ impl Replica {
             Record::StandIn(stand_in) => {
                 let index = self.groups().index(stand_in.group);
                 let index = index.filter(|index| self.groups().is_seat(*index));
-                let vacant = index
-                    .is_some_and(|index| begun.author(index).is_none() || begun.is_silent(index));
+                let vacant =
+                    index.is_some_and(|index| begun.author(index).is_none() || begun.is_silent(index));
                 let in_turn = begun.mode() == MODE_TWO_LEAGUES && begun.stand_in() == Some(stand_in.member);
                 broken(!vacant || !in_turn, "a stand-in that is not due")
             }
@@ -178,7 +196,10 @@ impl Replica {
                 if self.config.planted == Some(crate::replica::Planted::SwitchWithoutCause) {
                     return None;
                 }
-                broken(parent.due_switch(leagues) != Some(*mode), "a switch that is not due")
+                broken(
+                    parent.due_switch(leagues) != Some(*mode),
+                    "a switch that is not due",
+                )
             }
             Record::AuthorReady(ready) => broken(
                 begun.mode() != MODE_ONE_LEAGUE
@@ -207,7 +228,8 @@ impl Replica {
         let Some(member) = accused(evidence, &self.committee) else {
             return Some("evidence against nobody of this shard");
         };
-        let claims = matches!(evidence, Evidence::Transaction(forged) if self.is_due_claim(forged, parent, height));
+        let claims =
+            matches!(evidence, Evidence::Transaction(forged) if self.is_due_claim(forged, parent, height));
         if parent.is_banned(member) && !claims {
             return Some("evidence of what is settled");
         }
@@ -217,7 +239,13 @@ impl Replica {
     }
 
     /// Rules of the slow lane, on the state of the parent (`ios` 7.9).
-    fn broken_slow(&self, leagues: &Leagues, begun: &League, txid: &TxId, bytes: &[u8]) -> Option<&'static str> {
+    fn broken_slow(
+        &self,
+        leagues: &Leagues,
+        begun: &League,
+        txid: &TxId,
+        bytes: &[u8],
+    ) -> Option<&'static str> {
         if leagues.seats < 2 {
             return Some("a slow transaction where one seat serves all owners");
         }
@@ -262,7 +290,13 @@ impl Replica {
 
     /// What this voter knows that speaks against a block's records: `Ok(None)` for nothing, an error while it cannot
     /// say.
-    pub(crate) fn objection(&self, now: Time, block: &Block, parent: &League, begun: &League) -> Result<Option<&'static str>, ()> {
+    pub(crate) fn objection(
+        &self,
+        now: Time,
+        block: &Block,
+        parent: &League,
+        begun: &League,
+    ) -> Result<Option<&'static str>, ()> {
         let Some(leagues) = self.leagues() else {
             return Ok(None);
         };

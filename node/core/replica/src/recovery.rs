@@ -11,8 +11,8 @@ use types::message::AuthorBlock;
 use types::record::{LogRecord, Standing};
 use types::{Hash, Height, Sequence, Time};
 
-use crate::chain::Waiting;
 use crate::archive::Archive;
+use crate::chain::Waiting;
 use crate::event::{BodyVerdict, Effect, HaltReason, SignatureChecks};
 use crate::league::League;
 use crate::replica::{Replica, ReplicaConfig};
@@ -142,9 +142,12 @@ impl Recovery {
             if self.replica.chain.ledger.digest() != header.state_digest {
                 return Err(RecoveryError::StateDigest(header.height));
             }
-            self.replica
-                .chain
-                .start_at(hash, header.timestamp, self.league.clone(), std::mem::take(&mut self.archive));
+            self.replica.chain.start_at(
+                hash,
+                header.timestamp,
+                self.league.clone(),
+                std::mem::take(&mut self.archive),
+            );
             self.replica.included_from = header.height;
         }
         Ok(())

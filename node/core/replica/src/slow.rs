@@ -120,7 +120,9 @@ impl Replica {
         let height = self.chain.final_height();
         let ledger = &self.chain.ledger;
         let gone = |bytes: &[u8]| {
-            let Ok(view) = TxView::decode(bytes) else { return true };
+            let Ok(view) = TxView::decode(bytes) else {
+                return true;
+            };
             view.inputs().any(|input| {
                 matches!(
                     ledger.lookup(&input.outpoint, height),

@@ -161,7 +161,10 @@ impl Replica {
 
     /// A final block with content of its own is a trace too.
     pub(crate) fn look_for_own_content(&mut self, block: &Block, before: &League) {
-        let Some(group) = before.group_of(self.config.me).map(|index| before.groups().number(index)) else {
+        let Some(group) = before
+            .group_of(self.config.me)
+            .map(|index| before.groups().number(index))
+        else {
             return;
         };
         let authored = block.refs.iter().any(|reference| reference.group == group)
