@@ -5,6 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use crypto::bls::{KeySet, VotingSecret, is_possessed, sum};
 use crypto::keys::{Scheme, SecretKey, account_seed};
 use crypto::verify::{BatchVerifier, SignatureJob, verify_one};
 use crypto::{body, hash};
@@ -12,7 +13,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use types::block::{AuthorHeader, BlockSeq};
 use types::transaction::{Input, Output, TxDraft, TxView};
-use types::{Amount, Epoch, Hash, Height, OutPoint, Owner, ShardId, TxId, ValidatorId};
+use types::{Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, TxId, ValidatorId};
 
 const GENESIS: Hash = Hash([7; 32]);
 const BATCHES: [usize; 3] = [64, 256, 1024];
@@ -171,5 +172,47 @@ fn dalek_batch(jobs: &[SignatureJob]) {
     ed25519_dalek::verify_batch(&messages, &signatures, &keys).expect("valid");
 }
 
-criterion_group!(crypto, hashes, bodies, single_checks, batch_checks);
+/// Aggregates of committees of 17, 48 and 240 voters: what a leaf, a sub-leader, a leader and everybody does.
+fn aggregates(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("aggregates");
+    let message = [7; 130];
+    let secrets: Vec<VotingSecret> = (0..240)
+        .map(|id| SecretKey::from_seed([id + 1; 32]).voting())
+        .collect();
+    group.bench_function("sign", |bencher| {
+        bencher.iter(|| secrets[0].sign(black_box(&message)))
+    });
+    let voting_key = secrets[0].voting_key();
+    group.bench_function("possession", |bencher| {
+        bencher.iter(|| assert!(is_possessed(Scheme::Ed25519, black_box(&voting_key))));
+    });
+    for voters in [17_u16, 48, 240] {
+        let keys: Vec<_> = secrets
+            .iter()
+            .take(voters.into())
+            .map(VotingSecret::public)
+            .collect();
+        let quorum = voters - (voters - 1) / 3;
+        let votes: Vec<_> = secrets
+            .iter()
+            .take(quorum.into())
+            .map(|secret| secret.sign(&message))
+            .collect();
+        let signers = (0..quorum).map(MemberIndex).collect();
+        let signature = sum(Scheme::Ed25519, &votes).expect("points of the curve");
+        let set = KeySet::new(Scheme::Ed25519, &keys);
+        group.bench_function(BenchmarkId::new("sum of a quorum", voters), |bencher| {
+            bencher.iter(|| sum(Scheme::Ed25519, black_box(&votes)));
+        });
+        group.bench_function(BenchmarkId::new("verify a quorum", voters), |bencher| {
+            bencher.iter(|| assert!(set.verify(black_box(&message), &signers, &signature)));
+        });
+        group.bench_function(BenchmarkId::new("decode the keys", voters), |bencher| {
+            bencher.iter(|| KeySet::new(Scheme::Ed25519, black_box(&keys)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(crypto, hashes, bodies, single_checks, batch_checks, aggregates);
 criterion_main!(crypto);

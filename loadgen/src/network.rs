@@ -341,6 +341,7 @@ mod tests {
             shards: 2,
             randomness: Hash([3; 32]),
             validators: (1..=8).map(|id| [id; 32]).collect(),
+            voting_keys: Vec::new(),
             bonds: vec![0; 8],
             funding: FundingRule {
                 seed: 1,

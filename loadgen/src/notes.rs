@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crypto::cosign::verify_commit_proof;
+use crypto::cosign::{Verifier, verify_commit_proof};
 use crypto::hash::{author_header_hash, final_header_hash};
 use crypto::keys::Scheme;
 use crypto::merkle;
@@ -59,6 +59,8 @@ pub enum NoteError {
 #[derive(Debug)]
 pub struct NoteChecker<'a> {
     epoch: &'a EpochConfig,
+    /// By shard.
+    verifiers: Vec<Verifier>,
     known: BTreeMap<(ShardId, Height), Hash>,
     certificates: u64,
 }
@@ -66,9 +68,13 @@ pub struct NoteChecker<'a> {
 impl<'a> NoteChecker<'a> {
     /// Starts with no block known.
     #[must_use]
-    pub const fn new(epoch: &'a EpochConfig) -> Self {
+    pub fn new(epoch: &'a EpochConfig) -> Self {
+        let committees = epoch.committees.iter().cloned();
         Self {
             epoch,
+            verifiers: committees
+                .map(|committee| Verifier::new(Scheme::Ed25519, committee))
+                .collect(),
             known: BTreeMap::new(),
             certificates: 0,
         }
@@ -121,19 +127,18 @@ impl<'a> NoteChecker<'a> {
             height: note.header.height,
             reason,
         };
-        let committee = self
-            .epoch
-            .committees
+        let verifier = self
+            .verifiers
             .get(usize::from(shard.0))
             .ok_or_else(|| fail("there is no such shard".to_owned()))?;
         let context = SigningContext {
             genesis_hash: self.epoch.genesis_hash,
             epoch: self.epoch.epoch,
             shard,
-            committee_hash: committee.hash,
+            committee_hash: verifier.committee().hash,
         };
         self.certificates += 1;
-        verify_commit_proof(Scheme::Ed25519, &context, committee, &note.header, &note.proof)
+        verify_commit_proof(&context, verifier, &note.header, &note.proof)
             .map_err(|error| fail(error.to_string()))
     }
 }

@@ -11,7 +11,7 @@ use rpc::{ServerEvent, ServerHandle};
 use store::{CommittedRead, StoreHandle};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use transport::MeshSender;
-use types::block::{CommittedBlock, GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE};
+use types::block::CommittedBlock;
 use types::client::{
     Answer, BlockItem, GROUP_NONE, NodeInfo, Refused, Request, ShardStatus, Topology, ValidatorAddress,
 };
@@ -21,7 +21,7 @@ use types::message::AuthorBlock;
 use types::{Amount, ConnectionId, Epoch, Height, MemberIndex, Reject, Tag, ValidatorId};
 
 use crate::driver::inbox::Inbox;
-use crate::driver::{Place, SharedCounters};
+use crate::driver::{Place, SharedCounters, Shown};
 use crate::process;
 use crate::verify_pool::{BUSY_RETRY_MS, VerifyLane, VerifyPool, Way};
 
@@ -139,7 +139,7 @@ impl Ingress {
     fn topology(&self) -> Topology {
         let height = Height(self.counters.height.load(Ordering::Relaxed));
         let committee = &self.place.committee;
-        let mode = self.counters.mode.load(Ordering::Relaxed);
+        let Shown { mode, authors, .. } = self.counters.shown();
         let shards = vec![ShardStatus {
             members: committee.members.len() as u16,
             mode,
@@ -157,12 +157,13 @@ impl Ingress {
                     IpAddr::V6(ip) => ip.octets(),
                 };
                 let member = MemberIndex(member as u16);
+                let authored = authors.iter().find(|(_, author)| *author == member);
                 Some(ValidatorAddress {
                     id: *id,
                     key: *key,
                     shard: committee.shard,
                     role: u8::from(!committee.is_voter(member)),
-                    group: self.group_of(member, mode),
+                    group: authored.map_or(GROUP_NONE, |(group, _)| *group),
                     ip,
                     port: address.port(),
                 })
@@ -174,28 +175,13 @@ impl Ingress {
         }
     }
 
-    /// The group that a member authors in a mode.
-    fn group_of(&self, member: MemberIndex, mode: u8) -> u16 {
-        let committee = &self.place.committee;
-        if mode == MODE_ONE_LEAGUE {
-            return if committee.is_voter(member) {
-                GROUP_ONE_LEAGUE + member.0
-            } else {
-                GROUP_NONE
-            };
-        }
-        let seated = (0..self.seats).zip(&committee.candidates);
-        let mut seats = seated.filter(|(_, candidate)| **candidate == member);
-        seats.next().map_or(GROUP_NONE, |(group, _)| group)
-    }
-
     fn info(&self) -> NodeInfo {
         let backend = crypto::verify::backend();
         let stats = self.store.stats();
         let traffic = self.mesh.traffic();
         let clients = self.clients.counters();
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let counted = self.counters.counters();
+        let counted = self.counters.shown().counters;
         let checks = &self.lane.checks;
         let [checks_intake, checks_sampled, checks_recheck] =
             [&checks.intake, &checks.sampled, &checks.recheck].map(read);

@@ -4,9 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crypto::placement;
+use files::GenesisFileError;
+use files::genesis::{read_genesis, role_name};
 use store::{FORMAT_VERSION, Identity, OpenError, ReadError, StateError, Store};
+use types::block::MODE_TWO_LEAGUES;
+use types::block_record::Record;
+use types::certificate::Subject;
+use types::genesis::Genesis;
 use types::record::LogRecord;
-use types::{Hash, Sequence};
+use types::{Hash, MemberIndex, Sequence};
 
 /// Flags of `inspect`.
 #[derive(Clone, Debug, clap::Args)]
@@ -14,6 +21,9 @@ pub(crate) struct InspectOptions {
     /// Data directory of a stopped validator
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: PathBuf,
+    /// genesis.toml of its network: says role, group and bond too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) genesis: Option<PathBuf>,
     /// How many of the last records to show
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) records: u16,
@@ -47,6 +57,19 @@ pub(crate) enum InspectError {
     /// The state cannot be read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The genesis cannot be read.
+    #[error(transparent)]
+    Genesis(#[from] GenesisFileError),
+    /// The genesis of another network, or without this validator.
+    #[error("--genesis is of network {found}, accepted is {expected}, whose validator {validator} this is")]
+    OtherNetwork {
+        /// Hash of what was given.
+        found: Hash,
+        /// Genesis of the data directory.
+        expected: Hash,
+        /// Key of the validator.
+        validator: Hash,
+    },
 }
 
 /// Describes a data directory: holds it meanwhile, checks every record and changes nothing.
@@ -68,6 +91,9 @@ pub(crate) fn inspect(options: &InspectOptions) -> Result<String, InspectError> 
     );
     text.line("genesis", identity.genesis);
     text.line("validator", Hash(identity.validator));
+    if let Some(path) = &options.genesis {
+        describe_place(&read_genesis(path)?, identity, &mut text)?;
+    }
     let backend_note = if backend.slower {
         format!(" (slower than {} here)", backend.best_here)
     } else {
@@ -141,6 +167,31 @@ fn read_identity(dir: &Path) -> Result<Identity, InspectError> {
     }
 }
 
+/// Shard, role and bond of the validator by its genesis.
+fn describe_place(genesis: &Genesis, identity: Identity, text: &mut Report) -> Result<(), InspectError> {
+    let epoch = placement::epoch_config(genesis);
+    let other = InspectError::OtherNetwork {
+        found: epoch.genesis_hash,
+        expected: identity.genesis,
+        validator: Hash(identity.validator),
+    };
+    let place = epoch.committees.iter().find_map(|committee| {
+        let keys = committee.members.iter().map(|(_, key)| key);
+        let member = keys.zip(0..).find(|(key, _)| **key == identity.validator)?.1;
+        Some((committee, MemberIndex(member)))
+    });
+    let place = place.filter(|_| epoch.genesis_hash == identity.genesis);
+    let (committee, member) = place.ok_or(other)?;
+    let role = role_name(committee, epoch.policy.seats(), member);
+    text.line(
+        "role",
+        format_args!("{role}, member {member} of shard {}", committee.shard),
+    );
+    let bond = committee.bonds.get(usize::from(member.0));
+    text.line("bond", bond.copied().unwrap_or_default());
+    Ok(())
+}
+
 fn describe_log(log: &store::BlockLog, last: usize, text: &mut Report) -> Result<(), InspectError> {
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     let mut records: VecDeque<(Sequence, LogRecord)> = VecDeque::new();
@@ -182,7 +233,7 @@ const fn kind_of(record: &LogRecord) -> &'static str {
     match record {
         LogRecord::AuthorBlock(_) => "author block",
         LogRecord::Proposal(_) => "proposal",
-        LogRecord::Vote(_) => "vote",
+        LogRecord::Vote(_) | LogRecord::Partial(_) => "vote",
         LogRecord::Tip(_) => "tip",
         LogRecord::Committed(_) => "final block",
         LogRecord::NewView(_) => "new view",
@@ -192,14 +243,29 @@ const fn kind_of(record: &LogRecord) -> &'static str {
     }
 }
 
+fn describe_vote(kind: &str, subject: &Subject) -> String {
+    format!(
+        "{kind} to {} height {} in view {}, {}",
+        subject.phase.tag(),
+        subject.height,
+        subject.view,
+        subject.hash
+    )
+}
+
 fn describe(record: &LogRecord) -> String {
     let kind = kind_of(record);
     match record {
         LogRecord::AuthorBlock(block) => {
             let header = &block.header.header;
             format!(
-                "{kind} of validator {}, {} transactions, {} bytes",
-                header.author, header.tx_count, header.body_bytes
+                "{kind} of validator {}, group {}, run {} number {}, {} transactions, {} bytes",
+                header.author,
+                header.group,
+                header.seq.run(),
+                header.seq.number(),
+                header.tx_count,
+                header.body_bytes
             )
         }
         LogRecord::Proposal(propose) => {
@@ -209,22 +275,23 @@ fn describe(record: &LogRecord) -> String {
                 propose.view, header.height, header.tx_count
             )
         }
-        LogRecord::Vote(vote) => {
-            let subject = &vote.subject;
-            format!(
-                "{kind} to {} height {} in view {}, {}",
-                subject.phase.tag(),
-                subject.height,
-                subject.view,
-                subject.hash
-            )
-        }
+        LogRecord::Vote(vote) => describe_vote(kind, &vote.subject),
+        LogRecord::Partial(partial) => describe_vote(kind, &partial.subject),
         LogRecord::Tip(_) => kind.into(),
         LogRecord::Committed(block) => {
             let header = &block.block.header;
+            let records = block
+                .block
+                .records
+                .iter()
+                .map(|record| format!(", {}", decided(record)));
             format!(
-                "{kind} {}, {} transactions, digest {}",
-                header.height, header.tx_count, header.state_digest
+                "{kind} {}, mode {}, {} transactions, digest {}{}",
+                header.height,
+                header.mode,
+                header.tx_count,
+                header.state_digest,
+                records.collect::<String>()
             )
         }
         LogRecord::NewView(opening) => format!("{kind} {}", opening.view),
@@ -240,17 +307,42 @@ fn describe(record: &LogRecord) -> String {
     }
 }
 
+/// What the voters decided besides transactions.
+fn decided(record: &Record) -> String {
+    match record {
+        Record::Evidence(evidence) => {
+            let author = evidence.author();
+            let of = author.map_or("a voter".to_owned(), |author| format!("validator {author}"));
+            format!("evidence of {} against {of}", evidence.kind().name())
+        }
+        Record::Reset(reset) => format!("end of run {} of group {}", reset.run, reset.group),
+        Record::StandIn(stand_in) => format!("member {} for group {}", stand_in.member, stand_in.group),
+        Record::ModeSwitch(MODE_TWO_LEAGUES) => "back to two leagues".into(),
+        Record::ModeSwitch(_) => "one league".into(),
+        Record::AuthorReady(ready) => format!("member {} is ready to author", ready.member),
+        Record::SlowIntent(tx) => format!("slow transaction of {} bytes", tx.len()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::fs;
     use std::path::PathBuf;
 
+    use clap::Parser;
+    use crypto::placement;
+    use files::genesis::read_genesis;
     use store::{Durability, Identity, Store, StoreOptions};
+    use types::block_record::{Record, StandIn};
+    use types::codec::Decode;
+    use types::evidence::Evidence;
     use types::record::LogRecord;
-    use types::{Hash, Sequence, View};
+    use types::{Hash, MemberIndex, Sequence, View};
 
     use super::{InspectError, InspectOptions, inspect};
+    use crate::cli::{Cli, Command};
+    use crate::genesis_file::create;
 
     const IDENTITY: Identity = Identity {
         genesis: Hash([0xa1; 32]),
@@ -274,6 +366,7 @@ mod tests {
     fn options(dir: &std::path::Path) -> InspectOptions {
         InspectOptions {
             data_dir: dir.into(),
+            genesis: None,
             records: 2,
         }
     }
@@ -385,6 +478,73 @@ mod tests {
         let error = inspect(&options(folder.path())).expect_err("damaged");
         assert!(error.to_string().contains("cannot open the state"), "{error}");
         assert!(files(folder.path()) == before, "something was changed");
+    }
+
+    #[test]
+    fn what_the_voters_decided_is_told_in_words() {
+        let evidence = Evidence::from_bytes(&[&[0, 1][..], &[0; 183 + 4 + 9]].concat()).expect("evidence");
+        for (record, words) in [
+            (Record::Evidence(evidence), "bad_signature against validator 0"),
+            (
+                Record::StandIn(StandIn {
+                    group: 1,
+                    member: MemberIndex(5),
+                }),
+                "member 5 for group 1",
+            ),
+            (Record::ModeSwitch(0), "back to two leagues"),
+            (Record::ModeSwitch(1), "one league"),
+            (Record::SlowIntent(vec![0; 7]), "7 bytes"),
+        ] {
+            let told = super::decided(&record);
+            assert!(told.contains(words), "{words} in {told}");
+        }
+    }
+
+    #[test]
+    fn the_genesis_tells_role_and_bond_and_another_one_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let network = |name: &str, leagues: &str| {
+            let out = folder.path().join(name);
+            let out = out.display();
+            let line = format!("shardbench-node genesis --out {out} --accounts 1 --name {name} {leagues}");
+            let cli = Cli::try_parse_from(line.split_whitespace()).expect("flags");
+            let Command::Genesis(options) = cli.command else {
+                panic!("another command")
+            };
+            create(&options).expect("created");
+            folder.path().join(name).join("genesis.toml")
+        };
+        let path = network("pob", "--bond 900000000000 --reproducible");
+        let genesis = read_genesis(&path).expect("genesis");
+        let epoch = placement::epoch_config(&genesis);
+        let committee = &epoch.committees[0];
+        for (member, words) in [
+            (
+                committee.candidates[0],
+                "role             seat-0, member 4 of shard 0",
+            ),
+            (MemberIndex(0), "role             voter, member 0 of shard 0"),
+        ] {
+            let data = folder.path().join(format!("data-{member}"));
+            let identity = Identity {
+                genesis: epoch.genesis_hash,
+                validator: committee.members[usize::from(member.0)].1,
+            };
+            drop(Store::open(&data, identity, StoreOptions::default()).expect("opened"));
+            let with = |genesis| InspectOptions {
+                genesis: Some(genesis),
+                ..options(&data)
+            };
+            let text = inspect(&with(path.clone())).expect("inspected");
+            assert!(
+                text.contains(words) && text.contains("bond             900000000000"),
+                "{text}"
+            );
+            let other = network(&format!("other-{member}"), "--protocol pbft");
+            let error = inspect(&with(other)).expect_err("another network");
+            assert!(matches!(error, InspectError::OtherNetwork { .. }), "{error}");
+        }
     }
 
     #[test]

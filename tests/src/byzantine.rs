@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crypto::cosign;
 use crypto::hash::final_header_hash;
-use types::certificate::{Certificate, Phase, Subject};
+use types::certificate::{Certificate, Partial, Phase, Signatures, Subject};
 use types::message::{Certified, Committed, NewView, PeerMessage, Propose, Tip, ViewChange, Vote};
 use types::{Hash, Height, MemberIndex, Signature, View};
 
@@ -36,6 +36,8 @@ pub struct Coalition {
     /// Who gets the second of two.
     side: BTreeSet<MemberIndex>,
     votes: BTreeMap<Subject, BTreeMap<MemberIndex, Signature>>,
+    /// The same in a committee with aggregates.
+    sums: BTreeMap<Subject, Partial>,
     /// Certificates made of votes for either of two blocks.
     certificates: VecDeque<Certified>,
     seconds: BTreeMap<(View, Height), Propose>,
@@ -59,6 +61,7 @@ impl Coalition {
             victims: BTreeSet::new(),
             side: BTreeSet::new(),
             votes: BTreeMap::new(),
+            sums: BTreeMap::new(),
             certificates: VecDeque::new(),
             seconds: BTreeMap::new(),
             view_changes: BTreeMap::new(),
@@ -80,6 +83,7 @@ impl Coalition {
     pub fn hear(&mut self, setup: &Setup, message: &PeerMessage) {
         match message {
             PeerMessage::Vote(vote) => self.on_vote(setup, vote),
+            PeerMessage::Partial(partial) => self.on_partial(setup, partial),
             PeerMessage::ViewChange(change) => {
                 let of_view = self.view_changes.entry(change.new_view).or_default();
                 of_view.insert(change.member, (**change).clone());
@@ -90,6 +94,8 @@ impl Coalition {
         let worth = matches!(
             message,
             PeerMessage::Vote(_)
+                | PeerMessage::Partial(_)
+                | PeerMessage::Collect(_)
                 | PeerMessage::Certified(_)
                 | PeerMessage::Propose(_)
                 | PeerMessage::ViewChange(_)
@@ -128,11 +134,51 @@ impl Coalition {
             let certificate = Certificate {
                 view: subject.view,
                 committee: self.size,
-                signatures,
+                signatures: Signatures::List(signatures),
             };
             self.certificates.push_back(Certified { subject, certificate });
         }
         bound(&mut self.votes);
+    }
+
+    /// The same of a committee with aggregates.
+    fn on_partial(&mut self, setup: &Setup, partial: &Partial) {
+        if !self.tells(Lie::Equivocate) {
+            return;
+        }
+        let subject = partial.subject;
+        let Some(first) = self.members.first() else {
+            return;
+        };
+        let sum = self
+            .sums
+            .entry(subject)
+            .or_insert_with(|| sign_partial(setup, *first, subject));
+        let before = sum.signers.len();
+        let own = self
+            .members
+            .iter()
+            .map(|member| sign_partial(setup, *member, subject));
+        for part in own.chain([partial.clone()]) {
+            if sum.signers.is_disjoint(&part.signers)
+                && let Some(more) = cosign::sum_partials(&setup.certificates, &[sum, &part])
+            {
+                *sum = more;
+            }
+        }
+        let quorum = setup.epoch.committees[0].quorum();
+        if before < quorum && sum.signers.len() >= quorum {
+            let certificate = Certificate {
+                view: subject.view,
+                committee: self.size,
+                signatures: Signatures::Aggregate {
+                    signers: sum.signers,
+                    signature: sum.signature,
+                },
+            };
+            self.certificates.push_back(Certified { subject, certificate });
+        }
+        bound(&mut self.sums);
     }
 
     /// A liar's replica sends a message: what goes out in its place.
@@ -170,7 +216,14 @@ impl Coalition {
         }
         match message {
             PeerMessage::Propose(propose) => self.propose(rng, setup, (from, to), propose),
-            PeerMessage::Vote(vote) => self.vote(rng, setup, from, vote),
+            PeerMessage::Vote(vote) => {
+                let other = |subject: &Subject| PeerMessage::Vote(sign(setup, from, subject));
+                self.vote(rng, vote.subject, PeerMessage::Vote(vote.clone()), other)
+            }
+            PeerMessage::Partial(partial) => {
+                let other = |subject: &Subject| PeerMessage::Partial(sign_partial(setup, from, *subject));
+                self.vote(rng, partial.subject, PeerMessage::Partial(partial.clone()), other)
+            }
             PeerMessage::ViewChange(change) => self.view_change(rng, setup, to, *change),
             PeerMessage::NewView(opening) => self.opening(rng, setup, to, *opening),
             other => vec![other],
@@ -206,38 +259,36 @@ impl Coalition {
         }
     }
 
-    fn vote(&mut self, rng: &mut SimRng, setup: &Setup, from: MemberIndex, vote: Vote) -> Vec<PeerMessage> {
+    /// A vote for `subject`, with others that `sign` makes.
+    fn vote(
+        &mut self,
+        rng: &mut SimRng,
+        subject: Subject,
+        vote: PeerMessage,
+        sign: impl Fn(&Subject) -> PeerMessage,
+    ) -> Vec<PeerMessage> {
         if !self.tells(Lie::DoubleVote) {
-            return vec![PeerMessage::Vote(vote)];
+            return vec![vote];
         }
         self.tell(Lie::DoubleVote);
-        let subject = vote.subject;
         let second = self
             .seconds
             .get(&(subject.view, subject.height))
             .map(|second| final_header_hash(&second.block.header))
             .filter(|hash| *hash != subject.hash)
             .unwrap_or(Hash([rng.below(256) as u8; 32]));
-        let other = sign(
-            setup,
-            from,
-            &Subject {
-                hash: second,
-                ..subject
-            },
-        );
-        let early = sign(
-            setup,
-            from,
-            &Subject {
-                phase: Phase::Commit,
-                ..subject
-            },
-        );
+        let other = sign(&Subject {
+            hash: second,
+            ..subject
+        });
+        let early = sign(&Subject {
+            phase: Phase::Commit,
+            ..subject
+        });
         let mut votes = vec![vote, other, early];
         let first = rng.below(votes.len() as u64) as usize;
         votes.swap(0, first);
-        votes.into_iter().map(PeerMessage::Vote).collect()
+        votes
     }
 
     fn view_change(
@@ -408,6 +459,17 @@ fn sign(setup: &Setup, member: MemberIndex, subject: &Subject) -> Vote {
         member,
         signature,
     }
+}
+
+fn sign_partial(setup: &Setup, member: MemberIndex, subject: Subject) -> Partial {
+    let secret = setup.keys[usize::from(member.0)].voting();
+    cosign::sign_partial(
+        &secret,
+        &setup.context,
+        &setup.epoch.committees[0],
+        member,
+        subject,
+    )
 }
 
 fn resign(setup: &Setup, from: MemberIndex, propose: &mut Propose) {

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use crypto::hash::{author_header_hash, final_header_hash};
 use ledger::{Counters, Snapshot, StateChanges, Utxo};
 use types::block::{CommittedBlock, FinalHeader};
-use types::message::{AuthorBlock, NewView, Vote};
+use types::certificate::Subject;
+use types::message::{AuthorBlock, NewView};
 use types::record::LogRecord;
 use types::{Hash, Height, OutPoint, Sequence, View};
 
@@ -285,12 +286,13 @@ impl Disk {
 
     /// Whether a loss of power now would leave this vote.
     #[must_use]
-    pub fn has_durable_vote(&self, vote: &Vote) -> bool {
+    pub fn has_durable_vote(&self, subject: &Subject) -> bool {
         let durable = self.log.get(..self.durable).unwrap_or_default();
-        durable
-            .iter()
-            .rev()
-            .any(|written| matches!(&written.record, LogRecord::Vote(held) if held == vote))
+        durable.iter().rev().any(|written| match &written.record {
+            LogRecord::Vote(held) => held.subject == *subject,
+            LogRecord::Partial(held) => held.subject == *subject,
+            _ => false,
+        })
     }
 
     /// What of a block a loss of power now would take: itself, or a body that it refers to.

@@ -165,7 +165,7 @@ impl Tally {
 pub struct Options {
     /// Seed of all draws.
     pub seed: u64,
-    /// Validators of the one shard, `4..=16`.
+    /// Validators of the one shard, `4..=256`; above 16 certificates are aggregates.
     pub validators: u16,
     /// Length of the phase with faults.
     pub safety: Duration,

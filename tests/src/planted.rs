@@ -9,6 +9,8 @@ pub struct PlantedFault {
     pub name: &'static str,
     /// The fault.
     pub planted: Planted,
+    /// Size of the committee in which it shows.
+    pub validators: u16,
     /// Invariants of which a campaign must find one broken; empty when random runs are not expected to find it, and
     /// a written schedule does (`explore`).
     pub breaks: &'static [&'static str],
@@ -23,6 +25,7 @@ pub fn planted_faults() -> Vec<PlantedFault> {
         let fault = |name, planted, breaks| PlantedFault {
             name,
             planted,
+            validators: 4,
             breaks,
         };
         let ordering = |name, bug, breaks| fault(name, Planted::Ordering(bug), breaks);
@@ -38,6 +41,10 @@ pub fn planted_faults() -> Vec<PlantedFault> {
                 &["one opening per view"],
             ),
             ordering("stale-certificate", Ordering::StaleCertificate, &["promise kept"]),
+            PlantedFault {
+                validators: 20,
+                ..ordering("partial-counted-twice", Ordering::PartialCountedTwice, QUORUM)
+            },
             ordering(
                 "receipt-before-certified",
                 Ordering::ReceiptBeforeCertified,

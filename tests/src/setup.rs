@@ -1,6 +1,7 @@
 //! Genesis, keys and ledgers of a simulated network.
 
 use bytes::Bytes;
+use crypto::cosign::Verifier;
 use crypto::keys::{Scheme, SecretKey, account_seed};
 use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
@@ -8,6 +9,7 @@ use ledger::{Ledger, LedgerConfig, Utxo};
 use replica::body_check::check_body;
 use replica::{BodyVerdict, CheckedBody, Planted, ReplicaConfig, SignatureChecks};
 use types::block::SignedAuthorHeader;
+use types::certificate::is_aggregated;
 use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
 use types::{Amount, Hash, Height, MemberIndex, OutPoint, Owner, ShardId};
@@ -26,6 +28,8 @@ pub struct Setup {
     pub epoch: EpochConfig,
     /// Fixed part of signed strings.
     pub context: SigningContext,
+    /// The committee with its voting keys decoded.
+    pub certificates: Verifier,
     /// Keys of the members, by member.
     pub keys: Vec<SecretKey>,
     /// Keys of the accounts.
@@ -66,6 +70,11 @@ impl Setup {
             shards: 1,
             randomness: Hash([options.seed as u8; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
+            voting_keys: keys
+                .iter()
+                .filter(|_| is_aggregated(keys.len()))
+                .map(|key| key.voting().voting_key())
+                .collect(),
             bonds: vec![BOND; keys.len()],
             funding: FundingRule {
                 seed: options.seed,
@@ -98,6 +107,7 @@ impl Setup {
                 shard: ShardId(0),
                 committee_hash: committee.hash,
             },
+            certificates: Verifier::new(scheme, committee.clone()),
             keys,
             coins: coins.collect(),
             accounts,

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crypto::cosign::{verify_author_header, verify_commit_proof};
+use crypto::cosign::{Verifier, verify_author_header, verify_commit_proof};
 use crypto::hash::{author_header_hash, final_header_hash};
 use crypto::keys::Scheme;
 use crypto::merkle::{EMPTY, excluded_root, records_root, refs_root};
@@ -28,6 +28,7 @@ pub(super) struct Tip {
 pub(super) struct Place<'a> {
     pub(super) epoch: &'a EpochConfig,
     pub(super) committee: &'a Committee,
+    pub(super) verifier: &'a Verifier,
 }
 
 impl Place<'_> {
@@ -70,14 +71,7 @@ impl Place<'_> {
             &header.excluded_root,
         )?;
         same("tx_count", &count, &u64::from(header.tx_count))?;
-        verify_commit_proof(
-            Scheme::Ed25519,
-            &self.context(),
-            self.committee,
-            header,
-            &committed.proof,
-        )
-        .map_err(|error| {
+        verify_commit_proof(&self.context(), self.verifier, header, &committed.proof).map_err(|error| {
             let expected = "a commit proof that holds";
             Fault::new(FindingKind::Certificate, expected, error.to_string())
         })?;

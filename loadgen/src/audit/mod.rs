@@ -30,7 +30,9 @@ mod shard;
 mod tests;
 
 use closing::Sums;
+use crypto::cosign::Verifier;
 use crypto::hash::allocations_hash;
+use crypto::keys::Scheme;
 use finding::{Directory, Fault, Findings};
 use reading::Replica;
 use settle::Signatures;
@@ -53,6 +55,8 @@ pub enum Progress {
 /// The audit in progress.
 pub struct Audit {
     epoch: EpochConfig,
+    /// By shard.
+    verifiers: Vec<Verifier>,
     shards: Vec<Shard>,
     current: Option<Replica>,
     signatures: Signatures,
@@ -87,6 +91,11 @@ impl Audit {
         Ok(Self {
             signatures: Signatures::new(epoch.genesis_hash, options.seed, options.sample_ppm),
             directory: Directory::of(epoch),
+            verifiers: epoch
+                .committees
+                .iter()
+                .map(|committee| Verifier::new(Scheme::Ed25519, committee.clone()))
+                .collect(),
             epoch: epoch.clone(),
             shards,
             current: None,

@@ -60,6 +60,7 @@ impl Audit {
         let place = Place {
             epoch: &self.epoch,
             committee: &self.epoch.committees[replica.shard],
+            verifier: &self.verifiers[replica.shard],
         };
         let height = complete.committed.block.header.height;
         let first = complete
@@ -113,6 +114,7 @@ impl Audit {
             let place = Place {
                 epoch: &self.epoch,
                 committee: &self.epoch.committees[replica.shard],
+                verifier: &self.verifiers[replica.shard],
             };
             let first = block.as_ref().and_then(|block| first_transaction(&block.body));
             let checked = match block {

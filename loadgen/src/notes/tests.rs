@@ -6,7 +6,7 @@ use crypto::keys::SecretKey;
 use crypto::merkle;
 use crypto::placement::epoch_config;
 use types::block::{AuthorHeader, BlockRef, BlockSeq, CommitProof, FinalHeader, SignedAuthorHeader};
-use types::certificate::{Certificate, Phase, Subject};
+use types::certificate::{Certificate, Phase, Signatures, Subject};
 use types::client::{FinalNote, NoteEntry, TagAt};
 use types::codec::Decode as _;
 use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
@@ -29,6 +29,7 @@ fn world() -> World {
         shards: 1,
         randomness: Hash([3; 32]),
         validators: keys.iter().map(SecretKey::public).collect(),
+        voting_keys: Vec::new(),
         bonds: vec![0; keys.len()],
         funding: FundingRule {
             seed: 1,
@@ -110,7 +111,7 @@ impl World {
                 certificate: Certificate {
                     view: View(2),
                     committee: 4,
-                    signatures,
+                    signatures: Signatures::List(signatures),
                 },
             },
             header,
@@ -158,8 +159,8 @@ fn whatever_is_changed_is_noticed() {
     let changes: [Change; 13] = [
         |note| note.header.tx_count += 1,
         |note| note.header.timestamp += 1,
-        |note| note.proof.certificate.signatures.truncate(2),
-        |note| note.proof.certificate.signatures[1].1.0[5] ^= 1,
+        |note| note.proof.certificate.list_mut().expect("a list").truncate(2),
+        |note| note.proof.certificate.list_mut().expect("a list")[1].1.0[5] ^= 1,
         |note| note.proof.certificate.view = View(3),
         |note| note.entries[0].reference.tx_count += 1,
         |note| note.entries[0].author.header.value += 1,

@@ -75,6 +75,7 @@ impl Sample {
             shards,
             randomness: Hash([9; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
+            voting_keys: Vec::new(),
             bonds: vec![BOND; keys.len()],
             funding: FundingRule {
                 seed: accounts.seed(),

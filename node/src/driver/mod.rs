@@ -24,7 +24,6 @@ use files::{NetworkGenesis, QueueBounds};
 use rpc::{Limits, Server, ServerHandle};
 use store::{Durability, Store, StoreEvent, StoreOptions};
 use transport::{ClientConfig, ClientListener, Identity, PeerConfig, PeerEndpoint, PeerMesh};
-use types::block::{MODE_ONE_LEAGUE, MODE_TWO_LEAGUES};
 use types::client::{CLIENT_PROTOCOL_VERSION, Hello, Role};
 use types::genesis::Committee;
 use types::message::PEER_PROTOCOL_VERSION;
@@ -39,7 +38,7 @@ use crate::keys::KeySeed;
 use crate::verify_pool::VerifyPool;
 use inbox::Inbox;
 use peers::Peer;
-pub(crate) use replica_thread::SharedCounters;
+pub(crate) use replica_thread::{SharedCounters, Shown};
 pub(crate) use restart::random;
 
 /// Design numbers of `pob` and `pbft` in the hello (`ios` 14.2).
@@ -203,25 +202,13 @@ impl Prepared {
         let inbox = Arc::new(inbox);
         let policy = &network.genesis.policy;
         let patience = shortest_cut(policy) / 8;
-        let (design, mode) = match policy.leagues {
-            Some(_) => (DESIGN_POB, MODE_TWO_LEAGUES),
-            None => (DESIGN_PBFT, MODE_ONE_LEAGUE),
-        };
         let lane = shared
             .pool
             .lane(network.hash, Arc::clone(&inbox), queues.intake_txs, patience);
         let restarted = restart::restore(network, &place, &config, opened, shared.clock)?;
         let store = start_store(restarted.opened, &inbox)?;
         let (mesh, mesh_events) = PeerMesh::start(endpoint, &others(&place, addresses, config.id))?;
-        let hello = Hello {
-            genesis: network.hash,
-            id: place.committee.key(place.member).copied().unwrap_or_default(),
-            protocol_version: CLIENT_PROTOCOL_VERSION,
-            role: Role::Validator,
-            design,
-            epoch: Epoch(0),
-            in_flight_max: 0,
-        };
+        let hello = greeting(network, &place);
         let peer_hello = Hello {
             protocol_version: PEER_PROTOCOL_VERSION,
             ..hello.clone()
@@ -243,7 +230,7 @@ impl Prepared {
         let (client_events, client_requests) = tokio::sync::mpsc::channel(queues.client_requests);
         let clients = Server::start(listener, hello, Limits::default(), client_events);
         lane.set_clients(clients.clone());
-        let counters = Arc::new(SharedCounters::new(mode));
+        let counters = Arc::new(SharedCounters::of(&restarted.replica));
         let ingress = Ingress {
             id: config.id,
             place: place.clone(),
@@ -284,6 +271,22 @@ impl Prepared {
             clients,
             thread: Some(thread),
         })
+    }
+}
+
+/// What the validator says of itself to clients, and with another version to members.
+fn greeting(network: &NetworkGenesis, place: &Place) -> Hello {
+    Hello {
+        genesis: network.hash,
+        id: place.committee.key(place.member).copied().unwrap_or_default(),
+        protocol_version: CLIENT_PROTOCOL_VERSION,
+        role: Role::Validator,
+        design: match network.genesis.policy.leagues {
+            Some(_) => DESIGN_POB,
+            None => DESIGN_PBFT,
+        },
+        epoch: Epoch(0),
+        in_flight_max: 0,
     }
 }
 

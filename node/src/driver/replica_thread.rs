@@ -1,8 +1,8 @@
 //! The thread that owns a replica: bounded turns, then all effects of the turn.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use replica::{Counters, Effect, Event, Executor, Inline, Replica};
@@ -13,7 +13,7 @@ use types::limits::EVENTS_PER_TURN_MAX;
 use types::message::PeerMessage;
 use types::record::{LogRecord, Standing};
 use types::time::Duration;
-use types::{Hash, Sequence};
+use types::{Hash, MemberIndex, Sequence};
 
 use super::Place;
 use super::inbox::{Inbox, InboxReceivers};
@@ -34,30 +34,52 @@ const RECHECKS_MAX: usize = 2;
 pub(crate) struct SharedCounters {
     /// Final height executed.
     pub(crate) height: AtomicU64,
-    /// 0 two leagues, 1 one league.
-    pub(crate) mode: AtomicU8,
-    counters: Mutex<Counters>,
+    shown: Mutex<Shown>,
+}
+
+/// What changes together.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    /// What the replica has counted.
+    pub(crate) counters: Counters,
+    /// Mode of the next height: 0 two leagues, 1 one league.
+    pub(crate) mode: u8,
+    /// Groups of that mode with the members that author them.
+    pub(crate) authors: Vec<(u16, MemberIndex)>,
 }
 
 impl SharedCounters {
-    /// Of a replica that has counted nothing yet.
-    pub(crate) fn new(mode: u8) -> Self {
+    /// Of a replica that is about to run.
+    pub(crate) fn of(replica: &Replica) -> Self {
         Self {
-            height: AtomicU64::new(0),
-            mode: AtomicU8::new(mode),
-            counters: Mutex::default(),
+            height: AtomicU64::new(replica.final_height().0),
+            shown: Mutex::new(Shown {
+                counters: replica.counters(),
+                mode: replica.mode(),
+                authors: replica.authors(),
+            }),
         }
     }
 
-    /// What the replica has counted.
-    pub(crate) fn counters(&self) -> Counters {
-        *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the replica showed last.
+    pub(crate) fn shown(&self) -> Shown {
+        self.lock().clone()
     }
 
-    /// Sets what the replica has counted; gives what it had counted before.
-    fn replace(&self, counters: Counters) -> Counters {
-        let mut shared = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *shared, counters)
+    /// Sets what the replica shows; gives what it had counted before.
+    fn update(&self, replica: &Replica) -> Counters {
+        let mut shown = self.lock();
+        let height = replica.final_height().0;
+        // Only final blocks change who authors what.
+        if self.height.swap(height, Ordering::Relaxed) != height {
+            shown.mode = replica.mode();
+            shown.authors = replica.authors();
+        }
+        std::mem::replace(&mut shown.counters, replica.counters())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -356,7 +378,7 @@ impl Turns {
     }
 
     /// Sends what the store read; called on the store's thread, never waits.
-    fn reply_to(&self, to: types::MemberIndex) -> impl Fn(&PeerMessage) + Send + 'static {
+    fn reply_to(&self, to: MemberIndex) -> impl Fn(&PeerMessage) + Send + 'static {
         let (mesh, place) = (self.mesh.clone(), self.place.clone());
         move |message| {
             if let Some((id, _)) = place.committee.members.get(usize::from(to.0)) {
@@ -376,16 +398,14 @@ impl Turns {
                  replaced. The validator follows the chain and signs nothing until the epoch ends"
             );
         }
-        let counters = self.replica.counters();
-        let height = self.replica.final_height();
-        self.counters.height.store(height.0, Ordering::Relaxed);
-        if self.counters.replace(counters).view_changes < counters.view_changes {
+        let before = self.counters.update(&self.replica);
+        if before.view_changes < self.replica.counters().view_changes {
             let (view, _) = self.replica.view();
             tracing::info!(
                 shard = self.place.shard.0,
                 member = self.place.member.0,
                 view = view.0,
-                height = height.0,
+                height = self.replica.final_height().0,
                 "view change"
             );
         }

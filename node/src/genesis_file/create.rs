@@ -16,7 +16,8 @@ use files::hosts::{self, HOSTS_FILE};
 use files::limits::ALLOCATIONS_MAX;
 use files::policy::read_policy;
 use files::{ConfigText, GenesisFileError};
-use types::genesis::{Allocation, FundingRule, Genesis};
+use types::certificate::is_aggregated;
+use types::genesis::{Allocation, FundingRule, Genesis, VotingKey};
 use types::policy::Policy;
 use types::{Amount, Hash, Owner};
 
@@ -37,7 +38,7 @@ pub(crate) struct CreateOptions {
     /// Shards, a power of two
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(crate) shards: u16,
-    /// Validators of each shard: 4 to 16 voters, and the candidates
+    /// Validators of each shard: 4 to 256 voters, and the candidates; above 16 voters certificates are BLS aggregates
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) validators: u16,
     #[command(flatten)]
@@ -117,12 +118,14 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Created, CreateError> {
     let bond = options.leagues.bond(&policy, options.validators, &allocations)?;
     let bonds = vec![bond.as_ref().map_or(0, |bond| bond.units); members.len()];
     check_supply(&bonds, &allocations)?;
+    let voting_keys = voting_keys(options, &policy, &members);
     let genesis = Genesis {
         name: options.name.clone(),
         policy,
         shards: options.shards,
         randomness: Hash(*secret(options, 0)?.expose()),
         validators: members.iter().map(|member| member.public).collect(),
+        voting_keys,
         bonds,
         funding: FundingRule {
             seed: options.seed,
@@ -161,6 +164,20 @@ fn check_supply(bonds: &[u64], allocations: &[Allocation]) -> Result<(), CreateE
     })
 }
 
+/// Voters of each shard.
+fn voters(options: &CreateOptions, policy: &Policy) -> usize {
+    usize::from(options.validators.saturating_sub(policy.candidates()))
+}
+
+/// Keys for aggregates with their proofs, where committees are large enough to need them.
+fn voting_keys(options: &CreateOptions, policy: &Policy, members: &[Member]) -> Vec<VotingKey> {
+    if !is_aggregated(voters(options, policy)) {
+        return Vec::new();
+    }
+    let voting_key = |member: &Member| SecretKey::from_seed(*member.seed.expose()).voting().voting_key();
+    members.iter().map(voting_key).collect()
+}
+
 /// Refuses flags before anything costly is done; returns the number of validators.
 fn check_flags(options: &CreateOptions, policy: &Policy) -> Result<usize, CreateError> {
     let flag = |flag, value: String, accepted: String| {
@@ -178,6 +195,12 @@ fn check_flags(options: &CreateOptions, policy: &Policy) -> Result<usize, Create
         shards: options.shards,
         randomness: Hash::default(),
         validators: (0..count as u32).map(like_key).collect(),
+        voting_keys: if is_aggregated(voters(options, policy)) {
+            let (key, possession) = ([0; 96], [0; 48]);
+            vec![VotingKey { key, possession }; count]
+        } else {
+            Vec::new()
+        },
         bonds: vec![0; count],
         funding: FundingRule {
             seed: options.seed,

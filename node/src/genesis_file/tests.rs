@@ -374,8 +374,8 @@ fn every_bad_flag_is_refused_with_what_is_accepted() {
         ),
         (with(|options| options.shards = 0), "0 shards"),
         (with(|options| options.shards = 512), "512 shards"),
-        (with(|options| options.validators = 3), "4 to 16"),
-        (with(|options| options.validators = 17), "4 to 16"),
+        (with(|options| options.validators = 3), "4 to 256"),
+        (with(|options| options.validators = 257), "4 to 256"),
         (with(|options| options.name.clear()), "1 to 64"),
         (with(|options| options.name = "x".repeat(65)), "1 to 64"),
     ] {

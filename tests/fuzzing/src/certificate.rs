@@ -6,20 +6,24 @@ use crypto::hash::final_header_hash;
 use crypto::keys::Scheme;
 use crypto::verify;
 use types::block::CommittedBlock;
-use types::certificate::{Phase, Subject};
+use types::certificate::{Phase, Signatures, Subject};
 use types::codec::{Decode, Encode};
 use types::message::{Certified, NewView, ViewChange};
 
 use crate::memory::in_proportion;
 use crate::seeds::Voters;
 
-/// The first byte chooses scheme (bit 0), committee (bit 1) and what the rest is (bits 2 and 3).
+/// The first byte chooses scheme (bit 0), committee (bits 1 and 4) and what the rest is (bits 2 and 3).
 pub(crate) fn check(input: &[u8]) {
     let Some((choice, bytes)) = input.split_first() else {
         return;
     };
     let scheme = [Scheme::Simulated, Scheme::Ed25519][usize::from(choice & 1)];
-    let size = [4, 7][usize::from(choice >> 1 & 1)];
+    let size = match (choice >> 1 & 1, choice >> 4 & 1) {
+        (0, 0) => 4,
+        (_, 0) => 7,
+        _ => 17,
+    };
     Voters::with(scheme, size, |voters| match choice >> 2 & 3 {
         0 => canonical(bytes, |certified: Certified| check_certified(voters, &certified)),
         1 => canonical(bytes, |block: CommittedBlock| check_proof(voters, &block)),
@@ -38,13 +42,7 @@ fn canonical<T: Decode + Encode>(bytes: &[u8], accepted: impl FnOnce(T)) {
 
 fn check_certified(voters: &Voters, certified: &Certified) {
     let (subject, certificate) = (&certified.subject, &certified.certificate);
-    let verdict = verify_certificate(
-        voters.scheme,
-        &voters.context,
-        &voters.committee,
-        subject,
-        certificate,
-    );
+    let verdict = verify_certificate(&voters.context, &voters.verifier, subject, certificate);
     assert_eq!(verdict.is_ok(), is_quorum(voters, certified), "{verdict:?}");
 }
 
@@ -55,24 +53,33 @@ fn is_quorum(voters: &Voters, Certified { subject, certificate }: &Certified) ->
         .context
         .signed_string(subject.phase, subject.height, subject.view, &subject.hash);
     let signers: Vec<usize> = certificate
-        .signatures
+        .signers()
         .iter()
-        .map(|(member, _)| usize::from(member.0))
+        .map(|member| usize::from(member.0))
         .collect();
     usize::from(certificate.committee) == n
         && certificate.view == subject.view
         && signers.len() >= n - (n - 1) / 3
         && signers.windows(2).all(|pair| pair[0] < pair[1])
         && signers.iter().all(|signer| *signer < n)
-        && certificate.signatures.iter().all(|(member, signature)| {
-            let (_, key) = &voters.committee.members[usize::from(member.0)];
-            verify::verify(voters.scheme, key, &message, signature)
-        })
+        && match &certificate.signatures {
+            Signatures::List(list) => {
+                n <= 16
+                    && list.iter().all(|(member, signature)| {
+                        let (_, key) = &voters.committee.members[usize::from(member.0)];
+                        verify::verify(voters.scheme, key, &message, signature)
+                    })
+            }
+            // A BLS signature is the only one of its key over a message, and so is a sum.
+            Signatures::Aggregate { signature, .. } => {
+                let signers: Vec<u16> = signers.iter().map(|signer| *signer as u16).collect();
+                n > 16 && voters.partial(*subject, &signers).signature == *signature
+            }
+        }
 }
 
 fn check_proof(voters: &Voters, CommittedBlock { block, proof }: &CommittedBlock) {
-    let (scheme, context, committee) = (voters.scheme, &voters.context, &voters.committee);
-    if verify_commit_proof(scheme, context, committee, &block.header, proof).is_err() {
+    if verify_commit_proof(&voters.context, &voters.verifier, &block.header, proof).is_err() {
         return;
     }
     // From the block to the certified one, each names the one before it and is one higher.

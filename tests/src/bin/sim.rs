@@ -6,6 +6,7 @@ use clap::Parser;
 use simulator::campaign::Campaign;
 use simulator::faults::Options;
 use simulator::planted::planted_faults;
+use types::limits::VOTERS_MAX;
 use types::time::Duration;
 
 /// Runs from which on a campaign must have seen everything that can happen.
@@ -24,8 +25,8 @@ struct Arguments {
     /// First seed, at most 2^63.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1 << 63))]
     from: u64,
-    /// Sizes of the committee, each 4 to 16.
-    #[arg(long, value_delimiter = ',', default_value = "4,7", value_parser = clap::value_parser!(u16).range(4..=16))]
+    /// Sizes of the committee, each 4 to 256; above 16 certificates are aggregates.
+    #[arg(long, value_delimiter = ',', default_value = "4,7", value_parser = clap::value_parser!(u16).range(4..=VOTERS_MAX as i64))]
     validators: Vec<u16>,
     /// Length of the phase with faults, in simulated seconds, above 0.
     #[arg(long, default_value_t = 3.0, value_parser = seconds)]

@@ -1,7 +1,7 @@
 //! Messages that break a rule: rightly signed where the liar's own signature is asked for, wrong in what they say.
 
 use bytes::Bytes;
-use types::certificate::Phase;
+use types::certificate::{Phase, Signatures};
 use types::evidence::Evidence;
 use types::message::{Certified, Fetch, PeerMessage, Propose};
 use types::{Hash, Height, MemberIndex, View};
@@ -19,6 +19,19 @@ pub(super) fn of(rng: &mut SimRng, setup: &Setup, from: MemberIndex, message: &P
             0 => vote.signature.0[rng.below(64) as usize] ^= 1,
             1 => vote.member = MemberIndex(vote.member.0 ^ 1),
             _ => vote.subject.height = Height(u64::MAX),
+        },
+        PeerMessage::Partial(partial) => match rng.below(4) {
+            0 | 1 => partial.signature.0[rng.below(48) as usize] ^= 1,
+            2 => {
+                let size = u64::from(partial.committee);
+                partial.signers.insert(MemberIndex(rng.below(size) as u16));
+            }
+            _ => partial.subject.height = Height(u64::MAX),
+        },
+        PeerMessage::Collect(collect) => match rng.below(3) {
+            0 => collect.until = Height(u64::MAX),
+            1 => collect.view = collect.view.next(),
+            _ => collect.from = Height(u64::MAX),
         },
         PeerMessage::Certified(certified) => break_certificate(rng, certified),
         PeerMessage::ViewChange(change) => match rng.below(4) {
@@ -102,9 +115,12 @@ fn break_proposal(rng: &mut SimRng, setup: &Setup, from: MemberIndex, propose: &
 
 fn break_certificate(rng: &mut SimRng, certified: &mut Certified) {
     match rng.below(5) {
-        0 => {
-            certified.certificate.signatures.pop();
-        }
+        0 => match &mut certified.certificate.signatures {
+            Signatures::List(list) => drop(list.pop()),
+            Signatures::Aggregate { signers, .. } => {
+                *signers = signers.iter().skip(1).collect();
+            }
+        },
         1 => certified.subject.hash = Hash([7; 32]),
         2 => {
             certified.subject.phase = match certified.subject.phase {
@@ -112,13 +128,14 @@ fn break_certificate(rng: &mut SimRng, certified: &mut Certified) {
                 _ => Phase::Prepare,
             }
         }
-        3 => {
-            if let Some(first) = certified.certificate.signatures.first().copied()
-                && let Some(last) = certified.certificate.signatures.last_mut()
-            {
-                *last = first;
+        3 => match &mut certified.certificate.signatures {
+            Signatures::List(list) => {
+                if let (Some(first), Some(last)) = (list.first().copied(), list.last_mut()) {
+                    *last = first;
+                }
             }
-        }
+            Signatures::Aggregate { signature, .. } => signature.0[7] ^= 1,
+        },
         _ => {
             let view = View(certified.subject.view.0.saturating_add(1));
             certified.subject.view = view;

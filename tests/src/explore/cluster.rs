@@ -6,7 +6,7 @@ use consensus::{Outgoing, PlantedBug, Target};
 use crypto::cosign;
 use crypto::hash::final_header_hash;
 use types::block::Block;
-use types::certificate::{Certificate, Subject};
+use types::certificate::{Certificate, Signatures, Subject};
 use types::message::{Certified, Committed, NewView, PeerMessage, Propose, Tip, ViewChange, Vote};
 use types::{Hash, Height, MemberIndex, Signature, Time, View};
 
@@ -120,10 +120,12 @@ impl Cluster {
             certificate: Certificate {
                 view: subject.view,
                 committee: VOTERS,
-                signatures: signatures
-                    .into_iter()
-                    .take(self.shard.committee.quorum())
-                    .collect(),
+                signatures: Signatures::List(
+                    signatures
+                        .into_iter()
+                        .take(self.shard.committee.quorum())
+                        .collect(),
+                ),
             },
         })
     }

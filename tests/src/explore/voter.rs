@@ -39,6 +39,7 @@ impl Shard {
             candidates: Vec::new(),
             bonds: vec![0; members.len()],
             members,
+            voting_keys: Vec::new(),
             leaders: leaders.to_vec(),
         };
         let context = SigningContext {
@@ -99,6 +100,7 @@ impl Shard {
             committee: self.committee.clone(),
             me,
             scheme: Scheme::Simulated,
+            randomness: Hash([3; 32]),
             policy: Policy::simulated(),
             planted: self.planted,
         };

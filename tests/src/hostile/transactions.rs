@@ -109,6 +109,7 @@ mod tests {
             shards: 1,
             randomness: Hash([1; 32]),
             validators,
+            voting_keys: Vec::new(),
             bonds: vec![0; 4],
             funding: FundingRule {
                 seed: 1,

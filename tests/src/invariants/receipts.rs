@@ -19,9 +19,7 @@ pub fn check(setup: &Setup, model: &Model, note: &FinalNote, tags: &[(Tag, TxId)
         let detail = format!("height {}: {what}", note.header.height);
         Err(Violation::new("receipts honoured", detail))
     };
-    let committee = &setup.epoch.committees[0];
-    let proven =
-        cosign::verify_commit_proof(setup.scheme, &setup.context, committee, &note.header, &note.proof);
+    let proven = cosign::verify_commit_proof(&setup.context, &setup.certificates, &note.header, &note.proof);
     if let Err(error) = proven {
         return fail(&format!("the proof is none: {error}"));
     }

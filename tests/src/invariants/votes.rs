@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consensus::choose_base;
-use types::certificate::{Phase, Subject};
-use types::message::{Certified, NewView, PeerMessage, Vote};
+use types::certificate::{Partial, Phase, Subject};
+use types::message::{Certified, NewView, PeerMessage};
 use types::{Hash, Height, MemberIndex, View};
 
 use super::{Checked, Violation};
@@ -36,7 +36,8 @@ impl Votes {
     /// When it carries a vote that contradicts an earlier one or that the sender's disk could lose.
     pub fn on_wire(&mut self, from: MemberIndex, message: &PeerMessage, disk: &Disk) -> Checked {
         match message {
-            PeerMessage::Vote(vote) => self.on_vote(from, vote, disk),
+            PeerMessage::Vote(vote) => self.on_vote(from, vote.subject, disk),
+            PeerMessage::Partial(partial) => self.on_partial(from, partial, disk),
             PeerMessage::Certified(certified) => self.on_certificate(certified),
             PeerMessage::ViewChange(change) => {
                 let promised = self.promised.entry(change.member).or_default();
@@ -47,9 +48,17 @@ impl Votes {
         }
     }
 
-    fn on_vote(&mut self, from: MemberIndex, vote: &Vote, disk: &Disk) -> Checked {
-        let subject = vote.subject;
-        if !disk.has_durable_vote(vote) {
+    /// An honest member sends no sum that it has not checked: everyone in it voted so.
+    fn on_partial(&mut self, from: MemberIndex, partial: &Partial, disk: &Disk) -> Checked {
+        if partial.signers.contains(from) {
+            self.on_vote(from, partial.subject, disk)?;
+        }
+        let mut signers = partial.signers.iter();
+        signers.try_for_each(|member| self.once(member, &partial.subject))
+    }
+
+    fn on_vote(&mut self, from: MemberIndex, subject: Subject, disk: &Disk) -> Checked {
+        if !disk.has_durable_vote(&subject) {
             let detail = format!("member {from} sends {subject:?}, which its disk could lose");
             return Err(Violation::new("vote before durable", detail));
         }
@@ -106,9 +115,9 @@ impl Votes {
     fn on_certificate(&mut self, certified: &Certified) -> Checked {
         certified
             .certificate
-            .signatures
+            .signers()
             .iter()
-            .try_for_each(|(member, _)| self.once(*member, &certified.subject))
+            .try_for_each(|member| self.once(member, &certified.subject))
     }
 
     fn once(&mut self, member: MemberIndex, subject: &Subject) -> Checked {

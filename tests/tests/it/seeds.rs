@@ -47,6 +47,22 @@ fn larger_committees_hold_too() {
 }
 
 #[test]
+fn committees_with_aggregates_hold_too() {
+    // Seed 17 signs for real.
+    let summary = Campaign {
+        from: 14,
+        ..campaign(6, &[20], 1)
+    }
+    .run()
+    .unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!((summary.runs, summary.total.hot_timers), (6, 0));
+    let summary = campaign(2, &[48], 1)
+        .run()
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!((summary.runs, summary.total.hot_timers), (2, 0));
+}
+
+#[test]
 fn without_faults_one_leader_proposes_at_every_interval_and_nobody_complains() {
     for validators in [4, 7, 16] {
         let safety = Duration::from_secs(4);

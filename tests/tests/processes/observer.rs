@@ -153,10 +153,7 @@ impl Observer {
                 from = blocks
                     .last()
                     .map_or(from, |block| block.block.header.height.next());
-                let is_signer = |block: &CommittedBlock| {
-                    let signatures = &block.proof.certificate.signatures;
-                    signatures.iter().any(|(signer, _)| *signer == member)
-                };
+                let is_signer = |block: &CommittedBlock| block.proof.certificate.signers().contains(member);
                 blocks.iter().any(is_signer).then_some(())
             },
         );
@@ -166,10 +163,7 @@ impl Observer {
     pub(crate) fn signatures(&mut self, validator: usize, shown_by: usize, above: Height) -> (usize, usize) {
         let member = self.targets[validator].member;
         let blocks = self.blocks(shown_by, above.next());
-        let by_it = |block: &&CommittedBlock| {
-            let signatures = &block.proof.certificate.signatures;
-            signatures.iter().any(|(signer, _)| *signer == member)
-        };
+        let by_it = |block: &&CommittedBlock| block.proof.certificate.signers().contains(member);
         (blocks.iter().filter(by_it).count(), blocks.len())
     }
 

@@ -12,7 +12,7 @@ use types::block::{
     GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, MODE_TWO_LEAGUES, SignedAuthorHeader,
 };
 use types::block_record::Record;
-use types::certificate::{Certificate, Phase, Subject};
+use types::certificate::{Certificate, Phase, Signatures, Subject};
 use types::client::{BlockItem, StateInfo};
 use types::codec::Decode as _;
 use types::genesis::{Committee, SigningContext};
@@ -311,7 +311,7 @@ impl<'a> Chain<'a> {
             certificate: Certificate {
                 view: View(0),
                 committee: 4,
-                signatures: [0, 1, 3].map(sign).to_vec(),
+                signatures: Signatures::List([0, 1, 3].map(sign).to_vec()),
             },
         }
     }

@@ -405,7 +405,11 @@ fn broken_proofs_are_found() {
         "is not certified",
     ];
     for member in 0..3 {
-        let outcome = run(&|chain| chain.blocks[0].0.proof.certificate.signatures[member].1.0[3] ^= 4);
+        let outcome = run(&|chain| {
+            chain.blocks[0].0.proof.certificate.list_mut().expect("a list")[member]
+                .1
+                .0[3] ^= 4
+        });
         assert_found(&outcome, &parts);
         assert_eq!(
             (outcome.applied_txs, outcome.heights[0]),
@@ -414,7 +418,15 @@ fn broken_proofs_are_found() {
         );
     }
     assert_found(
-        &run(&|chain| chain.blocks[0].0.proof.certificate.signatures.truncate(2)),
+        &run(&|chain| {
+            chain.blocks[0]
+                .0
+                .proof
+                .certificate
+                .list_mut()
+                .expect("a list")
+                .truncate(2)
+        }),
         &parts,
     );
     assert_found(&run(&|chain| chain.blocks[0].0.proof.height = Height(2)), &parts);

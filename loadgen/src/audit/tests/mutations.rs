@@ -234,13 +234,30 @@ const SERVED: [Mutation; 14] = [
         "a vote that is not one",
         &[Kind::Certificate, Kind::ReceiptDropped],
         0,
-        |history| history.block(BLOCK_1).proof.certificate.signatures[1].1.0[7] ^= 1,
+        |history| {
+            history
+                .block(BLOCK_1)
+                .proof
+                .certificate
+                .list_mut()
+                .expect("a list")[1]
+                .1
+                .0[7] ^= 1
+        },
     ),
     mutation(
         "a certificate without a quorum",
         &[Kind::Certificate, Kind::ReceiptDropped],
         4,
-        |history| history.block(BLOCK_3).proof.certificate.signatures.truncate(2),
+        |history| {
+            history
+                .block(BLOCK_3)
+                .proof
+                .certificate
+                .list_mut()
+                .expect("a list")
+                .truncate(2)
+        },
     ),
     mutation(
         "a chain of another network",

@@ -1,7 +1,7 @@
 //! PBFT with collective signatures (`ios` 9): pipelined heights, view change, recovery.
 //!
 //! ```text
-//!  Propose, Vote, Certified, ViewChange, NewView ─▶ ┌──────┐ ─▶ Persist{records, then: messages}
+//!  Propose, Vote | Partial, Certified, ViewChange, NewView ─▶ ┌──────┐ ─▶ Persist{records, then: messages}
 //!  timeouts, checked blocks, own proposals       ─▶ │ Pbft │ ─▶ Check{block}   Committed{block, proof}
 //!  records of the log after a restart            ─▶ └──────┘ ─▶ Send           Fetch
 //! ```
@@ -13,10 +13,12 @@
 //! the promise of a view no vote of a lower view is ever made; the first accepted opening of a view is the only one.
 
 mod blocks;
+mod collecting;
 mod machine;
 mod ordering;
 mod planted;
 mod recovery;
+mod tree;
 mod view_change;
 mod votes;
 

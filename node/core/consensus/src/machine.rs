@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crypto::cosign::Verifier;
 use crypto::keys::{Scheme, SecretKey};
 use types::block::{Block, CommitProof, FinalHeader};
 use types::certificate::{Phase, Subject};
@@ -14,6 +15,7 @@ use types::time::Duration;
 use types::{Hash, Height, MemberIndex, Signature, Time, View};
 
 use crate::blocks::BlockTree;
+use crate::collecting::Collecting;
 use crate::planted::PlantedBug;
 
 /// What a voter is and believes in.
@@ -27,6 +29,8 @@ pub struct PbftConfig {
     pub me: MemberIndex,
     /// Signature scheme of the id keys.
     pub scheme: Scheme,
+    /// Randomness of the epoch, which arranges the trees of large committees.
+    pub randomness: Hash,
     /// Parameters.
     pub policy: Policy,
     /// A rule to leave out; always `None` outside the simulator.
@@ -119,6 +123,12 @@ pub struct Slot {
 pub struct Pbft {
     pub(crate) config: PbftConfig,
     pub(crate) key: SecretKey,
+    /// The committee with its voting keys decoded.
+    pub(crate) verifier: Verifier,
+    /// What voters of a committee with aggregates hold besides; none where certificates are lists.
+    pub(crate) collecting: Option<Collecting>,
+    /// Aggregates that were found right, the latest last: many messages carry the same one, and checking takes long.
+    pub(crate) known: VecDeque<Certified>,
     /// Current view: every vote and promise made is of this view or a lower one.
     pub(crate) view: View,
     /// Whether the opening of the current view was accepted (view 0 needs none).
@@ -200,7 +210,11 @@ impl Pbft {
     pub fn new(config: PbftConfig, key: SecretKey, now: Time) -> Self {
         let start = config.policy.view_timeout();
         let genesis = config.context.genesis_hash;
+        let aggregated = config.committee.is_aggregated();
         Self {
+            verifier: Verifier::new(config.scheme, config.committee.clone()),
+            collecting: aggregated.then(|| Collecting::new(key.voting())),
+            known: VecDeque::new(),
             key,
             view: View(0),
             active: true,
@@ -245,9 +259,9 @@ impl Pbft {
     /// When `handle_timeout` is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Time {
-        self.timer
-            .give_up
-            .map_or(self.timer.resend, |give_up| give_up.min(self.timer.resend))
+        let due = self.collecting.as_ref().and_then(Collecting::poll_timeout);
+        let timers = [self.timer.give_up, due].into_iter().flatten();
+        timers.fold(self.timer.resend, Time::min)
     }
 
     /// Current view.
@@ -293,6 +307,12 @@ impl Pbft {
         &self.config.committee
     }
 
+    /// The voters with their voting keys decoded.
+    #[must_use]
+    pub const fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
     /// The uncommitted blocks that the current view builds on, as far as they are held, from its base downwards.
     pub fn base_chain(&self) -> impl Iterator<Item = &Block> {
         let (_, base) = self.base;
@@ -336,6 +356,7 @@ impl Pbft {
         if self.timer.give_up.is_some_and(|give_up| now >= give_up) {
             self.suspect(now);
         }
+        self.handle_due(now);
         if now >= self.timer.resend {
             self.timer.resend = now + self.timer.start;
             self.resend();
@@ -435,11 +456,14 @@ impl Pbft {
                 .for_each(&mut others);
         }
         let leader = Target::Member(self.config.committee.leader(self.view));
-        let votes = self
-            .own_votes()
-            .into_iter()
-            .map(|subject| PeerMessage::Vote(self.sign_vote(subject)));
-        then.extend(votes.map(|message| Outgoing { to: leader, message }));
+        for subject in self.own_votes() {
+            // Past the tree: what was lost may have been lost there.
+            let message = match self.own_partial(subject) {
+                Some(partial) => PeerMessage::Partial(partial),
+                None => PeerMessage::Vote(self.sign_vote(subject)),
+            };
+            then.push(Outgoing { to: leader, message });
+        }
         if let Some(certified) = &self.commit_certificate
             && !(self.active && self.is_leader())
         {
@@ -480,7 +504,7 @@ impl Pbft {
     }
 
     /// Subjects of the votes made in the current view above the committed height.
-    fn own_votes(&self) -> Vec<Subject> {
+    pub(crate) fn own_votes(&self) -> Vec<Subject> {
         if !self.active || self.silent {
             return Vec::new();
         }

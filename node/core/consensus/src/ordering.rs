@@ -4,7 +4,7 @@ use crypto::hash::final_header_hash;
 use crypto::merkle;
 use types::block::{BLOCK_VERSION, Block, FinalHeader, MODE_ONE_LEAGUE};
 use types::certificate::{Phase, Subject};
-use types::limits::PROPOSALS_HELD_MAX;
+use types::limits::{PROPOSALS_HELD_MAX, VIEWS_AHEAD_MAX};
 use types::message::{Fetch, PeerMessage, Propose};
 use types::record::LogRecord;
 use types::{Hash, Height, MemberIndex, Time, View};
@@ -55,7 +55,7 @@ impl Pbft {
         })
     }
 
-    fn proposal_hash(&self, view: View, height: Height) -> Option<Hash> {
+    pub(crate) fn proposal_hash(&self, view: View, height: Height) -> Option<Hash> {
         self.proposals
             .get(&(view, height))
             .map(|propose| final_header_hash(&propose.block.header))
@@ -85,6 +85,7 @@ impl Pbft {
     /// Signs, records and sends a proposal of the current view.
     pub(crate) fn publish(&mut self, block: Block) {
         let height = block.header.height;
+        self.arrange(height);
         let signature =
             crypto::cosign::sign_propose(&self.key, &self.config.context, self.view, &block.header);
         let propose = Propose {
@@ -108,7 +109,8 @@ impl Pbft {
             return;
         }
         // A member leads one view in n: proposals of views far ahead would only fill memory.
-        if view.0 > self.view.0.saturating_add(self.config.committee.size() as u32) {
+        let ahead = VIEWS_AHEAD_MAX.min(self.config.committee.size() as u32);
+        if view.0 > self.view.0.saturating_add(ahead) {
             return self.refuse();
         }
         let leader = self.config.committee.leader(view);
@@ -343,18 +345,18 @@ impl Pbft {
         self.vote(records, subject);
     }
 
-    /// Records a vote and sends it to the leader once it is durable.
+    /// Records a vote and sends it to the leader, or up the tree, once it is durable.
     pub(crate) fn vote(&mut self, mut records: Vec<LogRecord>, subject: Subject) {
-        let vote = self.sign_vote(subject);
-        records.push(LogRecord::Vote(vote.clone()));
-        let to = Target::Member(self.config.committee.leader(self.view));
-        self.persist(
-            records,
-            vec![Outgoing {
-                to,
-                message: PeerMessage::Vote(vote),
-            }],
-        );
+        let (record, message) = match self.own_partial(subject) {
+            Some(partial) => (LogRecord::Partial(partial.clone()), PeerMessage::Partial(partial)),
+            None => {
+                let vote = self.sign_vote(subject);
+                (LogRecord::Vote(vote.clone()), PeerMessage::Vote(vote))
+            }
+        };
+        records.push(record);
+        let to = Target::Member(self.vote_target(subject.height));
+        self.persist(records, vec![Outgoing { to, message }]);
     }
 }
 

@@ -15,19 +15,22 @@ pub enum PlantedBug {
     SecondNewView,
     /// A prepare certificate of a lower view is answered with a commit vote.
     StaleCertificate,
+    /// A leader counts those who stand in two sums of votes twice.
+    PartialCountedTwice,
     /// A block counts as final, and its clients are told so, when it is prepared.
     ReceiptBeforeCertified,
 }
 
 impl PlantedBug {
     /// Every fault.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::QuorumOffByOne,
         Self::RevoteEveryHeight,
         Self::TipsFilteredByHeight,
         Self::VoteBelowBase,
         Self::SecondNewView,
         Self::StaleCertificate,
+        Self::PartialCountedTwice,
         Self::ReceiptBeforeCertified,
     ];
 }

@@ -1,7 +1,7 @@
 //! Restart from the block log (`ios` 20.6, step 3): votes, promises, openings, tip and blocks come back.
 
 use crypto::hash::final_header_hash;
-use types::certificate::Phase;
+use types::certificate::{Phase, Subject};
 use types::record::LogRecord;
 use types::{Height, Time};
 
@@ -28,15 +28,8 @@ impl Pbft {
                 self.blocks
                     .insert(final_header_hash(&block.header), (**block).clone());
             }
-            LogRecord::Vote(vote) => {
-                let at = (vote.subject.view, vote.subject.height);
-                let votes = if vote.subject.phase == Phase::Prepare {
-                    &mut self.prepared
-                } else {
-                    &mut self.committed_votes
-                };
-                votes.insert(at, vote.subject.hash);
-            }
+            LogRecord::Vote(vote) => self.replay_vote(&vote.subject),
+            LogRecord::Partial(partial) => self.replay_vote(&partial.subject),
             LogRecord::Tip(tip) => {
                 self.note_signers(tip);
                 self.raise_tip(tip);
@@ -67,6 +60,15 @@ impl Pbft {
                 }
             }
         }
+    }
+
+    fn replay_vote(&mut self, subject: &Subject) {
+        let votes = if subject.phase == Phase::Prepare {
+            &mut self.prepared
+        } else {
+            &mut self.committed_votes
+        };
+        votes.insert((subject.view, subject.height), subject.hash);
     }
 
     /// Ends the replay: restarts the timers and says again what was promised.

@@ -1,10 +1,12 @@
 //! The choice of a base, by hand. Schedules, faults and planted bugs are the simulator's.
 
-use types::certificate::{Certificate, Phase, Subject};
+use types::certificate::{Certificate, Phase, Signatures, Subject};
 use types::message::{Certified, Committed, ViewChange};
 use types::{Hash, Height, MemberIndex, Signature, View};
 
 use crate::choose_base;
+
+mod collective;
 
 const GENESIS: Hash = Hash([0; 32]);
 
@@ -20,7 +22,7 @@ fn certified(phase: Phase, view: u32, height: u64, hash: u8) -> Certified {
         certificate: Certificate {
             view: View(view),
             committee: 4,
-            signatures: Vec::new(),
+            signatures: Signatures::List(Vec::new()),
         },
     }
 }

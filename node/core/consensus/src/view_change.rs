@@ -103,7 +103,7 @@ impl Pbft {
         self.active = false;
         self.suspecting = false;
         self.opening = None;
-        self.votes.clear();
+        self.forget_votes();
         self.counters.view_changes += 1;
         // The timer of this view starts when a quorum is known to be here, so that a lone voter does not run ahead.
         self.timer.give_up = None;
@@ -178,7 +178,7 @@ impl Pbft {
     }
 
     /// Signature and certificates right, all of views below the one asked for (`ios` 9.7).
-    fn is_view_change(&self, change: &ViewChange) -> bool {
+    fn is_view_change(&mut self, change: &ViewChange) -> bool {
         let config = &self.config;
         let Some(key) = config.committee.voter_key(change.member) else {
             return false;
@@ -260,7 +260,7 @@ impl Pbft {
         self.open(now, opening);
     }
 
-    fn is_new_view(&self, opening: &NewView) -> bool {
+    fn is_new_view(&mut self, opening: &NewView) -> bool {
         let config = &self.config;
         let Some(key) = config.committee.key(config.committee.leader(opening.view)) else {
             return false;
@@ -297,6 +297,14 @@ impl Pbft {
         self.progress(now);
     }
 
+    /// Votes that were collected are of one view.
+    fn forget_votes(&mut self) {
+        self.votes.clear();
+        if let Some(collecting) = &mut self.collecting {
+            collecting.leave_view();
+        }
+    }
+
     /// What an accepted opening fixes; shared with recovery.
     pub(crate) fn enter(&mut self, opening: &NewView) {
         self.view = opening.view;
@@ -304,7 +312,7 @@ impl Pbft {
         let filter = self.is_planted(PlantedBug::TipsFilteredByHeight);
         self.base = base_of(&opening.view_changes, self.config.context.genesis_hash, filter);
         self.proposed = self.base.0;
-        self.votes.clear();
+        self.forget_votes();
         self.blocks.forget_checks();
         self.proposals.retain(|(view, _), _| *view >= opening.view);
         self.prepare_certificates

@@ -3,7 +3,8 @@
 use crypto::cosign;
 use crypto::hash::final_header_hash;
 use types::block::{CommitProof, CommittedBlock, FinalHeader};
-use types::certificate::{Certificate, Phase, Subject};
+use types::certificate::{Certificate, Partial, Phase, Signatures, Subject};
+use types::limits::CERTIFICATES_KNOWN_MAX;
 use types::message::{Certified, PeerMessage, Trace, Vote};
 use types::record::LogRecord;
 use types::{Hash, Height, MemberIndex, Time, View};
@@ -16,6 +17,9 @@ use crate::planted::PlantedBug;
 impl Pbft {
     /// A vote, to the leader of its view.
     pub fn handle_vote(&mut self, now: Time, from: MemberIndex, vote: Vote) {
+        if self.collecting.is_some() {
+            return self.refuse();
+        }
         let subject = vote.subject;
         let (committed, _) = self.committed();
         let leads = self.active && self.is_leader() && !self.silent;
@@ -60,7 +64,7 @@ impl Pbft {
             let certificate = Certificate {
                 view: subject.view,
                 committee,
-                signatures,
+                signatures: Signatures::List(signatures),
             };
             let certified = Certified { subject, certificate };
             self.send(Target::Others, PeerMessage::Certified(certified.clone()));
@@ -89,37 +93,61 @@ impl Pbft {
     }
 
     /// Whether a certificate is one, of this committee.
-    pub(crate) fn is_certified(&self, certified: &Certified) -> bool {
-        let config = &self.config;
+    pub(crate) fn is_certified(&mut self, certified: &Certified) -> bool {
         if !matches!(certified.subject.phase, Phase::Prepare | Phase::Commit) {
             return false;
         }
-        let quorum = self.quorum();
-        cosign::verify_signatures(
-            config.scheme,
-            &config.context,
-            &config.committee,
-            quorum,
+        if self.known.contains(certified) {
+            return true;
+        }
+        let verdict = cosign::verify_signatures(
+            &self.config.context,
+            &self.verifier,
+            self.quorum(),
             &certified.subject,
             &certified.certificate,
-        )
-        .is_ok()
+        );
+        if verdict.is_ok() {
+            self.remember(certified);
+        }
+        verdict.is_ok()
+    }
+
+    /// An aggregate that is right is not checked again.
+    pub(crate) fn remember(&mut self, certified: &Certified) {
+        if self.collecting.is_none() {
+            return;
+        }
+        if self.known.len() == CERTIFICATES_KNOWN_MAX {
+            self.known.pop_front();
+        }
+        self.known.push_back(certified.clone());
     }
 
     /// Remembers the latest signature of each signer.
     pub(crate) fn note_signers(&mut self, certified: &Certified) {
         let subject = certified.subject;
-        for (member, signature) in &certified.certificate.signatures {
-            let vote = Vote {
+        match &certified.certificate.signatures {
+            Signatures::List(list) => {
+                for (member, signature) in list {
+                    let vote = Vote {
+                        subject,
+                        member: *member,
+                        signature: *signature,
+                    };
+                    self.traces.insert(*member, Trace::Vote(vote));
+                }
+            }
+            Signatures::Aggregate { signers, signature } => self.note_partial(&Partial {
                 subject,
-                member: *member,
+                committee: certified.certificate.committee,
+                signers: *signers,
                 signature: *signature,
-            };
-            self.traces.insert(*member, Trace::Vote(vote));
+            }),
         }
     }
 
-    fn on_certified(&mut self, now: Time, certified: Certified) {
+    pub(crate) fn on_certified(&mut self, now: Time, certified: Certified) {
         self.note_signers(&certified);
         let view = certified.subject.view;
         match certified.subject.phase {
@@ -271,6 +299,9 @@ impl Pbft {
         self.prepare_certificates
             .retain(|(_, height), _| *height > committed);
         self.votes.retain(|subject, _| subject.height > committed);
+        if let Some(collecting) = &mut self.collecting {
+            collecting.forget_below(committed);
+        }
         let blocks = &self.blocks;
         let (base, hash) = self.base;
         let base_missing = base > committed && blocks.get(&hash).is_none();
@@ -291,14 +322,8 @@ impl Pbft {
             let config = &self.config;
             let proven = header.height == height.next()
                 && is_whole(&committed.block)
-                && cosign::verify_commit_proof(
-                    config.scheme,
-                    &config.context,
-                    &config.committee,
-                    header,
-                    &committed.proof,
-                )
-                .is_ok();
+                && cosign::verify_commit_proof(&config.context, &self.verifier, header, &committed.proof)
+                    .is_ok();
             if !proven {
                 self.refuse();
                 break;

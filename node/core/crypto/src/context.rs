@@ -138,6 +138,11 @@ pub(crate) const SIMULATED: Context = Context::new(
     "simulated",
     "85c25afe111c2dd6e7f4d7783b45d1c9f347509f306a33695d9be35ced643dd5",
 );
+/// Material of voting keys.
+pub(crate) const VOTING: Context = Context::new(
+    "voting",
+    "ffe74b9cb0af16e0afd20caee7882c451a9174ad245006ce30ce67ac5f085c2d",
+);
 /// Coefficients of a batch of votes.
 pub(crate) const BATCH: Context = Context::new(
     "batch",
@@ -163,7 +168,7 @@ pub(crate) const SAMPLE_SECRET: Context = Context::new(
 mod tests {
     use super::Context;
 
-    const ALL: [Context; 21] = [
+    const ALL: [Context; 22] = [
         super::TX,
         super::SIGHASH,
         super::GROUP,
@@ -181,6 +186,7 @@ mod tests {
         super::EVIDENCE,
         super::ACCOUNT,
         super::SIMULATED,
+        super::VOTING,
         super::BATCH,
         super::LEAGUE,
         super::SAMPLE,

@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use types::Signature;
 use zeroize::Zeroizing;
 
+use crate::bls::VotingSecret;
 use crate::context;
 
 /// How keys sign.
@@ -20,8 +21,7 @@ pub enum Scheme {
     Simulated,
 }
 
-/// A secret key. `Debug` shows the public half; the seed lives inside the signing library, which clears its
-/// memory when the last clone is gone.
+/// A secret key. `Debug` shows the public half; memory that holds the seed is cleared when the last clone is gone.
 #[derive(Clone)]
 pub struct SecretKey(Inner);
 
@@ -37,6 +37,8 @@ enum Inner {
 struct Ed25519Pair {
     signing: Ed25519KeyPair,
     sampling: SamplingSecret,
+    /// What the voting key is generated from, when somebody asks for it.
+    voting: Zeroizing<[u8; 32]>,
 }
 
 /// What a validator draws its samples with (`ios` 7.6): a one-way function of the seed of its key, so that it survives
@@ -71,7 +73,12 @@ impl SecretKey {
         let seed = Zeroizing::new(seed);
         let signing = Ed25519KeyPair::from_seed_unchecked(&*seed).expect("any 32 bytes are a seed");
         let sampling = SamplingSecret::of_seed(&seed);
-        Self(Inner::Ed25519(Arc::new(Ed25519Pair { signing, sampling })))
+        let voting = VotingSecret::material(&seed);
+        Self(Inner::Ed25519(Arc::new(Ed25519Pair {
+            signing,
+            sampling,
+            voting,
+        })))
     }
 
     /// A key of the simulated scheme.
@@ -124,6 +131,15 @@ impl SecretKey {
         match &self.0 {
             Inner::Ed25519(pair) => pair.sampling.clone(),
             Inner::Simulated { sampling, .. } => sampling.clone(),
+        }
+    }
+
+    /// Secret of the validator's voting key, derived from the same seed; some tens of microseconds of work.
+    #[must_use]
+    pub fn voting(&self) -> VotingSecret {
+        match &self.0 {
+            Inner::Ed25519(pair) => VotingSecret::generate(&pair.voting),
+            Inner::Simulated { public, .. } => VotingSecret::simulated(public),
         }
     }
 

@@ -4,6 +4,7 @@
 //! that the caller gives. One node's verdict on any bytes equals every other node's, alone or in a batch of any
 //! size (`ios` 1.5).
 
+pub mod bls;
 pub mod body;
 pub mod cosign;
 pub mod evidence;

@@ -396,8 +396,8 @@ impl Ledger {
             }
             if height == self.final_height && found != self.totals {
                 return Err(LedgerError::Totals {
-                    found,
-                    kept: self.totals,
+                    found: Box::new(found),
+                    kept: Box::new(self.totals),
                 });
             }
         }

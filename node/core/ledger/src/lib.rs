@@ -326,8 +326,8 @@ pub enum LedgerError {
     #[error("a walk over all outputs finds {found:?}, the running sums say {kept:?}")]
     Totals {
         /// Found by the walk.
-        found: Totals,
+        found: Box<Totals>,
         /// Kept by `finalize`.
-        kept: Totals,
+        kept: Box<Totals>,
     },
 }

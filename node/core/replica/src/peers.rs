@@ -32,6 +32,8 @@ impl Replica {
             PeerMessage::ResetRequest(request) => self.handle_reset_request(request),
             PeerMessage::Propose(propose) => self.pbft.handle_propose(now, from, propose),
             PeerMessage::Vote(vote) => self.pbft.handle_vote(now, from, vote),
+            PeerMessage::Partial(partial) => self.pbft.handle_partial(now, from, partial),
+            PeerMessage::Collect(collect) => self.pbft.handle_collect(from, collect),
             PeerMessage::Certified(certified) => self.pbft.handle_certified(now, certified),
             PeerMessage::ViewChange(change) => self.pbft.handle_view_change(now, from, *change),
             PeerMessage::Suspect(view) => self.pbft.handle_suspect(now, from, view),

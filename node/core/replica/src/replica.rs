@@ -173,6 +173,7 @@ impl Replica {
             committee: committee.clone(),
             me: config.me,
             scheme: config.scheme,
+            randomness: config.epoch.randomness,
             policy: config.epoch.policy.clone(),
             planted: ordering_bug,
         };
@@ -286,6 +287,15 @@ impl Replica {
     #[must_use]
     pub fn authored_group(&self) -> Option<u16> {
         self.author.role().map(|role| role.group)
+    }
+
+    /// Groups of the mode of the next height, as headers carry them, with the members that author them; a group whose
+    /// author is banned and has no stand-in is left out.
+    #[must_use]
+    pub fn authors(&self) -> Vec<(u16, MemberIndex)> {
+        let league = self.chain.final_league();
+        let of = |index| Some((self.groups().number(index), league.author(index)?));
+        league.next_active().filter_map(of).collect()
     }
 
     /// Members whose faults are final.

@@ -138,6 +138,10 @@ impl Replica {
             Trace::Vote(vote) => {
                 vote.member == me && cosign::verify_vote(scheme, &self.context, &self.committee, vote)
             }
+            Trace::Partial(partial) => {
+                partial.signers.contains(me)
+                    && cosign::verify_partial(&self.context, self.pbft.verifier(), partial)
+            }
             Trace::ViewChange(change) => {
                 change.member == me
                     && self

@@ -1,5 +1,6 @@
 //! Four replicas on a perfect network: every rule once, by hand. Faults are the simulator's.
 
+mod leagues;
 mod survival;
 
 use std::collections::VecDeque;
@@ -67,18 +68,26 @@ impl Net {
     }
 
     fn stopped() -> Self {
-        let mut keys: Vec<_> = (0..4_u8).map(|id| SecretKey::simulated([id + 1; 32])).collect();
+        Self::of(4, Policy::simulated(), 0)
+    }
+
+    /// `members` of one shard that have not started, each with a bond.
+    fn of(members: u8, policy: Policy, bond: u64) -> Self {
+        let mut keys: Vec<_> = (0..members)
+            .map(|id| SecretKey::simulated([id + 1; 32]))
+            .collect();
         keys.sort_by_key(SecretKey::public);
         let accounts: Vec<_> = (0..ACCOUNTS)
             .map(|index| SecretKey::simulated(crypto::keys::account_seed(1, index)))
             .collect();
         let genesis = Genesis {
             name: "unit".into(),
-            policy: Policy::simulated(),
+            policy,
             shards: 1,
             randomness: Hash([7; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
-            bonds: vec![0; keys.len()],
+            voting_keys: Vec::new(),
+            bonds: vec![bond; keys.len()],
             funding: FundingRule {
                 seed: 1,
                 accounts: ACCOUNTS as u32,
@@ -93,8 +102,8 @@ impl Net {
             epoch,
             keys,
             accounts,
-            replicas: (0..4).map(|_| None).collect(),
-            logs: vec![Vec::new(); 4],
+            replicas: (0..members).map(|_| None).collect(),
+            logs: vec![Vec::new(); members.into()],
             queue: VecDeque::new(),
             answers: Vec::new(),
             now: Time(1_000),
@@ -140,7 +149,8 @@ impl Net {
                 AMOUNT,
             )
         });
-        Ledger::new(config, outputs, 0).expect("genesis")
+        let bonds = self.epoch.committees[0].bonds.iter().sum();
+        Ledger::new(config, outputs, bonds).expect("genesis")
     }
 
     fn coin(&self, index: u64) -> OutPoint {
@@ -152,7 +162,10 @@ impl Net {
         let Some(replica) = &mut self.replicas[at] else {
             return;
         };
-        let others: Vec<_> = (0..4).map(MemberIndex).filter(|other| *other != member).collect();
+        let others: Vec<_> = (0..self.logs.len() as u16)
+            .map(MemberIndex)
+            .filter(|other| *other != member)
+            .collect();
         while let Some(effect) = replica.poll_effect() {
             match effect {
                 Effect::Send { to, message, .. } => self.queue.push_back((
@@ -183,7 +196,23 @@ impl Net {
                     self.queue
                         .push_back((member, Event::BodyChecked { hash, verdict }));
                 }
-                Effect::Recheck { .. } => {}
+                Effect::Recheck { hash } => {
+                    let block = self.logs[at].iter().find_map(|(_, record)| match record {
+                        LogRecord::AuthorBlock(block)
+                            if hash::author_header_hash(&block.header.header) == hash =>
+                        {
+                            Some(block)
+                        }
+                        _ => None,
+                    });
+                    let block = block.expect("a final block is on the log");
+                    let mut verifier = BatchVerifier::new([1; 32], Scheme::Simulated);
+                    let genesis = &self.epoch.genesis_hash;
+                    let (header, body) = (&block.header, &block.body);
+                    let recheck = crate::body_check::recheck_body;
+                    let (forged, _) = recheck(&mut verifier, genesis, header, body, usize::MAX);
+                    self.queue.push_back((member, Event::Rechecked { hash, forged }));
+                }
                 Effect::Persist { seq, records, sync } => {
                     self.logs[at].extend(records.into_iter().map(|record| (seq, record)));
                     if sync {
@@ -265,7 +294,7 @@ impl Net {
         let end = self.now + time;
         while self.now < end {
             self.now = self.now + Duration::from_millis(1);
-            for member in 0..4 {
+            for member in 0..self.logs.len() as u16 {
                 if let Some(replica) = &mut self.replicas[usize::from(member)]
                     && self.now >= replica.poll_timeout()
                 {

@@ -2,8 +2,8 @@
 //! trailing bytes (`ios` 0.5).
 
 use crate::ids::{
-    Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, Signature, Tag, TxId, ValidatorId,
-    View,
+    AggregateSignature, Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, Signature, Tag,
+    TxId, ValidatorId, View,
 };
 
 /// Why bytes are not a canonical encoding.
@@ -284,7 +284,8 @@ newtype_codec!(
     Hash,
     TxId,
     Owner,
-    Signature
+    Signature,
+    AggregateSignature
 );
 
 impl<const N: usize> Encode for [u8; N] {

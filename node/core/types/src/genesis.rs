@@ -1,9 +1,9 @@
 //! Genesis: everything that must be equal on every validator and client of a network (`ios` 1.10).
 
-use crate::certificate::Phase;
+use crate::certificate::{Phase, is_aggregated};
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
 use crate::ids::{Amount, Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId, View};
-use crate::limits::{LIST_VOTERS_MAX, SHARDS_MAX, VALIDATORS_MAX};
+use crate::limits::{SHARDS_MAX, VALIDATORS_MAX, VOTERS_MAX};
 use crate::policy::{Policy, PolicyError};
 use crate::struct_codec;
 
@@ -38,6 +38,18 @@ pub struct Allocation {
 
 struct_codec!(Allocation { owner, amount });
 
+/// A validator's BLS key for votes that are summed up (`ios` 0.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VotingKey {
+    /// Public key, a compressed point of G2.
+    pub key: [u8; 96],
+    /// Proof that its holder knows the secret: the signature of the key over itself. Without it one who knows the
+    /// others' keys can choose one that makes everybody's sum its own.
+    pub possession: [u8; 48],
+}
+
+struct_codec!(VotingKey { key, possession });
+
 /// Genesis without its allocations, of which it holds the hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
@@ -51,6 +63,9 @@ pub struct Genesis {
     pub randomness: Hash,
     /// Id keys, strictly ascending: position is `ValidatorId`.
     pub validators: Vec<[u8; 32]>,
+    /// Keys for aggregates, by validator; empty when committees are small enough for lists. The proofs are for
+    /// `crypto` to check.
+    pub voting_keys: Vec<VotingKey>,
     /// Bonds by validator, locked for the whole epoch; part of the supply of the shard that the validator serves.
     pub bonds: Vec<u64>,
     /// Rule of the first `accounts` allocations.
@@ -72,7 +87,7 @@ pub enum GenesisError {
     Shards(u16),
     /// Validators do not fill the shards evenly, or a committee is too small or too large.
     #[error(
-        "{validators} validators for {shards} shards with {candidates} candidates each, accepted are 4 to 16 voters \
+        "{validators} validators for {shards} shards with {candidates} candidates each, accepted are 4 to 256 voters \
          for each shard, equally many"
     )]
     Validators {
@@ -94,6 +109,14 @@ pub enum GenesisError {
     /// Bonds that no amount can hold together.
     #[error("the bonds are together more than {}, accepted is at most that", u64::MAX)]
     BondSum,
+    /// Not one voting key for each validator where certificates are aggregates, or some where they are lists.
+    #[error("{found} voting keys, accepted are {expected}")]
+    VotingKeys {
+        /// Keys.
+        found: usize,
+        /// One for each validator of committees above 16 voters, else none.
+        expected: usize,
+    },
     /// Keys not strictly ascending.
     #[error("validator keys are not strictly ascending at position {0}")]
     Unsorted(usize),
@@ -118,7 +141,7 @@ impl Genesis {
         let size = validators.checked_div(shards).unwrap_or_default();
         let voters = size.saturating_sub(usize::from(self.policy.candidates()));
         if !validators.is_multiple_of(shards)
-            || !(4..=LIST_VOTERS_MAX).contains(&voters)
+            || !(4..=VOTERS_MAX).contains(&voters)
             || validators > VALIDATORS_MAX
         {
             return Err(GenesisError::Validators {
@@ -137,6 +160,13 @@ impl Genesis {
         if bonds.copied().try_fold(0, u64::checked_add).is_none() {
             return Err(GenesisError::BondSum);
         }
+        let expected = if is_aggregated(voters) { validators } else { 0 };
+        if self.voting_keys.len() != expected {
+            return Err(GenesisError::VotingKeys {
+                found: self.voting_keys.len(),
+                expected,
+            });
+        }
         let mut pairs = self.validators.iter().zip(self.validators.iter().skip(1));
         if let Some(position) = pairs.position(|(left, right)| left >= right) {
             return Err(GenesisError::Unsorted(position.saturating_add(1)));
@@ -153,6 +183,7 @@ impl Encode for Genesis {
         self.shards.encode(out);
         self.randomness.encode(out);
         encode_items(&self.validators, out);
+        encode_items(&self.voting_keys, out);
         encode_items(&self.bonds, out);
         self.funding.encode(out);
         self.allocations.encode(out);
@@ -171,6 +202,8 @@ impl Decode for Genesis {
         let randomness = Hash::decode(reader)?;
         let validators = reader.count("validators", VALIDATORS_MAX)?;
         let validators = reader.items(validators)?;
+        let voting_keys = reader.count("voting keys", VALIDATORS_MAX)?;
+        let voting_keys = reader.items(voting_keys)?;
         let bonds = reader.count("bonds", VALIDATORS_MAX)?;
         Ok(Self {
             name,
@@ -178,6 +211,7 @@ impl Decode for Genesis {
             shards,
             randomness,
             validators,
+            voting_keys,
             bonds: reader.items(bonds)?,
             funding: FundingRule::decode(reader)?,
             allocations: reader.u32()?,
@@ -194,6 +228,8 @@ pub struct Committee {
     /// Members with their id keys: first the voters, then the candidates, each ascending by id; the position is the
     /// `MemberIndex`.
     pub members: Vec<(ValidatorId, [u8; 32])>,
+    /// Keys for aggregates, by member; empty where certificates are lists.
+    pub voting_keys: Vec<[u8; 96]>,
     /// How many of them vote.
     pub voters: u16,
     /// Candidates in the order in which they were drawn: the first hold the seats, group by group, the rest stand in.
@@ -243,6 +279,12 @@ impl Committee {
     pub fn bonded(&self) -> u64 {
         // The bonds of a valid genesis fit.
         self.bonds.iter().copied().fold(0, u64::saturating_add)
+    }
+
+    /// Whether this committee certifies by aggregates (`ios` 0.7).
+    #[must_use]
+    pub fn is_aggregated(&self) -> bool {
+        is_aggregated(self.size())
     }
 
     /// Leader of a view.
@@ -313,7 +355,7 @@ impl SigningContext {
 
 #[cfg(test)]
 mod tests {
-    use super::{FundingRule, Genesis, GenesisError};
+    use super::{FundingRule, Genesis, GenesisError, VotingKey};
     use crate::codec::{Decode, Encode};
     use crate::ids::{Amount, Hash};
     use crate::policy::Policy;
@@ -325,6 +367,7 @@ mod tests {
             shards: 2,
             randomness: Hash([3; 32]),
             validators: (0..8).map(|id| [id; 32]).collect(),
+            voting_keys: Vec::new(),
             bonds: vec![7; 8],
             funding: FundingRule {
                 seed: 1,
@@ -360,6 +403,36 @@ mod tests {
         let mut unsorted = genesis();
         unsorted.validators.swap(2, 3);
         assert_eq!(unsorted.validate(), Err(GenesisError::Unsorted(3)));
+        let key = VotingKey {
+            key: [1; 96],
+            possession: [2; 48],
+        };
+        let voting_keys = vec![key; 8];
+        assert_eq!(
+            Genesis {
+                voting_keys,
+                ..genesis()
+            }
+            .validate(),
+            Err(GenesisError::VotingKeys {
+                found: 8,
+                expected: 0
+            })
+        );
+        let mut large = genesis();
+        large.validators = (0..34).map(|id| [id; 32]).collect();
+        large.bonds = vec![7; 34];
+        large.voting_keys = vec![key; 33];
+        assert_eq!(
+            large.validate(),
+            Err(GenesisError::VotingKeys {
+                found: 33,
+                expected: 34
+            })
+        );
+        large.voting_keys.push(key);
+        large.validate().expect("one for each");
+        assert_eq!(Genesis::from_bytes(&large.to_bytes()), Ok(large));
         let mut leagues = genesis();
         leagues.policy = leagues.policy.with_leagues();
         assert!(

@@ -162,6 +162,26 @@ impl fmt::Debug for Signature {
     }
 }
 
+/// 48 bytes of a BLS signature or of a sum of several, not yet known to decode (`ios` 0.7).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct AggregateSignature(pub [u8; 48]);
+
+impl Default for AggregateSignature {
+    fn default() -> Self {
+        Self([0; 48])
+    }
+}
+
+impl fmt::Debug for AggregateSignature {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "AggregateSignature({:02x}{:02x}{:02x}{:02x}..)",
+            self.0[0], self.0[1], self.0[2], self.0[3]
+        )
+    }
+}
+
 /// Reference to one output of a transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutPoint {

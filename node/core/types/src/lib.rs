@@ -37,8 +37,8 @@ pub mod transaction;
 pub use counters::Counters;
 pub use durability::Durability;
 pub use ids::{
-    Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence, ShardId, Signature,
-    Tag, TxId, ValidatorId, View,
+    AggregateSignature, Amount, ConnectionId, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, Sequence,
+    ShardId, Signature, Tag, TxId, ValidatorId, View,
 };
 pub use reject::Reject;
 pub use time::Time;

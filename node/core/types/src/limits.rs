@@ -48,6 +48,13 @@ pub const TEXT_BYTES_MAX: usize = 512;
 
 /// Voters of a committee whose certificates are lists of Ed25519 signatures (`ios` 0.7).
 pub const LIST_VOTERS_MAX: usize = 16;
+/// Voters of a committee (`ios` 0.3 counts 240); above `LIST_VOTERS_MAX` certificates are aggregates.
+pub const VOTERS_MAX: usize = 256;
+/// Views ahead of the current one of which proposals are kept, at most one turn of the leaders; more are refused.
+pub const VIEWS_AHEAD_MAX: u32 = 16;
+/// Certificates known to be right that a voter of an aggregate chain remembers, so that a certificate which many
+/// messages carry is checked once; the oldest goes first.
+pub const CERTIFICATES_KNOWN_MAX: usize = 64;
 /// Validators of a network in the first version.
 pub const VALIDATORS_MAX: usize = 1024;
 /// Shards of a network in the first version.
@@ -100,8 +107,16 @@ pub const PEER_LANE_FRAMES_MAX: usize = 4096;
 pub const CLIENT_ANSWERS_MAX: usize = 1024;
 
 const _: () = assert!(
-    BLOCKS_HELD_MAX >= LIST_VOTERS_MAX * WINDOW_MAX as usize * 4,
-    "every leader of a turn can fill its window four times"
+    BLOCKS_HELD_MAX >= VIEWS_AHEAD_MAX as usize * WINDOW_MAX as usize * 4,
+    "every leader of the views ahead can fill its window four times"
+);
+const _: () = assert!(
+    VOTERS_MAX > LIST_VOTERS_MAX && VOTERS_MAX.is_multiple_of(64),
+    "a set of voters is a whole number of words"
+);
+const _: () = assert!(
+    VOTERS_MAX * 1024 <= PEER_FRAME_BYTES_MAX,
+    "the opening of a view with everybody's view change, below 1 KiB each, travels in one frame"
 );
 const _: () = assert!(
     BATCH_BYTES_MAX + 183 + 4 <= PEER_FRAME_BYTES_MAX,

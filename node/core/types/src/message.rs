@@ -4,11 +4,11 @@ use bytes::Bytes;
 
 use crate::block::{Block, CommittedBlock, SignedAuthorHeader};
 use crate::block_record::{AuthorReady, ResetRequest};
-use crate::certificate::{Certificate, Subject};
+use crate::certificate::{Certificate, Partial, Subject};
 use crate::codec::{Decode, DecodeError, Encode, Reader, encode_items};
 use crate::evidence::Evidence;
 use crate::ids::{Hash, Height, MemberIndex, Signature, View};
-use crate::limits::{FETCH_BLOCKS_MAX, LIST_VOTERS_MAX, TX_BYTES_MAX};
+use crate::limits::{FETCH_BLOCKS_MAX, TX_BYTES_MAX, VOTERS_MAX};
 use crate::struct_codec;
 
 /// Version of the protocol between validators.
@@ -51,31 +51,24 @@ pub struct Vote {
     pub signature: Signature,
 }
 
-impl Encode for Subject {
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.phase.encode(out);
-        self.height.encode(out);
-        self.view.encode(out);
-        self.hash.encode(out);
-    }
-}
-
-impl Decode for Subject {
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            phase: Decode::decode(reader)?,
-            height: Height::decode(reader)?,
-            view: View::decode(reader)?,
-            hash: Hash::decode(reader)?,
-        })
-    }
-}
-
 struct_codec!(Vote {
     subject,
     member,
     signature
 });
+
+/// A leader asks for votes past the tree (`ios` 9.5: star for a subtree, or for all).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collect {
+    /// View that the sender leads.
+    pub view: View,
+    /// First height whose votes it wants from the receiver directly.
+    pub from: Height,
+    /// Last such height, inclusive.
+    pub until: Height,
+}
+
+struct_codec!(Collect { view, from, until });
 
 /// A certificate with what it certifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +142,7 @@ impl Encode for NewView {
 impl Decode for NewView {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let view = View::decode(reader)?;
-        let count = reader.count("view changes", LIST_VOTERS_MAX)?;
+        let count = reader.count("view changes", VOTERS_MAX)?;
         let view_changes: Vec<ViewChange> = reader.items(count)?;
         if !view_changes.is_sorted_by(|left, right| left.member < right.member) {
             return Err(DecodeError::Value {
@@ -197,6 +190,8 @@ pub enum Trace {
     ViewChange(Box<ViewChange>),
     /// The header of an author block.
     AuthorBlock(SignedAuthorHeader),
+    /// A sum of votes with its own among them: nobody else can have added it.
+    Partial(Partial),
 }
 
 impl Encode for Trace {
@@ -214,6 +209,10 @@ impl Encode for Trace {
                 2_u8.encode(out);
                 header.encode(out);
             }
+            Self::Partial(partial) => {
+                3_u8.encode(out);
+                partial.encode(out);
+            }
         }
     }
 }
@@ -224,6 +223,7 @@ impl Decode for Trace {
             0 => Vote::decode(reader).map(Self::Vote),
             1 => ViewChange::decode(reader).map(|change| Self::ViewChange(Box::new(change))),
             2 => SignedAuthorHeader::decode(reader).map(Self::AuthorBlock),
+            3 => Partial::decode(reader).map(Self::Partial),
             _ => Err(DecodeError::Value {
                 what: "kind of trace",
             }),
@@ -310,6 +310,10 @@ pub enum PeerMessage {
     Trace(Option<Box<Trace>>),
     /// 3A: the sender would leave this view; a promise follows when enough others would.
     Suspect(View),
+    /// 3B: votes of a committee with aggregates, up the tree or straight to the leader.
+    Partial(Partial),
+    /// 3C: the leader wants votes straight from the receiver.
+    Collect(Collect),
 }
 
 /// How urgent a message is: votes never wait behind bodies.
@@ -343,6 +347,8 @@ impl PeerMessage {
             Self::Block(_) => 0x38,
             Self::Trace(_) => 0x39,
             Self::Suspect(_) => 0x3a,
+            Self::Partial(_) => 0x3b,
+            Self::Collect(_) => 0x3c,
         }
     }
 
@@ -379,6 +385,8 @@ impl PeerMessage {
             Self::Nack(header) => header.encode(&mut out),
             Self::Block(block) => block.encode(&mut out),
             Self::Suspect(view) => view.encode(&mut out),
+            Self::Partial(partial) => partial.encode(&mut out),
+            Self::Collect(collect) => collect.encode(&mut out),
             Self::Trace(trace) => trace.as_deref().cloned().encode(&mut out),
         }
         (out, None)
@@ -429,6 +437,8 @@ impl PeerMessage {
                 reader.finish()?;
                 Ok(Self::Suspect(view))
             }
+            0x3b => Partial::from_bytes(payload).map(Self::Partial),
+            0x3c => Collect::from_bytes(payload).map(Self::Collect),
             0x39 => Option::<Trace>::from_bytes(payload).map(|trace| Self::Trace(trace.map(Box::new))),
             _ => Err(DecodeError::Value {
                 what: "type of a peer message",
@@ -445,7 +455,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn arbitrary_payloads_decode_canonically_or_are_refused(kind in 0x20u8..0x3c, bytes in proptest::collection::vec(0u8..4, 0..900)) {
+        fn arbitrary_payloads_decode_canonically_or_are_refused(kind in 0x20u8..0x3e, bytes in proptest::collection::vec(0u8..4, 0..900)) {
             let payload = Bytes::from(bytes);
             if let Ok(message) = PeerMessage::decode_payload(kind, &payload) {
                 let (mut head, body) = message.encode_payload();

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::block::{Block, CommittedBlock};
+use crate::certificate::Partial;
 use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::ids::View;
 use crate::message::{AuthorBlock, NewView, PeerMessage, Propose, Tip, Vote};
@@ -28,6 +29,8 @@ pub enum LogRecord {
     Block(Box<Block>),
     /// Whether this validator may sign in the epoch; the last one counts, without one it may not.
     Standing(Standing),
+    /// An own vote about to be sent, in a committee with aggregates.
+    Partial(Partial),
 }
 
 /// Whether a validator may sign in an epoch (`ios` 20.5: a lost disk).
@@ -53,6 +56,7 @@ impl LogRecord {
             Self::Promise(_) => 7,
             Self::Block(_) => 8,
             Self::Standing(_) => 9,
+            Self::Partial(_) => 10,
         }
     }
 
@@ -76,6 +80,7 @@ impl LogRecord {
                 Standing::Voter => 1,
                 Standing::Barred => 2,
             }),
+            Self::Partial(partial) => partial.encode(&mut out),
         }
         (out, None)
     }
@@ -112,6 +117,7 @@ impl LogRecord {
                     what: "standing record",
                 }),
             },
+            10 => Partial::from_bytes(payload).map(Self::Partial),
             _ => Err(DecodeError::Value {
                 what: "type of a log record",
             }),

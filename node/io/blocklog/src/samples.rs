@@ -6,7 +6,7 @@ use types::block::{
     AuthorHeader, Block, BlockRef, BlockSeq, CommitProof, CommittedBlock, FinalHeader, GROUP_ONE_LEAGUE,
     SignedAuthorHeader,
 };
-use types::certificate::{Certificate, Phase, Subject};
+use types::certificate::{Certificate, Phase, Signatures, Subject};
 use types::codec::Decode;
 use types::message::{AuthorBlock, Certified, NewView, Propose, Vote};
 use types::record::LogRecord;
@@ -34,7 +34,7 @@ fn certificate(view: u32) -> Certificate {
     Certificate {
         view: View(view),
         committee: 4,
-        signatures: signatures.to_vec(),
+        signatures: Signatures::List(signatures.to_vec()),
     }
 }
 

@@ -8,6 +8,8 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crypto::keys::Scheme;
+use crypto::placement::VotingKeyError;
 use crypto::{hash, placement};
 use serde::Deserialize;
 use types::codec::{Decode as _, DecodeError, Reader, encode_items};
@@ -98,6 +100,14 @@ pub enum GenesisFileError {
         /// Candidates that the policy asks for.
         accepted: u16,
     },
+    /// A voting key without a proof that its holder knows the secret.
+    #[error("{path}: {source}")]
+    VotingKey {
+        /// File.
+        path: PathBuf,
+        /// Cause.
+        source: VotingKeyError,
+    },
     /// The allocations are not those of the genesis.
     #[error(
         "{path} holds {found} allocations with hash {hash}, the genesis names {count} with hash {named}; copy the file that was made with it"
@@ -155,7 +165,7 @@ impl NetworkGenesis {
     /// Holds allocations against their genesis; `path` is that of the allocations, for errors alone.
     ///
     /// # Errors
-    /// `Allocations`, `Zero` or `Supply`.
+    /// `Allocations`, `Zero`, `Supply` or `VotingKey`.
     pub fn check(
         genesis: Genesis,
         allocations: Vec<Allocation>,
@@ -172,6 +182,13 @@ impl NetworkGenesis {
             });
         }
         check_amounts(path, &allocations)?;
+        // Here, because whoever believes certificates of a network has come by.
+        placement::check_voting_keys(Scheme::Ed25519, &genesis).map_err(|source| {
+            GenesisFileError::VotingKey {
+                path: path.with_file_name(GENESIS_FILE),
+                source,
+            }
+        })?;
         Ok(Self {
             hash: hash::genesis_hash(&genesis),
             epoch: placement::epoch_config(&genesis),

@@ -8,8 +8,8 @@ use types::limits::VALIDATORS_MAX;
 pub const ALLOCATIONS_MAX: u32 = 1 << 26;
 /// Bytes of one encoded allocation.
 pub const ALLOCATION_BYTES: usize = 40;
-/// Bytes of the largest `genesis.toml`: keys of all validators twice in hexadecimal, and words.
-pub const GENESIS_FILE_BYTES_MAX: u64 = (VALIDATORS_MAX * 512 + (64 << 10)) as u64;
+/// Bytes of the largest `genesis.toml`: keys of all validators in hexadecimal, their id keys twice, and words.
+pub const GENESIS_FILE_BYTES_MAX: u64 = (VALIDATORS_MAX * 768 + (64 << 10)) as u64;
 /// Bytes of the largest `allocations.bin`.
 pub const ALLOCATIONS_FILE_BYTES_MAX: u64 = ALLOCATIONS_MAX as u64 * ALLOCATION_BYTES as u64 + 4;
 /// Bytes of the largest configuration: an address of each validator, and words.

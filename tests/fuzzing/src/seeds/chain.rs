@@ -1,20 +1,22 @@
 //! Blocks, certificates and messages between validators.
 
 use bytes::Bytes;
-use crypto::body;
 use crypto::cosign::{
-    sign_author_header, sign_new_view, sign_propose, sign_reset_request, sign_subject, sign_view_change,
+    sign_author_header, sign_author_ready, sign_new_view, sign_propose, sign_reset_request, sign_subject,
+    sign_view_change,
 };
 use crypto::hash::{author_header_hash, final_header_hash, records_root, txid};
 use crypto::keys::Scheme;
 use crypto::merkle::refs_root;
+use crypto::{body, evidence};
 use types::block::{
     AuthorHeader, BLOCK_VERSION, Block, BlockRef, BlockSeq, CommitProof, CommittedBlock, FinalHeader,
-    GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, SignedAuthorHeader,
+    GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, MODE_TWO_LEAGUES, SignedAuthorHeader,
 };
-use types::block_record::{Record, ResetRequest};
+use types::block_record::{AuthorReady, Record, ResetRequest, StandIn};
 use types::certificate::{Phase, Subject};
 use types::codec::Encode;
+use types::evidence::{Evidence, TxFault};
 use types::message::{AuthorBlock, Committed, Fetch, NewView, PeerMessage, Propose, Trace, ViewChange, Vote};
 use types::record::{LogRecord, Standing};
 use types::transaction::TxView;
@@ -51,37 +53,68 @@ pub(super) fn certificates() -> Vec<Seed> {
 /// Inputs of the target `peer`: each message and each record.
 pub(super) fn peer() -> Vec<Seed> {
     let voters = Voters::new(Scheme::Simulated, 4);
-    let propose = Propose {
-        view: View(2),
-        block: block(&voters, 5, Hash([8; 32])),
-        signature: sign_propose(
-            &voters.keys[2],
-            &voters.context,
-            View(2),
-            &block(&voters, 5, Hash([8; 32])).header,
-        ),
-    };
     let vote = Vote {
         subject: SUBJECT,
         member: MemberIndex(1),
         signature: sign_subject(&voters.keys[1], &voters.context, &SUBJECT),
     };
-    let vote_of_one = vote.clone();
-    let tip = voters.certify(SUBJECT, &[0, 1, 2]);
-    let many = author_block(&voters, 20);
-    let messages = [
-        ("author-block", PeerMessage::AuthorBlock(author_block(&voters, 2))),
+    let header = author_block(&voters, 20).header;
+    let proofs = proofs(&voters).map(|(name, evidence)| (name, PeerMessage::FraudProof(Box::new(evidence))));
+    let messages =
+        messages(&voters, &vote)
+            .into_iter()
+            .chain(proofs)
+            .chain(traces(&voters, vote.clone(), header));
+    let messages = messages.map(|(name, message)| {
+        seed(
+            "peer",
+            format!("message-{name}"),
+            framed(message.kind(), message.encode_payload()),
+        )
+    });
+    let records = records(&voters, vote).into_iter().map(|(name, record)| {
+        seed(
+            "peer",
+            format!("record-{name}"),
+            framed(record.kind(), record.encode_payload()),
+        )
+    });
+    // The largest count that is accepted and no transaction behind it: no room may be made on its word.
+    let mut lie = author_block(&voters, 0);
+    lie.body = Bytes::from_static(&[0, 16, 0, 0, 1]);
+    let lie = PeerMessage::AuthorBlock(lie);
+    let lie = seed("peer", "count-body", framed(lie.kind(), lie.encode_payload()));
+    messages.chain(records).chain([lie]).collect()
+}
+
+fn proposed(voters: &Voters) -> Propose {
+    let block = block(voters, 5, Hash([8; 32]));
+    Propose {
+        view: View(2),
+        signature: sign_propose(&voters.keys[2], &voters.context, View(2), &block.header),
+        block,
+    }
+}
+
+fn messages(voters: &Voters, vote: &Vote) -> Vec<(&'static str, PeerMessage)> {
+    let propose = proposed(voters);
+    let many = author_block(voters, 20);
+    vec![
+        ("author-block", PeerMessage::AuthorBlock(author_block(voters, 2))),
         ("author-block-many", PeerMessage::AuthorBlock(many.clone())),
-        ("heartbeat", PeerMessage::AuthorBlock(author_block(&voters, 0))),
-        ("reset", PeerMessage::ResetRequest(reset(&voters))),
+        ("heartbeat", PeerMessage::AuthorBlock(author_block(voters, 0))),
+        ("reset", PeerMessage::ResetRequest(reset(voters))),
         ("propose", PeerMessage::Propose(propose.clone())),
         ("vote", PeerMessage::Vote(vote.clone())),
-        ("certified", PeerMessage::Certified(tip.clone())),
+        (
+            "certified",
+            PeerMessage::Certified(voters.certify(SUBJECT, &[0, 1, 2])),
+        ),
         (
             "view-change",
-            PeerMessage::ViewChange(Box::new(view_change(&voters, 0))),
+            PeerMessage::ViewChange(Box::new(view_change(voters, 0))),
         ),
-        ("new-view", PeerMessage::NewView(Box::new(new_view(&voters)))),
+        ("new-view", PeerMessage::NewView(Box::new(new_view(voters)))),
         (
             "fetch-committed",
             PeerMessage::Fetch(Fetch::Committed {
@@ -99,44 +132,101 @@ pub(super) fn peer() -> Vec<Seed> {
         ),
         (
             "blocks",
-            PeerMessage::Blocks(vec![committed(&voters, 0), committed(&voters, 1)]),
+            PeerMessage::Blocks(vec![committed(voters, 0), committed(voters, 1)]),
         ),
         ("nack", PeerMessage::Nack(many.header.clone())),
-        ("block", PeerMessage::Block(Box::new(propose.block.clone()))),
-    ];
-    let records = [
-        ("author-block", LogRecord::AuthorBlock(author_block(&voters, 1))),
+        ("author-header", PeerMessage::AuthorHeader(many.header.clone())),
+        (
+            "slow-intent",
+            PeerMessage::SlowIntent(encoded(3, 1, 1, 2, 0).into()),
+        ),
+        ("author-ready", PeerMessage::AuthorReady(ready(voters))),
+        ("propose-records", PeerMessage::Propose(decided(voters))),
+        ("block", PeerMessage::Block(Box::new(propose.block))),
+    ]
+}
+
+fn records(voters: &Voters, vote: Vote) -> Vec<(&'static str, LogRecord)> {
+    let propose = proposed(voters);
+    vec![
+        ("author-block", LogRecord::AuthorBlock(author_block(voters, 1))),
         ("proposal", LogRecord::Proposal(propose.clone())),
         ("vote", LogRecord::Vote(vote)),
-        ("tip", LogRecord::Tip(tip)),
-        ("committed", LogRecord::Committed(Box::new(committed(&voters, 1)))),
-        ("new-view", LogRecord::NewView(Box::new(new_view(&voters)))),
+        ("tip", LogRecord::Tip(voters.certify(SUBJECT, &[0, 1, 2]))),
+        ("committed", LogRecord::Committed(Box::new(committed(voters, 1)))),
+        ("new-view", LogRecord::NewView(Box::new(new_view(voters)))),
         ("promise", LogRecord::Promise(View(7))),
         ("block", LogRecord::Block(Box::new(propose.block))),
         ("voter", LogRecord::Standing(Standing::Voter)),
         ("barred", LogRecord::Standing(Standing::Barred)),
+    ]
+}
+
+/// Every kind of evidence, in the canonical form; only the kinds that need no committee of two leagues would be judged.
+fn proofs(voters: &Voters) -> [(&'static str, Evidence); 3] {
+    let block = author_block(voters, 3);
+    let of_tx = evidence::of_transaction(&block.header, &block.body, 1, TxFault::Signature);
+    let other = author_block(voters, 4);
+    let of_headers = evidence::of_headers(&block.header, &other.header);
+    let vote = |hash| {
+        let subject = Subject { hash, ..SUBJECT };
+        Vote {
+            subject,
+            member: MemberIndex(1),
+            signature: sign_subject(&voters.keys[1], &voters.context, &subject),
+        }
+    };
+    let of_votes = evidence::of_votes(&vote(Hash([3; 32])), &vote(Hash([4; 32])));
+    [
+        (
+            "proof-transaction",
+            Evidence::Transaction(Box::new(of_tx.expect("three transactions"))),
+        ),
+        (
+            "proof-headers",
+            Evidence::Headers(Box::new(of_headers.expect("two blocks of one position"))),
+        ),
+        (
+            "proof-votes",
+            Evidence::Votes(Box::new(of_votes.expect("two votes of one phase"))),
+        ),
+    ]
+}
+
+fn ready(voters: &Voters) -> AuthorReady {
+    let mut ready = AuthorReady {
+        member: MemberIndex(3),
+        height: Height(9),
+        signature: Signature([0; 64]),
+    };
+    ready.signature = sign_author_ready(&voters.keys[3], &voters.context, &ready);
+    ready
+}
+
+/// A proposal of two leagues whose block holds a record of each kind, in order.
+fn decided(voters: &Voters) -> Propose {
+    let mut proposed = block(voters, 6, Hash([8; 32]));
+    proposed.header.mode = MODE_TWO_LEAGUES;
+    let [(_, of_tx), _, (_, of_votes)] = proofs(voters);
+    proposed.records = vec![
+        Record::Evidence(of_tx),
+        Record::Evidence(of_votes),
+        Record::Reset(reset(voters)),
+        Record::StandIn(StandIn {
+            group: 0,
+            member: MemberIndex(3),
+        }),
+        Record::ModeSwitch(MODE_ONE_LEAGUE),
+        Record::AuthorReady(ready(voters)),
+        Record::SlowIntent(encoded(4, 1, 1, 1, 0)),
     ];
-    let traces = traces(&voters, vote_of_one, many.header.clone());
-    let messages = messages.into_iter().chain(traces).map(|(name, message)| {
-        seed(
-            "peer",
-            format!("message-{name}"),
-            framed(message.kind(), message.encode_payload()),
-        )
-    });
-    let records = records.into_iter().map(|(name, record)| {
-        seed(
-            "peer",
-            format!("record-{name}"),
-            framed(record.kind(), record.encode_payload()),
-        )
-    });
-    // The largest count that is accepted and no transaction behind it: no room may be made on its word.
-    let mut lie = author_block(&voters, 0);
-    lie.body = Bytes::from_static(&[0, 16, 0, 0, 1]);
-    let lie = PeerMessage::AuthorBlock(lie);
-    let lie = seed("peer", "count-body", framed(lie.kind(), lie.encode_payload()));
-    messages.chain(records).chain([lie]).collect()
+    proposed.records.sort_by_cached_key(Record::order);
+    proposed.header.evidence_root = records_root(&proposed.records);
+    Propose {
+        view: View(2),
+        signature: sign_propose(&voters.keys[2], &voters.context, View(2), &proposed.header),
+        block: proposed,
+    }
 }
 
 /// What is asked and said about a validator that starts with an empty disk, and a suspicion.

@@ -5,7 +5,8 @@ use crypto::keys::Scheme;
 use crypto::merkle;
 use types::client::{
     Answer, BlockItem, CLIENT_PROTOCOL_VERSION, FinalNote, Hello, Level, MerklePath, NodeInfo, NoteEntry,
-    Refused, Request, Role, ShardStatus, StateInfo, TagAt, Topology, TxStatus, ValidatorAddress,
+    Receipts, Refused, Request, Role, ShardStatus, SlowEntry, StateInfo, TagAt, Topology, TxStatus,
+    ValidatorAddress,
 };
 use types::codec::Encode as _;
 use types::transaction::{Input, Output, TxDraft};
@@ -89,6 +90,13 @@ pub(super) fn clients() -> Vec<Seed> {
         ("hello", Request::Hello(hello.clone())),
         ("topology", Request::Topology),
         (
+            "submit-slow",
+            Request::SubmitSlow {
+                first_tag: Tag(6),
+                txs: vec![Bytes::from(encoded(5, 2, 2, 1, 0))],
+            },
+        ),
+        (
             "submit",
             Request::Submit {
                 first_tag: Tag(7),
@@ -130,7 +138,7 @@ fn counts_that_lie() -> [Seed; 2] {
     ]
 }
 
-fn answers(hello: Hello) -> [(&'static str, Answer); 9] {
+fn answers(hello: Hello) -> [(&'static str, Answer); 11] {
     let voters = Voters::new(Scheme::Simulated, 4);
     let topology = Topology {
         epoch: Epoch(0),
@@ -165,6 +173,8 @@ fn answers(hello: Hello) -> [(&'static str, Answer); 9] {
             }]),
         ),
         ("final", Answer::Final(Box::new(note(&voters)))),
+        ("final-slow", Answer::Final(Box::new(slow_note(&voters)))),
+        ("receipts", Answer::Receipts(Box::new(receipts(&voters)))),
         (
             "busy",
             Answer::Busy {
@@ -219,6 +229,35 @@ fn note(voters: &Voters) -> FinalNote {
                 position: 1,
             }],
         }],
+    }
+}
+
+/// A note of a block that executed slow transactions of the client.
+fn slow_note(voters: &Voters) -> FinalNote {
+    let leaves = [
+        merkle::slow_leaf(&TxId([1; 32]), 0),
+        merkle::slow_leaf(&TxId([2; 32]), 12),
+    ];
+    let entry = |tag: u32, id: u8, code| SlowEntry {
+        tag: Tag(tag),
+        txid: TxId([id; 32]),
+        code,
+        path: merkle::path(&leaves, usize::from(id) - 1).expect("one of two leaves"),
+    };
+    FinalNote {
+        slow: vec![entry(5, 1, 0), entry(6, 2, 12)],
+        ..note(voters)
+    }
+}
+
+fn receipts(voters: &Voters) -> Receipts {
+    let tag = |tag, position| TagAt {
+        tag: Tag(tag),
+        position,
+    };
+    Receipts {
+        author: author_block(voters, 3).header,
+        tags: vec![tag(8, 0), tag(9, 2)],
     }
 }
 

@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crypto::cosign::sign_subject;
+use crypto::cosign::{Verifier, sign_partial, sign_subject, sum_partials};
 use crypto::hash::{allocations_hash, committee_hash};
 use crypto::keys::{Scheme, SecretKey};
-use types::certificate::{Certificate, Subject};
+use types::certificate::{Certificate, Partial, Signatures, Subject, is_aggregated};
 use types::genesis::{Allocation, Committee, FundingRule, Genesis, SigningContext};
 use types::message::Certified;
 use types::policy::Policy;
-use types::{Amount, Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId};
+use types::{Amount, Epoch, Hash, MemberIndex, Owner, ShardId, Signature, ValidatorId};
 
 /// Allocations of [`genesis`].
 pub(super) fn allocations() -> Vec<Allocation> {
@@ -30,6 +30,7 @@ pub(crate) fn genesis() -> Genesis {
         shards: 2,
         randomness: Hash([3; 32]),
         validators: (0..8).map(|id| [id; 32]).collect(),
+        voting_keys: Vec::new(),
         bonds: vec![5; 8],
         funding: FundingRule {
             seed: 1,
@@ -41,11 +42,23 @@ pub(crate) fn genesis() -> Genesis {
     }
 }
 
+/// The same of two leagues: four voters and a candidate in each shard.
+pub(super) fn genesis_of_leagues() -> Genesis {
+    Genesis {
+        policy: Policy::lan().with_leagues(),
+        validators: (0..10).map(|id| [id; 32]).collect(),
+        bonds: vec![1 << 40; 10],
+        ..genesis()
+    }
+}
+
 /// A committee with its keys.
 pub(crate) struct Voters {
     pub(crate) scheme: Scheme,
     pub(crate) keys: Vec<SecretKey>,
     pub(crate) committee: Committee,
+    /// The committee with its voting keys decoded.
+    pub(crate) verifier: Verifier,
     pub(crate) context: SigningContext,
 }
 
@@ -72,18 +85,26 @@ impl Voters {
             .zip(keys.iter().map(SecretKey::public))
             .collect();
         let hash = committee_hash(Epoch(0), ShardId(1), &members, size.into());
+        let voting_keys: Vec<_> = if is_aggregated(size.into()) {
+            keys.iter().map(|key| key.voting().public()).collect()
+        } else {
+            Vec::new()
+        };
+        let committee = Committee {
+            shard: ShardId(1),
+            voters: size.into(),
+            candidates: Vec::new(),
+            bonds: vec![0; members.len()],
+            members,
+            voting_keys,
+            leaders: (0..u16::from(size)).map(MemberIndex).collect(),
+            hash,
+        };
         Self {
             scheme,
             keys,
-            committee: Committee {
-                shard: ShardId(1),
-                voters: size.into(),
-                candidates: Vec::new(),
-                bonds: vec![0; members.len()],
-                members,
-                leaders: (0..u16::from(size)).map(MemberIndex).collect(),
-                hash,
-            },
+            verifier: Verifier::new(scheme, committee.clone()),
+            committee,
             context: SigningContext {
                 genesis_hash: Hash([9; 32]),
                 epoch: Epoch(0),
@@ -93,19 +114,48 @@ impl Voters {
         }
     }
 
-    /// A certificate by these members.
-    pub(super) fn certify(&self, subject: Subject, signers: &[u16]) -> Certified {
+    /// Votes of these members, summed up.
+    pub(crate) fn partial(&self, subject: Subject, signers: &[u16]) -> Partial {
         let sign = |signer: &u16| {
-            let key = &self.keys[usize::from(*signer)];
-            (MemberIndex(*signer), sign_subject(key, &self.context, &subject))
+            let secret = self.keys[usize::from(*signer)].voting();
+            sign_partial(
+                &secret,
+                &self.context,
+                &self.committee,
+                MemberIndex(*signer),
+                subject,
+            )
+        };
+        let votes: Vec<_> = signers.iter().map(sign).collect();
+        sum_partials(&self.verifier, &votes.iter().collect::<Vec<_>>()).expect("points of the curve")
+    }
+
+    /// A certificate by these members, of the kind that the committee has.
+    pub(super) fn certify(&self, subject: Subject, signers: &[u16]) -> Certified {
+        let signatures = if self.committee.is_aggregated() {
+            let sum = self.partial(subject, signers);
+            Signatures::Aggregate {
+                signers: sum.signers,
+                signature: sum.signature,
+            }
+        } else {
+            Signatures::List(self.list(subject, signers))
         };
         Certified {
             subject,
             certificate: Certificate {
                 view: subject.view,
                 committee: self.keys.len() as u16,
-                signatures: signers.iter().map(sign).collect(),
+                signatures,
             },
         }
+    }
+
+    fn list(&self, subject: Subject, signers: &[u16]) -> Vec<(MemberIndex, Signature)> {
+        let sign = |signer: &u16| {
+            let key = &self.keys[usize::from(*signer)];
+            (MemberIndex(*signer), sign_subject(key, &self.context, &subject))
+        };
+        signers.iter().map(sign).collect()
     }
 }

@@ -1,13 +1,14 @@
 use types::block::FinalHeader;
-use types::certificate::{Certificate, Phase, Subject};
+use types::certificate::{Certificate, Partial, Phase, Signatures, Subject, is_aggregated};
 use types::codec::Decode;
 use types::genesis::{Committee, SigningContext};
 use types::{Epoch, Hash, Height, MemberIndex, ShardId, ValidatorId, View};
 
-use super::{CertificateError, verify_certificate};
+use super::{CertificateError, Verifier, sign_partial, sum_partials, verify_certificate};
 use crate::hash::committee_hash;
 use crate::keys::{Scheme, SecretKey};
 
+mod aggregates;
 mod certificates;
 mod messages;
 
@@ -34,6 +35,11 @@ impl Voters {
         let leaders = (0..u16::from(count)).map(MemberIndex).collect();
         let committee = Committee {
             shard: ShardId(1),
+            voting_keys: if is_aggregated(count.into()) {
+                keys.iter().map(|key| key.voting().public()).collect()
+            } else {
+                Vec::new()
+            },
             voters: count.into(),
             candidates: Vec::new(),
             bonds: vec![0; members.len()],
@@ -66,12 +72,43 @@ impl Voters {
         Certificate {
             view: subject.view,
             committee: self.keys.len() as u16,
-            signatures: signers.iter().map(sign).collect(),
+            signatures: Signatures::List(signers.iter().map(sign).collect()),
         }
     }
 
     fn check(&self, subject: &Subject, certificate: &Certificate) -> Result<(), CertificateError> {
-        verify_certificate(self.scheme, &self.context, &self.committee, subject, certificate)
+        verify_certificate(&self.context, &self.verifier(), subject, certificate)
+    }
+
+    fn verifier(&self) -> Verifier {
+        Verifier::new(self.scheme, self.committee.clone())
+    }
+
+    /// A sum of votes of members in any number and order.
+    fn partial(&self, subject: &Subject, signers: &[u16]) -> Partial {
+        let sign = |signer: &u16| {
+            let secret = self.keys[usize::from(*signer)].voting();
+            sign_partial(
+                &secret,
+                &self.context,
+                &self.committee,
+                MemberIndex(*signer),
+                *subject,
+            )
+        };
+        let votes: Vec<_> = signers.iter().map(sign).collect();
+        sum_partials(&self.verifier(), &votes.iter().collect::<Vec<_>>()).expect("points of the curve")
+    }
+
+    fn aggregate(&self, subject: &Subject, signers: &[u16]) -> Certificate {
+        let Partial {
+            signers, signature, ..
+        } = self.partial(subject, signers);
+        Certificate {
+            view: subject.view,
+            committee: self.keys.len() as u16,
+            signatures: Signatures::Aggregate { signers, signature },
+        }
     }
 }
 

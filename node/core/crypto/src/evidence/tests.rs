@@ -50,6 +50,7 @@ impl Shard {
         }
         let genesis = Genesis {
             name: "evidence".into(),
+            voting_keys: Vec::new(),
             bonds: vec![policy.leagues.as_ref().map_or(0, |leagues| leagues.bond_cap); keys.len()],
             policy,
             shards: 2,

@@ -5,9 +5,9 @@ use types::genesis::{FundingRule, Genesis};
 use types::policy::Policy;
 use types::{Amount, Epoch, Hash, MemberIndex, Owner, ShardId, ValidatorId};
 
-use super::{epoch_config, group_of, member_of, shard_of};
+use super::{VotingKeyError, check_voting_keys, epoch_config, group_of, member_of, shard_of};
 use crate::hash::{committee_hash, genesis_hash};
-use crate::keys::account_seed;
+use crate::keys::{Scheme, SecretKey, account_seed};
 
 fn genesis(validators: u16, shards: u16) -> Genesis {
     let key = |id: u16| {
@@ -21,6 +21,7 @@ fn genesis(validators: u16, shards: u16) -> Genesis {
         shards,
         randomness: Hash([3; 32]),
         validators: (0..validators).map(key).collect(),
+        voting_keys: Vec::new(),
         bonds: vec![0; validators.into()],
         funding: FundingRule {
             seed: 1,
@@ -308,3 +309,26 @@ const COMMITTEES: [([u16; 4], [u16; 4], &str); 2] = [
         "618b3d0fd6dfa55c8c6eadc985c8f0d7e06bf69a1fdc7d4b3fe86cf306f63f4e",
     ),
 ];
+
+#[test]
+fn voting_keys_go_with_their_members_and_each_needs_its_proof() {
+    for scheme in [Scheme::Ed25519, Scheme::Simulated] {
+        let mut genesis = genesis(34, 2);
+        let voting = |id: u8| SecretKey::of_scheme(scheme, [id; 32]).voting().voting_key();
+        genesis.voting_keys = (0..34).map(voting).collect();
+        for committee in epoch_config(&genesis).committees {
+            let expected: Vec<_> = committee
+                .members
+                .iter()
+                .map(|(id, _)| voting(id.0 as u8).key)
+                .collect();
+            assert_eq!(committee.voting_keys, expected);
+        }
+        assert_eq!(check_voting_keys(scheme, &genesis), Ok(()));
+        // The proof of another key proves nothing.
+        genesis.voting_keys[33].possession = genesis.voting_keys[32].possession;
+        let error = VotingKeyError(ValidatorId(33));
+        assert_eq!(check_voting_keys(scheme, &genesis), Err(error));
+    }
+    assert_eq!(check_voting_keys(Scheme::Ed25519, &genesis(8, 2)), Ok(()));
+}

@@ -430,8 +430,8 @@ fn the_digest_holds_the_counters_and_the_claims() {
     );
     let unpaid = |loss| claims(&[claim(&other, &[(owner(1), loss)])]);
     assert_ne!(digest(&unpaid(1)), digest(&unpaid(2)));
-    let plain = super::blocks::bonded(&[100], 0).digest();
-    assert_ne!(super::blocks::bonded(&[100], 1).digest(), plain);
+    let plain = bonded(&[100], 0).digest();
+    assert_ne!(bonded(&[100], 1).digest(), plain);
 }
 
 #[test]

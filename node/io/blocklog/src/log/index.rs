@@ -60,6 +60,7 @@ impl Index {
             LogRecord::Proposal(propose) => self.note_block(&propose.block.header, position),
             LogRecord::Block(block) => self.note_block(&block.header, position),
             LogRecord::Vote(vote) => vote.subject.height,
+            LogRecord::Partial(partial) => partial.subject.height,
             LogRecord::Tip(tip) => {
                 let key = (tip.subject.view, tip.subject.height);
                 if rank(&self.tip, |held| match held {

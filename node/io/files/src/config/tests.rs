@@ -41,6 +41,7 @@ fn genesis() -> Genesis {
         shards: 1,
         randomness: Hash([3; 32]),
         validators: (0..4).map(|id| [id; 32]).collect(),
+        voting_keys: Vec::new(),
         bonds: vec![0; 4],
         funding: FundingRule {
             seed: 1,

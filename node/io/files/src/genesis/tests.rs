@@ -23,6 +23,7 @@ fn network(folder: &Path, policy: Policy) -> NetworkGenesis {
         shards: 2,
         randomness: Hash([3; 32]),
         validators: (0..8).map(|id| [id; 32]).collect(),
+        voting_keys: Vec::new(),
         bonds: vec![3; 8],
         funding: FundingRule {
             seed: 7,
@@ -197,7 +198,13 @@ fn the_words_for_people_say_what_is_encoded() {
         format!("# genesis hash      {}", network.hash),
         "# block_interval    250ms".to_owned(),
         "# accounts          5 of 9 each, keys from seed 7".to_owned(),
-        format!("# {:03} 1 2 {}", id.0, hex::encode(key)),
+        "# protocol          pbft, one league".to_owned(),
+        format!(
+            "# {:03} 1 2 voter {} {}",
+            id.0,
+            committee.bonds[2],
+            hex::encode(key)
+        ),
     ] {
         assert!(text.contains(&words), "{words} in {text}");
     }

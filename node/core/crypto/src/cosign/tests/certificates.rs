@@ -3,15 +3,19 @@ use types::certificate::{Certificate, Phase, Subject};
 use types::codec::{Decode, Encode};
 use types::genesis::{Committee, SigningContext};
 use types::message::Vote;
-use types::{Hash, Height, MemberIndex, View};
+use types::{Hash, Height, MemberIndex, Signature, View};
 
 use super::{SCHEMES, SUBJECT, Voters, header, other_contexts, other_subjects};
 use crate::cosign::{
-    CertificateError, CommitProofError, sign_subject, verify_certificate, verify_commit_proof,
+    CertificateError, CommitProofError, Verifier, sign_subject, verify_certificate, verify_commit_proof,
     verify_signatures, verify_vote,
 };
 use crate::hash::final_header_hash;
 use crate::keys::Scheme;
+
+fn list(certificate: &mut Certificate) -> &mut Vec<(MemberIndex, Signature)> {
+    certificate.list_mut().expect("a list")
+}
 
 #[test]
 fn a_vote_is_its_members_over_its_subject_in_its_context() {
@@ -159,7 +163,7 @@ fn a_certificate_says_what_is_wrong_with_it() {
         );
     }
     let mut stranger = good.clone();
-    stranger.signatures[3].0 = MemberIndex(4);
+    list(&mut stranger)[3].0 = MemberIndex(4);
     assert_eq!(
         voters.check(&SUBJECT, &stranger),
         Err(CertificateError::Signers {
@@ -169,7 +173,7 @@ fn a_certificate_says_what_is_wrong_with_it() {
     // One wrong signature spoils a certificate even where the others suffice.
     for member in 0..4 {
         let mut wrong = good.clone();
-        wrong.signatures[member].1.0[40] ^= 1;
+        list(&mut wrong)[member].1.0[40] ^= 1;
         let error = CertificateError::Signature {
             member: MemberIndex(member as u16),
         };
@@ -177,7 +181,7 @@ fn a_certificate_says_what_is_wrong_with_it() {
     }
     // Signatures of two members in each other's place.
     let mut swapped = good.clone();
-    (swapped.signatures[1].1, swapped.signatures[2].1) = (good.signatures[2].1, good.signatures[1].1);
+    (list(&mut swapped)[1].1, list(&mut swapped)[2].1) = (good.list()[2].1, good.list()[1].1);
     assert_eq!(
         voters.check(&SUBJECT, &swapped),
         Err(CertificateError::Signature {
@@ -202,7 +206,7 @@ fn a_certificate_is_of_its_subject_and_context_only() {
             assert_eq!(voters.check(&subject, &moved), Err(error), "{subject:?}");
         }
         for context in other_contexts(voters.context) {
-            let found = verify_certificate(scheme, &context, &voters.committee, &SUBJECT, &good);
+            let found = verify_certificate(&context, &voters.verifier(), &SUBJECT, &good);
             assert_eq!(
                 found,
                 Err(CertificateError::Signature {
@@ -217,7 +221,7 @@ fn a_certificate_is_of_its_subject_and_context_only() {
             voters: 4,
             ..strangers.committee
         };
-        let found = verify_certificate(scheme, &voters.context, &smaller, &SUBJECT, &good);
+        let found = verify_certificate(&voters.context, &Verifier::new(scheme, smaller), &SUBJECT, &good);
         assert_eq!(
             found,
             Err(CertificateError::Signature {
@@ -231,16 +235,7 @@ fn a_certificate_is_of_its_subject_and_context_only() {
 fn the_least_number_of_signers_is_the_callers() {
     let voters = Voters::new(Scheme::Simulated, 4);
     let two = voters.certificate(&SUBJECT, &[1, 3]);
-    let check = |quorum| {
-        verify_signatures(
-            voters.scheme,
-            &voters.context,
-            &voters.committee,
-            quorum,
-            &SUBJECT,
-            &two,
-        )
-    };
+    let check = |quorum| verify_signatures(&voters.context, &voters.verifier(), quorum, &SUBJECT, &two);
     assert_eq!(check(2), Ok(()));
     assert_eq!(check(3), Err(CertificateError::Quorum { found: 2, quorum: 3 }));
 }
@@ -269,7 +264,7 @@ fn a_descendants_certificate_proves_its_ancestors() {
     for scheme in SCHEMES {
         let voters = Voters::new(scheme, 4);
         let check = |header: &FinalHeader, proof: &CommitProof| {
-            verify_commit_proof(scheme, &voters.context, &voters.committee, header, proof)
+            verify_commit_proof(&voters.context, &voters.verifier(), header, proof)
         };
         let (first, proof) = proven(&voters);
         assert_eq!(check(&first, &proof), Ok(()));
@@ -370,13 +365,13 @@ fn only_a_commit_certificate_proves() {
         certificate: voters.certificate(&subject, &[0, 1, 2]),
         ..proof.clone()
     };
-    let check = |proof| verify_commit_proof(voters.scheme, &voters.context, &voters.committee, &first, proof);
+    let check = |proof| verify_commit_proof(&voters.context, &voters.verifier(), &first, proof);
     let error = CertificateError::Signature {
         member: MemberIndex(0),
     };
     assert_eq!(check(&prepared), Err(CommitProofError::Certificate(error)));
     let mut few = proof;
-    few.certificate.signatures.pop();
+    list(&mut few.certificate).pop();
     let error = CertificateError::Quorum { found: 2, quorum: 3 };
     assert_eq!(check(&few), Err(CommitProofError::Certificate(error)));
 }

@@ -1,0 +1,311 @@
+//! Two leagues: a seat, four voters that sample, and what becomes of an author that cheats.
+
+use crypto::cosign;
+use types::block::{AuthorHeader, BLOCK_VERSION, BlockSeq, MODE_ONE_LEAGUE, MODE_TWO_LEAGUES};
+use types::message::{AuthorBlock, PeerMessage};
+use types::policy::Leagues;
+
+use super::*;
+
+const BOND: u64 = 1_000;
+/// The candidate that holds the one seat, behind four voters.
+const AUTHOR: u16 = 4;
+
+fn policy(change: impl FnOnce(&mut Leagues)) -> Policy {
+    let mut policy = Policy::simulated().with_leagues();
+    let leagues = policy.leagues.as_mut().expect("two leagues");
+    leagues.bond_cap = BOND;
+    change(leagues);
+    policy
+}
+
+/// Four voters and the candidates, all started.
+fn net(members: u8, policy: Policy) -> Net {
+    let mut net = Net::of(members, policy, BOND);
+    (0..u16::from(members)).for_each(|member| net.start(member, false));
+    net.run();
+    net
+}
+
+fn receipts(net: &Net) -> Vec<u32> {
+    let tags = net.answers.iter().flat_map(|(_, _, answer)| match answer {
+        Answer::Receipts(receipts) => receipts.tags.iter().map(|tag| tag.tag.0).collect(),
+        _ => Vec::new(),
+    });
+    tags.collect()
+}
+
+fn replica(net: &Net, member: u16) -> &Replica {
+    net.replicas[usize::from(member)].as_ref().expect("runs")
+}
+
+/// The author itself does not run: its key signs what no honest author would.
+struct Cheat {
+    next: BlockSeq,
+    prev: Hash,
+}
+
+impl Cheat {
+    fn new(net: &Net) -> Self {
+        Self {
+            next: BlockSeq(0),
+            prev: net.epoch.genesis_hash,
+        }
+    }
+
+    fn block(&self, net: &Net, txs: &[(TxId, Bytes)], base: u64) -> AuthorBlock {
+        let (body, tx_root) = crypto::body::build(txs);
+        let (validator, _) = net.epoch.committees[0].members[usize::from(AUTHOR)];
+        let header = AuthorHeader {
+            version: BLOCK_VERSION,
+            shard: ShardId(0),
+            epoch: net.epoch.epoch,
+            term: 0,
+            group: 0,
+            seq: self.next,
+            prev: self.prev,
+            tx_root,
+            tx_count: body.len() as u32,
+            body_bytes: body.bytes().len() as u32,
+            base_height: Height(base),
+            value: 0,
+            author: validator,
+            timestamp: 0,
+        };
+        let signature = cosign::sign_author_header(&net.key(AUTHOR), &header);
+        AuthorBlock {
+            header: SignedAuthorHeader { header, signature },
+            body: body.bytes().clone(),
+        }
+    }
+
+    /// Shows a block to the voters `to`.
+    fn show(net: &mut Net, block: &AuthorBlock, to: impl Iterator<Item = u16>) {
+        for to in to {
+            let message = PeerMessage::AuthorBlock(block.clone());
+            let from = MemberIndex(AUTHOR);
+            net.queue
+                .push_back((MemberIndex(to), Event::Peer { from, message }));
+        }
+        net.run();
+    }
+
+    fn send(&mut self, net: &mut Net, txs: &[(TxId, Bytes)]) {
+        let base = net.heights().into_iter().min().unwrap_or_default();
+        let block = self.block(net, txs, base);
+        self.prev = hash::author_header_hash(&block.header.header);
+        self.next = self.next.next();
+        Self::show(net, &block, 0..4);
+    }
+}
+
+/// A payment of an account's coin whose signature is not its owner's.
+fn forged(net: &Net, account: u64, to: u64) -> (TxId, Bytes) {
+    let (txid, bytes) = net.pay(&[(net.coin(account), account, AMOUNT.0)], to);
+    let mut bytes = bytes.to_vec();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    (txid, bytes.into())
+}
+
+fn conserved(net: &Net) {
+    for replica in net.replicas.iter().flatten() {
+        replica.ledger().check_conservation().expect("conservation");
+    }
+}
+
+fn counters(net: &Net, member: u16) -> types::Counters {
+    replica(net, member).ledger().totals().counters
+}
+
+#[test]
+fn a_payment_gets_a_receipt_and_is_final_afterwards_on_every_member() {
+    let mut net = net(5, policy(|_| {}));
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(AUTHOR, 7, payment);
+    net.pass(Duration::from_millis(8));
+    assert_eq!(receipts(&net), [7], "after the cut interval");
+    assert!(net.finals().is_empty(), "before the challenge wait is over");
+    net.pass(Duration::from_millis(200));
+    assert_eq!(net.finals(), [7]);
+    let digests: Vec<_> = net
+        .replicas
+        .iter()
+        .flatten()
+        .map(|replica| (replica.final_height(), replica.ledger().final_digest()))
+        .collect();
+    assert!(digests.windows(2).all(|pair| pair[0] == pair[1]), "{digests:?}");
+    assert!(net.heights()[0] > 0);
+    conserved(&net);
+}
+
+#[test]
+fn a_voter_sends_clients_to_the_author_and_a_child_may_follow_its_parent_at_once() {
+    let mut net = net(5, policy(|_| {}));
+    let parent = net.pay(&[(net.coin(0), 0, 100)], 1);
+    let output = OutPoint {
+        txid: parent.0,
+        index: 0,
+    };
+    let child = net.pay(&[(output, 1, 50)], 2);
+    net.submit(0, 1, parent.clone());
+    assert_eq!(net.rejects(), [(1, Reject::WrongGroup)]);
+    net.submit(AUTHOR, 2, parent);
+    net.submit(AUTHOR, 3, child);
+    net.pass(Duration::from_millis(300));
+    assert_eq!((receipts(&net), net.finals()), (vec![2, 3], vec![2, 3]));
+}
+
+#[test]
+fn an_idle_network_stays_in_two_leagues() {
+    let mut net = net(5, policy(|_| {}));
+    net.pass(Duration::from_secs(30));
+    assert!(net.heights()[0] > 100, "{:?}", net.heights());
+    assert_eq!(replica(&net, 0).mode(), MODE_TWO_LEAGUES);
+    assert_eq!(replica(&net, 0).view().0.0, 0, "and in its first view");
+}
+
+#[test]
+fn a_forgery_that_is_sampled_costs_the_author_its_bond_and_never_takes_effect() {
+    let mut net = net(5, policy(|leagues| leagues.sampling_ppm = 1_000_000));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let mut cheat = Cheat::new(&net);
+    let theft = forged(&net, 0, 1);
+    let good = net.pay(&[(net.coin(2), 2, 100)], 3);
+    cheat.send(&mut net, &[theft, good]);
+    net.pass(Duration::from_secs(2));
+    for member in 0..4 {
+        assert_eq!(replica(&net, member).banned(), [MemberIndex(AUTHOR)]);
+        let counters = counters(&net, member);
+        assert_eq!(
+            (counters.bonds, counters.pool, counters.rewards),
+            (4 * BOND, 950, 50)
+        );
+    }
+    let here = replica(&net, 0).ledger();
+    let height = here.final_height();
+    assert!(
+        matches!(here.lookup(&net.coin(0), height), ledger::Lookup::Unspent(_)),
+        "the coin is where it was"
+    );
+    assert_eq!(
+        replica(&net, 0).mode(),
+        MODE_ONE_LEAGUE,
+        "nobody is left to believe"
+    );
+    conserved(&net);
+}
+
+#[test]
+fn a_forgery_that_nobody_sampled_is_paid_for_once_it_is_found() {
+    let mut net = net(5, policy(|leagues| leagues.sampling_ppm = 0));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let mut cheat = Cheat::new(&net);
+    let theft = forged(&net, 0, 1);
+    cheat.send(&mut net, std::slice::from_ref(&theft));
+    net.pass(Duration::from_millis(200));
+    let stolen = OutPoint {
+        txid: theft.0,
+        index: 0,
+    };
+    let lookup = |net: &Net, outpoint: &OutPoint| {
+        let here = replica(net, 0).ledger();
+        here.lookup(outpoint, here.final_height())
+    };
+    assert!(
+        matches!(lookup(&net, &stolen), ledger::Lookup::Unspent(_)),
+        "final"
+    );
+    // The next block is two for one position: now its author is banned and everything is looked at again.
+    let block = cheat.block(&net, &[], net.heights()[0]);
+    let other = Cheat {
+        prev: cheat.prev,
+        next: cheat.next,
+    }
+    .block(&net, &[net.pay(&[(net.coin(3), 3, 100)], 4)], net.heights()[0]);
+    Cheat::show(&mut net, &block, 0..2);
+    Cheat::show(&mut net, &other, 2..4);
+    net.pass(Duration::from_secs(3));
+    assert_eq!(replica(&net, 1).banned(), [MemberIndex(AUTHOR)]);
+    let after = counters(&net, 1);
+    // Half of the coin went back to its owner's account, and all of both outputs is seized: the pool pays nothing.
+    assert_eq!(
+        (after.bonds, after.pool, after.rewards, after.unpaid),
+        (4 * BOND, 950, 50, 0)
+    );
+    assert!(
+        !matches!(lookup(&net, &stolen), ledger::Lookup::Unspent(_)),
+        "seized"
+    );
+    let paid = OutPoint {
+        txid: theft.0,
+        index: types::limits::COMPENSATION_INDEX,
+    };
+    let ledger::Lookup::Unspent(paid) = lookup(&net, &paid) else {
+        panic!("the victim is not paid")
+    };
+    assert_eq!((paid.owner.0, paid.amount), (net.accounts[0].public(), AMOUNT));
+    conserved(&net);
+}
+
+#[test]
+fn an_author_that_vouches_for_what_is_spent_is_banned_by_replay() {
+    let mut net = net(5, policy(|leagues| leagues.sampling_ppm = 0));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let mut cheat = Cheat::new(&net);
+    let first = net.pay(&[(net.coin(0), 0, 100)], 1);
+    cheat.send(&mut net, &[first]);
+    net.pass(Duration::from_millis(200));
+    let second = net.pay(&[(net.coin(0), 0, 100)], 2);
+    cheat.send(&mut net, &[second]);
+    net.pass(Duration::from_secs(2));
+    assert_eq!(replica(&net, 0).banned(), [MemberIndex(AUTHOR)]);
+    conserved(&net);
+}
+
+#[test]
+fn a_dead_author_means_one_league_and_its_return_means_two() {
+    let mut net = net(5, policy(|_| {}));
+    net.pass(Duration::from_secs(3));
+    net.replicas[usize::from(AUTHOR)] = None;
+    net.pass(Duration::from_secs(4));
+    assert_eq!(replica(&net, 0).mode(), MODE_ONE_LEAGUE, "{:?}", net.heights());
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(1, 5, payment);
+    net.pass(Duration::from_millis(500));
+    assert_eq!(net.finals(), [5], "a voter takes it");
+    net.restart(AUTHOR);
+    let before = net.heights()[0];
+    net.pass(Duration::from_secs(10));
+    assert_eq!(
+        replica(&net, 0).mode(),
+        MODE_TWO_LEAGUES,
+        "{before}: {:?}",
+        net.heights()
+    );
+    let payment = net.pay(&[(net.coin(2), 2, 100)], 1);
+    net.submit(AUTHOR, 6, payment);
+    net.pass(Duration::from_millis(500));
+    assert_eq!((receipts(&net), net.finals()), (vec![6], vec![5, 6]));
+    conserved(&net);
+}
+
+#[test]
+fn a_silent_author_is_replaced_by_the_next_candidate() {
+    let mut net = net(
+        6,
+        policy(|leagues| {
+            leagues.candidates = 2;
+        }),
+    );
+    let first = net.epoch.committees[0].candidates[0];
+    let second = net.epoch.committees[0].candidates[1];
+    net.pass(Duration::from_secs(1));
+    net.replicas[usize::from(first.0)] = None;
+    net.pass(Duration::from_secs(3));
+    assert_eq!(replica(&net, 0).mode(), MODE_TWO_LEAGUES);
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(second.0, 9, payment);
+    net.pass(Duration::from_millis(500));
+    assert_eq!((receipts(&net), net.finals()), (vec![9], vec![9]));
+}
