@@ -53,7 +53,7 @@ fn an_honest_chain_of_a_believable_author_is_clean() {
     );
     let (first, again) = (payment(&sample, 0), payment(&sample, 0));
     let mut chain = Chain::new(&sample, 0);
-    chain.honest(&[(AUTHOR, &[first.clone()])]);
+    chain.honest(&[(AUTHOR, std::slice::from_ref(&first))]);
     chain.honest(&[(AUTHOR, &[again, payment(&sample, 2)])]);
     let clean = outcome(&sample, &chain, receipts([(first.txid, final_at(1, 0))]));
     assert!(clean.is_clean(), "{:#?}", clean.findings);
