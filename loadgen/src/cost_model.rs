@@ -1,5 +1,7 @@
 //! What the rules say a transaction should cost, beside what it did cost (`ios` 15.1, 15.3).
 
+use types::limits::LIST_VOTERS_MAX;
+
 /// A network and its load, as far as the model hangs on them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CostModel {
@@ -32,6 +34,8 @@ const ENVELOPE: f64 = 12.0;
 const FINAL_HEADER: f64 = 364.0;
 const REFERENCE: f64 = 46.0 + 2.0;
 const SIGNATURE: f64 = 64.0;
+/// Bytes of the one signature of a large committee.
+const COLLECTIVE_SIGNATURE: f64 = 48.0;
 /// Bytes of a vote (`ios` 9.4).
 const VOTE: f64 = 110.0;
 /// Bytes of a transaction's length in a submission.
@@ -50,7 +54,6 @@ impl CostModel {
 
     /// Bytes that the members of a shard receive per transaction, from its client and from one another: the submission,
     /// `n - 1` bodies, the headers of author blocks with their echo among voters, proposals, votes and certificates.
-    /// Certificates are lists of signatures.
     #[must_use]
     pub fn bytes_received(&self) -> f64 {
         let others = self.members - 1.0;
@@ -61,7 +64,12 @@ impl CostModel {
             0.0
         };
         let author = (others + echo) * AUTHOR_HEADER / self.txs_per_author_block.max(1.0);
-        let certificate = SIGNATURE * self.quorum + 6.0 + (self.voters / 8.0).ceil() + ENVELOPE;
+        let signatures = if self.voters > LIST_VOTERS_MAX as f64 {
+            COLLECTIVE_SIGNATURE
+        } else {
+            SIGNATURE * self.quorum
+        };
+        let certificate = signatures + 6.0 + (self.voters / 8.0).ceil() + ENVELOPE;
         let proposal = FINAL_HEADER + SIGNATURE + ENVELOPE + self.refs_per_final_block * REFERENCE;
         let votes = 2.0 * (self.voters - 1.0) * (VOTE + ENVELOPE);
         let block = others * (proposal + 2.0 * certificate) + votes;

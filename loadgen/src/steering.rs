@@ -173,7 +173,6 @@ impl Moves {
 #[cfg(test)]
 mod tests {
     use types::client::{ShardStatus, Topology, ValidatorAddress};
-    use types::policy::Policy;
     use types::{Epoch, Height, MemberIndex, ShardId, TxId};
 
     use super::{Moves, Steering};

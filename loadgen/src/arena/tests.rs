@@ -36,9 +36,9 @@ fn check(sample: &Sample, arena: &super::Arena) -> Vec<Vec<OutPoint>> {
     for (position, entry) in (0_u32..).zip(&arena.entries) {
         let tx = TxView::decode(arena.tx(position)).expect("canonical");
         assert_eq!(crypto::hash::txid(tx.body()), entry.txid);
-        let message = crypto::hash::sighash(&sample.epoch.genesis_hash, &entry.txid);
+        let message = sighash(&sample.epoch.genesis_hash, &entry.txid);
         for (owner, signature) in tx.owners().zip(tx.signatures()) {
-            assert!(crypto::verify::verify_one(&owner.0, &message, &signature));
+            assert!(verify_one(&owner.0, &message, &signature));
         }
         let mut sum = 0;
         for input in tx.inputs() {
@@ -88,7 +88,7 @@ fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
     assert_eq!(one.bytes, other.bytes);
     assert_ne!(one.digest, other.digest, "the digest covers the times");
     // Pinned: a change of the generator changes what published digests mean.
-    assert_eq!(hex(&one.digest[..8]), "bb3691c5ad77169b");
+    assert_eq!(hex(&one.digest[..8]), "921cb3368a12dbf2");
 }
 
 fn hex(bytes: &[u8]) -> String {

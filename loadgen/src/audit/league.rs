@@ -338,11 +338,6 @@ impl League {
             self.shown.pop_front();
         }
     }
-
-    /// Members that were slashed.
-    pub(super) const fn banned(&self) -> &BTreeSet<MemberIndex> {
-        &self.banned
-    }
 }
 
 /// Who lost what by a forged transaction: its value is shared among the owners whose signatures are bad, by the inputs

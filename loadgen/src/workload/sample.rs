@@ -41,7 +41,7 @@ impl Sample {
         Self::governed(shards, accounts, allocations, by_rule, Policy::lan())
     }
 
-    /// Two leagues: four voters for each shard besides the candidates; bonds of ten million.
+    /// Two leagues: four voters for each shard besides the candidates.
     pub(crate) fn two_leagues(shards: u16, accounts: u32, change: impl FnOnce(&mut Leagues)) -> Self {
         let accounts = Accounts::derive(SEED, accounts, shards, 2, &|_, _| {});
         let funded = |owner: &types::Owner| Allocation {
@@ -50,7 +50,10 @@ impl Sample {
         };
         let allocations = accounts.owners().iter().map(funded).collect();
         let mut policy = Policy::lan().with_leagues();
-        change(policy.leagues.as_mut().expect("two leagues"));
+        let leagues = policy.leagues.as_mut().expect("two leagues");
+        // Every bond is as believable as one can be.
+        leagues.bond_cap = BOND;
+        change(leagues);
         Self::governed(shards, accounts, allocations, true, policy)
     }
 
@@ -62,7 +65,6 @@ impl Sample {
         policy: Policy,
     ) -> Self {
         let members = 4 + policy.candidates() as u8;
-        let bond = if policy.leagues.is_some() { 10_000_000 } else { 0 };
         let mut keys: Vec<SecretKey> = (0..members * shards as u8)
             .map(|id| SecretKey::from_seed([id + 100; 32]))
             .collect();
@@ -74,7 +76,7 @@ impl Sample {
             randomness: Hash([9; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
             voting_keys: Vec::new(),
-            bonds: vec![bond; keys.len()],
+            bonds: vec![BOND; keys.len()],
             funding: FundingRule {
                 seed: accounts.seed(),
                 accounts: if by_rule { allocations.len() as u32 } else { 0 },

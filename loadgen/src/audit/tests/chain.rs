@@ -9,15 +9,18 @@ use crypto::keys::SecretKey;
 use crypto::merkle::{EMPTY, excluded_root, records_root, refs_root};
 use types::block::{
     AuthorHeader, BLOCK_VERSION, Block, BlockRef, BlockSeq, Body, CommitProof, CommittedBlock, FinalHeader,
-    GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, SignedAuthorHeader,
+    GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, MODE_TWO_LEAGUES, SignedAuthorHeader,
 };
+use types::block_record::Record;
 use types::certificate::{Certificate, Phase, Signatures, Subject};
 use types::client::{BlockItem, StateInfo};
+use types::codec::Decode as _;
 use types::genesis::{Committee, SigningContext};
 use types::message::AuthorBlock;
 use types::transaction::{Input, Output, TxDraft};
 use types::{Amount, Hash, Height, MemberIndex, OutPoint, ShardId, Signature, TxId, ValidatorId, View};
 
+use crate::audit::league::League;
 use crate::audit::model::{Model, Run, Told};
 use crate::workload::sample::Sample;
 
@@ -85,6 +88,9 @@ pub(super) struct Chain<'a> {
     sample: &'a Sample,
     shard: usize,
     pub(super) model: Model,
+    league: League,
+    /// Records of the next block.
+    pub(super) records: Vec<Record>,
     tip: (Height, Hash),
     /// By member: next number and hash of the block before it.
     authors: Vec<(BlockSeq, Hash)>,
@@ -99,7 +105,12 @@ impl<'a> Chain<'a> {
         Self {
             model: Model::new(&sample.genesis, &sample.epoch, id, &sample.allocations),
             tip: (Height(0), genesis_hash),
-            authors: vec![(BlockSeq::start_of(0), genesis_hash); 4],
+            league: League::new(&sample.epoch, &sample.epoch.committees[shard]),
+            records: Vec::new(),
+            authors: vec![
+                (BlockSeq::start_of(0), genesis_hash);
+                sample.epoch.committees[shard].members.len()
+            ],
             blocks: Vec::new(),
             sample,
             shard,
@@ -120,6 +131,16 @@ impl<'a> Chain<'a> {
         self.committee().members.iter().map(|(id, _)| *id).collect()
     }
 
+    /// Seats are those of the genesis; voters have groups of their own.
+    fn group(&self, member: usize) -> u16 {
+        let committee = self.committee();
+        let is_own = |candidate: &MemberIndex| usize::from(candidate.0) == member;
+        match committee.candidates.iter().position(is_own) {
+            Some(seat) => seat as u16,
+            None => GROUP_ONE_LEAGUE + member as u16,
+        }
+    }
+
     fn author(&mut self, member: usize, txs: &[Tx]) -> (AuthorBlock, BlockRef, Body) {
         let list: Vec<(TxId, Bytes)> = txs.iter().map(|tx| (tx.txid, tx.bytes.clone())).collect();
         let (body, tx_root) = crypto::body::build(&list);
@@ -129,7 +150,7 @@ impl<'a> Chain<'a> {
             shard: ShardId(self.shard as u16),
             epoch: self.sample.epoch.epoch,
             term: 0,
-            group: GROUP_ONE_LEAGUE + member as u16,
+            group: self.group(member),
             seq,
             prev,
             tx_root,
@@ -207,13 +228,33 @@ impl<'a> Chain<'a> {
             bodies.push(body);
         }
         let height = self.tip.0.next();
+        let mode = if self.sample.epoch.policy.leagues.is_some() {
+            MODE_TWO_LEAGUES
+        } else {
+            MODE_ONE_LEAGUE
+        };
+        let records = std::mem::take(&mut self.records);
+        let mut header = FinalHeader::from_bytes(&[0; 364]).expect("a header");
+        header.mode = mode;
+        let mut block = Block {
+            header,
+            excluded: vec![Vec::new(); refs.len()],
+            refs: refs.clone(),
+            records,
+        };
+        let (reactions, _) = self.league.begin(&block, &self.sample.epoch, self.committee());
+        let told = &Told {
+            reactions,
+            bad_signatures: told.bad_signatures.clone(),
+            overruled: told.overruled.clone(),
+        };
         let mut run = self.model.run(height, &bodies, told);
         spoil(&mut run);
         let digest = self.model.digest_after(height, &run);
         let excluded = run.bitmaps();
         let header = FinalHeader {
             version: BLOCK_VERSION,
-            mode: MODE_ONE_LEAGUE,
+            mode,
             shard: ShardId(self.shard as u16),
             epoch: self.sample.epoch.epoch,
             term: 0,
@@ -225,7 +266,7 @@ impl<'a> Chain<'a> {
             slow_root: EMPTY,
             inbox_root: EMPTY,
             outbox_root: EMPTY,
-            evidence_root: records_root(&[]),
+            evidence_root: records_root(&block.records),
             tx_count: refs.iter().map(|reference| reference.tx_count).sum(),
             state_digest: digest,
             committee_hash: self.committee().hash,
@@ -237,12 +278,8 @@ impl<'a> Chain<'a> {
         self.model.digest = digest;
         self.tip = (height, final_header_hash(&header));
         let proof = self.proof(&header);
-        let block = Block {
-            header,
-            excluded,
-            refs,
-            records: Vec::new(),
-        };
+        (block.header, block.excluded) = (header, excluded);
+        self.league.finish(&block);
         self.blocks.push((CommittedBlock { block, proof }, blocks));
     }
 
@@ -297,7 +334,9 @@ impl<'a> Chain<'a> {
             value: Amount(self.model.value as u64),
             fees: Amount(self.model.counters.fees),
             bonds: Amount(self.model.counters.bonds),
-            ..StateInfo::default()
+            pool: Amount(self.model.counters.pool),
+            rewards: Amount(self.model.counters.rewards),
+            unpaid: Amount(self.model.counters.unpaid),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod chain;
 mod fetching;
+mod leagues;
 mod mutations;
 
 use std::collections::HashSet;
@@ -267,11 +268,7 @@ fn wrong_digests_and_wrong_bits_are_found() {
     let wrong = outcome(&sample, &chain, Receipts::default());
     assert_found(
         &wrong,
-        &[
-            &validator,
-            &first.txid.to_string(),
-            "the excluded bits that follow",
-        ],
+        &[&validator, &first.txid.to_string(), "expected excluded_root"],
     );
 }
 

@@ -142,8 +142,8 @@ fn design(raw: &mut RawConfig, is_preset: bool) -> Result<Design, UsageError> {
         let parse = |text: &String| parse_count(flag, text, 1, max).map(|count| count as u16);
         text.as_ref().map(parse).transpose()
     };
-    let candidates = count("--candidates", &raw.candidates, most)?;
     let seats = count("--believable", &raw.believable, most)?;
+    let candidates = count("--candidates", &raw.candidates, most)?;
     if let (Some(seats), Some(candidates)) = (seats, candidates)
         && seats > candidates
     {
