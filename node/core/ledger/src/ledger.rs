@@ -242,7 +242,8 @@ impl Ledger {
             self.height().next(),
             "heights are applied one after the other"
         );
-        settle::check(&self.tip_counters(), input.slashes, input.claims);
+        let orders = settle::check(&self.tip_counters(), input.slashes, input.claims);
+        assert_eq!(orders, Ok(()), "orders are those of a valid block");
         self.plan.read(input);
         let settlement = self.settle(height, input);
         let block = Block {

@@ -23,23 +23,18 @@ pub(crate) struct Settlement {
     pub(crate) claimed: Vec<TxId>,
 }
 
-/// Refuses what no valid block orders, before anything has changed.
-///
-/// # Panics
-/// As [`crate::Ledger::apply`].
-pub(crate) fn check(counters: &Counters, slashes: &[Slash], claims: &[Claim]) {
+/// Refuses what no valid block orders; nothing has changed.
+pub(crate) fn check(counters: &Counters, slashes: &[Slash], claims: &[Claim]) -> Result<(), &'static str> {
     let slashed = slashes
         .iter()
         .try_fold(0_u64, |sum, slash| sum.checked_add(slash.bond));
-    assert!(
-        slashed.is_some_and(|slashed| slashed <= counters.bonds),
-        "a bond is slashed once, and {} are in force",
-        counters.bonds
-    );
-    assert!(
-        claims.iter().all(|claim| claim.victims.len() <= INPUTS_MAX),
-        "a transaction defrauds at most {INPUTS_MAX} inputs"
-    );
+    if slashed.is_none_or(|slashed| slashed > counters.bonds) {
+        return Err("a bond is slashed once: more is slashed than is in force");
+    }
+    if claims.iter().any(|claim| claim.victims.len() > INPUTS_MAX) {
+        return Err("a claim names more victims than a transaction has inputs");
+    }
+    Ok(())
 }
 
 /// Settles slashes, then claims, and notes both for the digest. `claimed` holds the transactions whose claims were
