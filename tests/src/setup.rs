@@ -146,6 +146,7 @@ impl Setup {
             boot_nonce,
             disk_lost: false,
             planted: self.planted,
+            mischief: None,
         }
     }
 

@@ -2,13 +2,13 @@
 
 use crypto::merkle::{root, slow_leaf};
 use types::block::{Block, Body, GROUP_ONE_LEAGUE};
-use types::{Hash, MemberIndex, TxId, ValidatorId};
+use types::{Hash, Height, MemberIndex, TxId, ValidatorId};
 
 use super::Audit;
 use super::finding::{Fault, FindingKind};
 use super::model::{Breach, Place, Run};
 use super::reading::Replica;
-use super::receipts::Position;
+use super::receipts::{Position, Receipts};
 use super::settle::{Deviation, Order, settle};
 
 impl Audit {
@@ -50,15 +50,18 @@ impl Audit {
         let members = &self.epoch.committees[replica.shard].members;
         let id_of = |member: MemberIndex| members.get(usize::from(member.0)).map(|(id, _)| *id);
         self.sums.log.take_reactions(&reactions, &settled.run, id_of);
-        for txid in &settled.run.settled {
-            shard.forged.remove(txid);
-        }
+        settled
+            .run
+            .settled
+            .iter()
+            .for_each(|txid| drop(shard.forged.remove(txid)));
         for (reference, position) in &settled.forged {
             let txid = bodies[*reference].entries()[*position].txid;
             let expected =
                 "a claim for it, because its signature is not valid and its author's voters missed it";
-            let fault = Fault::new(FindingKind::Forgery, expected, "none");
-            let fault = fault.at(height).of(Some(txid));
+            let fault = Fault::new(FindingKind::Forgery, expected, "none")
+                .at(height)
+                .of(Some(txid));
             shard.forged.insert(txid, (validator, fault));
             self.sums.log.forged_final += 1;
         }
@@ -77,18 +80,7 @@ impl Audit {
             faults
                 .push(Fault::new(FindingKind::Record, "the outcomes of slow transactions", found).of(first));
         }
-        let mut last = None;
-        for (reference, index) in settled.run.places(true) {
-            let txid = bodies[reference].entries()[index].txid;
-            let position = Position {
-                height,
-                reference: reference as u16,
-                index: index as u16,
-            };
-            self.sums.applied += 1;
-            self.receipts.note_applied(&txid, position);
-            last = Some(txid);
-        }
+        let last = note_applied(&mut self.sums.applied, &mut self.receipts, bodies, &settled.run, height);
         let digest = shard.model.digest_after(height, &settled.run);
         let model = &mut shard.model;
         let was_conserved = model.sum() == model.supply;
@@ -185,4 +177,30 @@ fn wrong_slow_root(slow: &[(TxId, Vec<u8>)], run: &Run, found: Hash) -> Option<S
         .collect();
     let is_certain = run.slow.iter().all(Option::is_none);
     (is_certain && root(&leaves) != found).then(|| format!("slow_root {found}"))
+}
+
+/// Tells the receipts where each transaction took effect; gives the last one.
+fn note_applied(
+    applied: &mut u64,
+    receipts: &mut Receipts,
+    bodies: &[Body],
+    run: &Run,
+    height: Height,
+) -> Option<TxId> {
+    let mut last = None;
+    for (reference, index) in run.places(true) {
+        let txid = bodies[reference].entries()[index].txid;
+        let (reference, index) = (reference as u16, index as u16);
+        *applied += 1;
+        receipts.note_applied(
+            &txid,
+            Position {
+                height,
+                reference,
+                index,
+            },
+        );
+        last = Some(txid);
+    }
+    last
 }

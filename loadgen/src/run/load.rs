@@ -280,6 +280,17 @@ fn joined<T>(handle: ScopedJoinHandle<'_, T>) -> T {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// What all tasks of a load share.
+fn shared(prepared: &Prepared, clock: &RunClock) -> Shared {
+    Shared {
+        recording: Recording::new(prepared.arena.entries.len()),
+        times: prepared.plan.times.clone(),
+        start: clock.start(),
+        contradictions: Contradictions::default(),
+        moves: Moves::default(),
+    }
+}
+
 /// Sends everything, waits for the answers, and closes the connections.
 pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loaded, RunError> {
     let per_node = usize::from(setting.config.client.connections);
@@ -289,13 +300,7 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
     let infos_before = setting.runtime.block_on(infos(targets, epoch))?;
     let counters_before = Counters::read();
     let clock = RunClock::starting_in(START_DELAY);
-    let shared = Arc::new(Shared {
-        recording: Recording::new(prepared.arena.entries.len()),
-        times: prepared.plan.times.clone(),
-        start: clock.start(),
-        contradictions: Contradictions::default(),
-        moves: Moves::default(),
-    });
+    let shared = Arc::new(shared(prepared, &clock));
     let steering = Arc::new(Steering::new(epoch));
     let routes = Arc::new(Routes::new(
         &prepared.arena,
