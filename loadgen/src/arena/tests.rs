@@ -88,7 +88,7 @@ fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
     assert_eq!(one.bytes, other.bytes);
     assert_ne!(one.digest, other.digest, "the digest covers the times");
     // Pinned: a change of the generator changes what published digests mean.
-    assert_eq!(hex(&one.digest[..8]), "921cb3368a12dbf2");
+    assert_eq!(hex(&one.digest[..8]), "cca92fdf8a27a699");
 }
 
 fn hex(bytes: &[u8]) -> String {
