@@ -80,7 +80,13 @@ impl Audit {
             faults
                 .push(Fault::new(FindingKind::Record, "the outcomes of slow transactions", found).of(first));
         }
-        let last = note_applied(&mut self.sums.applied, &mut self.receipts, bodies, &settled.run, height);
+        let last = note_applied(
+            &mut self.sums.applied,
+            &mut self.receipts,
+            bodies,
+            &settled.run,
+            height,
+        );
         let digest = shard.model.digest_after(height, &settled.run);
         let model = &mut shard.model;
         let was_conserved = model.sum() == model.supply;
