@@ -214,7 +214,7 @@ impl Voter {
                     let (height, view) = (block.header.height, proof.certificate.view);
                     return Some(Act::Final { height, hash, view });
                 }
-                Output::ViewEntered(_) => {}
+                Output::ViewEntered(_) | Output::Equivocation(_) => {}
                 Output::Conflict(certified) => return Some(Act::Conflict(certified)),
             }
         }

@@ -5,7 +5,7 @@ use crypto::merkle;
 use types::block::{BLOCK_VERSION, Block, FinalHeader, MODE_ONE_LEAGUE};
 use types::certificate::{Phase, Subject};
 use types::limits::{PROPOSALS_HELD_MAX, VIEWS_AHEAD_MAX};
-use types::message::{Fetch, PeerMessage, Propose};
+use types::message::{Fetch, PeerMessage, Propose, Vote};
 use types::record::LogRecord;
 use types::{Hash, Height, MemberIndex, Time, View};
 
@@ -105,8 +105,13 @@ impl Pbft {
     pub fn handle_propose(&mut self, now: Time, from: MemberIndex, propose: Propose) {
         let (height, view) = (propose.block.header.height, propose.view);
         let (committed, _) = self.committed();
-        if view < self.view || height <= committed || self.proposals.contains_key(&(view, height)) {
+        if view < self.view || height <= committed {
             return;
+        }
+        if let Some(first) = self.proposals.get(&(view, height)) {
+            let leader = self.config.committee.leader(view);
+            let (first, second) = (proposal_vote(first, leader), proposal_vote(&propose, leader));
+            return self.look_for_two_votes(&first, &second);
         }
         // A member leads one view in n: proposals of views far ahead would only fill memory.
         let ahead = VIEWS_AHEAD_MAX.min(self.config.committee.size() as u32);
@@ -357,6 +362,21 @@ impl Pbft {
         records.push(record);
         let to = Target::Member(self.vote_target(subject.height));
         self.persist(records, vec![Outgoing { to, message }]);
+    }
+}
+
+/// A proposal as the signature that it is: of its leader over (propose, height, view, header hash).
+fn proposal_vote(propose: &Propose, leader: MemberIndex) -> Vote {
+    let header = &propose.block.header;
+    Vote {
+        subject: Subject {
+            phase: Phase::Propose,
+            height: header.height,
+            view: propose.view,
+            hash: final_header_hash(header),
+        },
+        member: leader,
+        signature: propose.signature,
     }
 }
 

@@ -37,12 +37,16 @@ impl Pbft {
             hash: Hash([0xff; 32]),
             ..subject
         };
-        let voted = self
-            .votes
-            .range(first..=last)
-            .any(|(_, votes)| votes.contains_key(&vote.member));
-        if voted {
-            return;
+        let voted = self.votes.range(first..=last).find_map(|(subject, votes)| {
+            let signature = *votes.get(&vote.member)?;
+            Some(Vote {
+                subject: *subject,
+                member: vote.member,
+                signature,
+            })
+        });
+        if let Some(before) = voted {
+            return self.look_for_two_votes(&before, &vote);
         }
         let config = &self.config;
         let authentic = from == vote.member
@@ -69,6 +73,17 @@ impl Pbft {
             let certified = Certified { subject, certificate };
             self.send(Target::Others, PeerMessage::Certified(certified.clone()));
             self.on_certified(now, certified);
+        }
+    }
+
+    /// Shows a voter that signed for two hashes at one place.
+    pub(crate) fn look_for_two_votes(&mut self, before: &Vote, vote: &Vote) {
+        let config = &self.config;
+        if before.subject.hash != vote.subject.hash
+            && cosign::verify_vote(config.scheme, &config.context, &config.committee, vote)
+            && let Some(two) = crypto::evidence::of_votes(before, vote)
+        {
+            self.outputs.push_back(Output::Equivocation(Box::new(two)));
         }
     }
 

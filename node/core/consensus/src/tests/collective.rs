@@ -159,7 +159,7 @@ impl Net {
                 Output::Committed { block, .. } => {
                     self.finals[usize::from(me.0)].insert(block.header.height, now);
                 }
-                Output::ViewEntered(_) => {}
+                Output::ViewEntered(_) | Output::Equivocation(_) => {}
                 Output::Conflict(certified) => panic!("two chains: {certified:?}"),
             }
         }

@@ -309,3 +309,50 @@ fn a_silent_author_is_replaced_by_the_next_candidate() {
     net.pass(Duration::from_millis(500));
     assert_eq!((receipts(&net), net.finals()), (vec![9], vec![9]));
 }
+
+#[test]
+fn a_leader_that_proposes_two_blocks_for_one_place_loses_its_bond() {
+    use types::certificate::{Phase, Subject};
+    use types::evidence::Evidence;
+
+    let mut net = net(5, policy(|_| {}));
+    net.pass(Duration::from_millis(200));
+    let committee = &net.epoch.committees[0];
+    let leader = committee.leader(types::View(0));
+    let context = types::genesis::SigningContext {
+        genesis_hash: net.epoch.genesis_hash,
+        epoch: net.epoch.epoch,
+        shard: ShardId(0),
+        committee_hash: committee.hash,
+    };
+    let vote = |hash: u8| {
+        let subject = Subject {
+            phase: Phase::Propose,
+            height: Height(900),
+            view: types::View(0),
+            hash: Hash([hash; 32]),
+        };
+        types::message::Vote {
+            subject,
+            member: leader,
+            signature: cosign::sign_subject(&net.key(leader.0), &context, &subject),
+        }
+    };
+    let two = crypto::evidence::of_votes(&vote(1), &vote(2)).expect("they exclude each other");
+    let message = PeerMessage::FraudProof(Box::new(Evidence::Votes(Box::new(two))));
+    let other = MemberIndex((leader.0 + 1) % 4);
+    let from = MemberIndex((leader.0 + 2) % 4);
+    net.queue.push_back((other, Event::Peer { from, message }));
+    net.run();
+    net.pass(Duration::from_millis(300));
+    for member in 0..5 {
+        assert_eq!(replica(&net, member).banned(), [leader], "at member {member}");
+        assert_eq!(counters(&net, member).pool, 950);
+    }
+    assert_eq!(
+        replica(&net, 0).mode(),
+        MODE_TWO_LEAGUES,
+        "a voter's fault costs no seat"
+    );
+    conserved(&net);
+}
