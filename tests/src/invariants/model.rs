@@ -47,7 +47,6 @@ struct Slow {
 /// What became of a final author block.
 #[derive(Debug)]
 struct Included {
-    author: MemberIndex,
     excluded: Vec<u8>,
     txids: Vec<TxId>,
 }
@@ -332,7 +331,6 @@ impl Model {
                 self.replay(&checked.body, &bad, height)
             };
             let included = Included {
-                author,
                 excluded: excluded.clone(),
                 txids: checked.body.entries().iter().map(|entry| entry.txid).collect(),
             };
@@ -517,10 +515,26 @@ impl Model {
         Ok(())
     }
 
-    /// Who wrote an included author block.
+    /// What the final chain knows of a transaction that evidence speaks of: for reports of violations.
     #[must_use]
-    pub fn author_of_block(&self, hash: &Hash) -> Option<MemberIndex> {
-        self.included.get(hash).map(|included| included.author)
+    pub fn history(&self, evidence: &Evidence) -> String {
+        let Evidence::Transaction(claimed) = evidence else {
+            return String::new();
+        };
+        let bytes = [&claimed.body[..], &claimed.signatures].concat();
+        let Ok(tx) = TxView::decode(&bytes) else {
+            return "it does not decode".into();
+        };
+        let txid = hash::txid(tx.body());
+        let inputs: Vec<String> = tx
+            .inputs()
+            .map(|input| {
+                let (outpoint, known) = (input.outpoint, self.money.known(&input.outpoint));
+                format!("{}:{} {known:?}", outpoint.txid, outpoint.index)
+            })
+            .collect();
+        let applied = self.applied.get(&txid);
+        format!("final height {}, {txid} took effect at {applied:?}, inputs {inputs:?}", self.height)
     }
 }
 
