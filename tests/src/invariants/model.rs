@@ -58,6 +58,10 @@ pub struct Outcome {
     pub included: Vec<Hash>,
     /// Groups and their runs that ended.
     pub ended: Vec<(u16, u16)>,
+    /// Groups that were given to another author.
+    pub handed: Vec<u16>,
+    /// The height.
+    pub height: Height,
     /// Whether the mode changed.
     pub switched: bool,
 }
@@ -228,6 +232,7 @@ impl Model {
         let before = self.seats.lively(header.height);
         let mut outcome = Outcome {
             switched: self.seats.enter(header.height),
+            height: header.height,
             ..Outcome::default()
         };
         if header.mode != self.seats.mode() {
@@ -432,7 +437,10 @@ impl Model {
         let height = block.header.height;
         for record in &block.records {
             match record {
-                Record::StandIn(_) => self.seen.stand_ins += 1,
+                Record::StandIn(stand_in) => {
+                    self.seen.stand_ins += 1;
+                    outcome.handed.push(stand_in.group);
+                }
                 Record::ModeSwitch(MODE_TWO_LEAGUES) => self.seen.returns += 1,
                 Record::ModeSwitch(_) => self.seen.fallbacks += 1,
                 Record::SlowIntent(bytes) => self.announce(setup, bytes, height)?,
