@@ -11,6 +11,8 @@ pub struct PlantedFault {
     pub planted: Planted,
     /// Size of the committee in which it shows.
     pub validators: u16,
+    /// Whether only runs of two leagues show it.
+    pub two_leagues: bool,
     /// Invariants of which a campaign must find one broken; empty when random runs are not expected to find it, and
     /// a written schedule does (`explore`).
     pub breaks: &'static [&'static str],
@@ -26,7 +28,12 @@ pub fn planted_faults() -> Vec<PlantedFault> {
             name,
             planted,
             validators: 4,
+            two_leagues: false,
             breaks,
+        };
+        let league = |name, planted, breaks| PlantedFault {
+            two_leagues: true,
+            ..fault(name, planted, breaks)
         };
         let ordering = |name, bug, breaks| fault(name, Planted::Ordering(bug), breaks);
         let ledger = |name, bug, breaks| fault(name, Planted::Ledger(bug), breaks);
@@ -73,6 +80,37 @@ pub fn planted_faults() -> Vec<PlantedFault> {
             ledger(
                 "digest-skips-output",
                 ledger::PlantedBug::DigestSkipsOutput,
+                &["equal digests"],
+            ),
+            league("no-challenge-wait", Planted::NoChallengeWait, &["challenge window"]),
+            league(
+                "faulty-voted-for",
+                Planted::FaultyVotedFor,
+                &["vote after sampling", "no fault of state is final"],
+            ),
+            league(
+                "evidence-believed",
+                Planted::EvidenceBelieved,
+                &["no honest accused", "no honest slashed"],
+            ),
+            league(
+                "switch-without-cause",
+                Planted::SwitchWithoutCause,
+                &["switch with cause"],
+            ),
+            league(
+                "receipt-before-durable",
+                Planted::ReceiptBeforeDurable,
+                &["receipt before durable"],
+            ),
+            league(
+                "bars-ignored",
+                Planted::BarsIgnored,
+                &["no fault of state is final"],
+            ),
+            league(
+                "digest-skips-counters",
+                Planted::Ledger(ledger::PlantedBug::DigestSkipsCounters),
                 &["equal digests"],
             ),
         ]

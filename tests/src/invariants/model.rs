@@ -47,7 +47,6 @@ struct Slow {
 /// What became of a final author block.
 #[derive(Debug)]
 struct Included {
-    author: MemberIndex,
     excluded: Vec<u8>,
     txids: Vec<TxId>,
 }
@@ -59,6 +58,10 @@ pub struct Outcome {
     pub included: Vec<Hash>,
     /// Groups and their runs that ended.
     pub ended: Vec<(u16, u16)>,
+    /// Groups that were given to another author.
+    pub handed: Vec<u16>,
+    /// The height.
+    pub height: Height,
     /// Whether the mode changed.
     pub switched: bool,
 }
@@ -229,6 +232,7 @@ impl Model {
         let before = self.seats.lively(header.height);
         let mut outcome = Outcome {
             switched: self.seats.enter(header.height),
+            height: header.height,
             ..Outcome::default()
         };
         if header.mode != self.seats.mode() {
@@ -332,7 +336,6 @@ impl Model {
                 self.replay(&checked.body, &bad, height)
             };
             let included = Included {
-                author,
                 excluded: excluded.clone(),
                 txids: checked.body.entries().iter().map(|entry| entry.txid).collect(),
             };
@@ -434,7 +437,10 @@ impl Model {
         let height = block.header.height;
         for record in &block.records {
             match record {
-                Record::StandIn(_) => self.seen.stand_ins += 1,
+                Record::StandIn(stand_in) => {
+                    self.seen.stand_ins += 1;
+                    outcome.handed.push(stand_in.group);
+                }
                 Record::ModeSwitch(MODE_TWO_LEAGUES) => self.seen.returns += 1,
                 Record::ModeSwitch(_) => self.seen.fallbacks += 1,
                 Record::SlowIntent(bytes) => self.announce(setup, bytes, height)?,
@@ -517,10 +523,26 @@ impl Model {
         Ok(())
     }
 
-    /// Who wrote an included author block.
+    /// What the final chain knows of a transaction that evidence speaks of: for reports of violations.
     #[must_use]
-    pub fn author_of_block(&self, hash: &Hash) -> Option<MemberIndex> {
-        self.included.get(hash).map(|included| included.author)
+    pub fn history(&self, evidence: &Evidence) -> String {
+        let Evidence::Transaction(claimed) = evidence else {
+            return String::new();
+        };
+        let bytes = [&claimed.body[..], &claimed.signatures].concat();
+        let Ok(tx) = TxView::decode(&bytes) else {
+            return "it does not decode".into();
+        };
+        let txid = hash::txid(tx.body());
+        let inputs: Vec<String> = tx
+            .inputs()
+            .map(|input| {
+                let (outpoint, known) = (input.outpoint, self.money.known(&input.outpoint));
+                format!("{}:{} {known:?}", outpoint.txid, outpoint.index)
+            })
+            .collect();
+        let applied = self.applied.get(&txid);
+        format!("final height {}, {txid} took effect at {applied:?}, inputs {inputs:?}", self.height)
     }
 }
 

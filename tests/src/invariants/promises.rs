@@ -1,7 +1,7 @@
 //! Promises of authors: a receipt leaves when its block is on disk, and is broken only for a reason (`ios` 18, I8).
 //!
 //! Reasons are that its author lies, that the author's machine lost power, that a mode ends, or that the block was held
-//! by no more than `f` honest voters in time. Whoever holds a block early enough votes for no proposal that lets it
+//! by no more than `f` honest voters in time, which is before its author's silence cost it the seat too. Whoever holds a block early enough votes for no proposal that lets it
 //! age out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +43,8 @@ pub struct Promises {
     unpowered: BTreeSet<MemberIndex>,
     /// Author blocks that are final.
     included: BTreeSet<Hash>,
+    /// When groups were given to another author last.
+    handed: BTreeMap<u16, Height>,
     /// Promised transactions whose block never counted.
     pub broken: u64,
 }
@@ -134,6 +136,8 @@ impl Promises {
             self.included.insert(*hash);
             self.keep(setup, model, hash)?;
         }
+        let handed = outcome.handed.iter();
+        self.handed.extend(handed.map(|group| (*group, outcome.height)));
         let dead: Vec<Hash> = self
             .blocks
             .iter()
@@ -204,11 +208,16 @@ impl Promises {
     fn held_in_time(&self, setup: &Setup, hash: &Hash, member: MemberIndex, lives: &[u64]) -> bool {
         let policy = &setup.epoch.policy;
         let life = lives.get(usize::from(member.0)).copied();
+        let group = self.blocks.get(hash).map(|block| block.group);
+        let handed = group.and_then(|group| self.handed.get(&group)).copied();
         let in_time = |hash: &Hash, base: Height| {
             let held = self.held.get(hash).and_then(|members| members.get(&member));
             held.is_some_and(|held| {
                 let last = base.0 + policy.lag.saturating_sub(2 * policy.window + 4);
-                Some(held.life) == life && held.height.0 <= last
+                // Who hears of a block when its author's seat is being given away cannot object any more.
+                let given = handed.filter(|handed| *handed > base);
+                let known = given.is_none_or(|given| held.height.0 + policy.window + 1 < given.0);
+                Some(held.life) == life && held.height.0 <= last && known
             })
         };
         let mut at = *hash;

@@ -105,7 +105,8 @@ impl World {
                 return Ok(());
             };
             if self.is_honest(member) {
-                let detail = format!("member {from} accuses member {member}: {evidence:?}");
+                let known = self.model.history(evidence);
+                let detail = format!("member {from} accuses member {member}: {known}; {evidence:?}");
                 return Err(Violation::new("no honest accused", detail));
             }
             self.accused.insert(member);

@@ -3,6 +3,7 @@
 mod corpora;
 mod crash_points;
 mod exploration;
+mod leagues;
 mod planted;
 mod seeds;
 mod twins;

@@ -92,6 +92,8 @@ pub(crate) struct Author {
     next: Cursor,
     intake: Vec<(TxId, Bytes)>,
     intake_bytes: usize,
+    /// Final height in which all of the intake was found to hold.
+    intake_height: Height,
     /// Since when the oldest in the intake waits.
     waiting_since: Option<Time>,
     unfinal: BTreeMap<BlockSeq, OwnBlock>,
@@ -143,6 +145,7 @@ impl Author {
             next: cursor,
             intake: Vec::new(),
             intake_bytes: 0,
+            intake_height: Height(0),
             waiting_since: None,
             unfinal: BTreeMap::new(),
             unfinal_txs: 0,
@@ -291,6 +294,39 @@ impl Author {
         } else {
             refuse(Reject::ValueMismatch)
         }
+    }
+
+    /// Takes back what waits for the next cut and no longer holds in the final state that the cut will refer to: a seat
+    /// answers with its bond for what it puts into a block (`ios` 7.4, F3). With who asked and why it is refused.
+    pub(crate) fn drop_stale(&mut self, ledger: &Ledger, league: &League) -> Vec<(TxId, Option<Asker>, Reject)> {
+        let height = ledger.final_height();
+        if self.intake_height == height || self.role.is_none_or(|role| !role.seated) {
+            return Vec::new();
+        }
+        self.intake_height = height;
+        let mut dropped = Vec::new();
+        for (txid, bytes) in std::mem::take(&mut self.intake) {
+            let Ok(tx) = TxView::decode_checked_before(&bytes) else {
+                continue;
+            };
+            let reason = match self.check(&txid, &tx, ledger, league) {
+                Ok(()) => {
+                    self.intake.push((txid, bytes));
+                    continue;
+                }
+                // What was there and is not has been spent, or its parent was dropped just now.
+                Err(Refusal::Missing(_)) => Reject::InputSpent,
+                Err(Refusal::Rule(reason)) => reason,
+            };
+            self.claims.retain(|_, claimed| *claimed != txid);
+            self.created.retain(|outpoint, _| outpoint.txid != txid);
+            self.intake_bytes -= bytes.len();
+            dropped.push((txid, self.askers.remove(&txid), reason));
+        }
+        if self.intake.is_empty() {
+            self.waiting_since = None;
+        }
+        dropped
     }
 
     /// When the next cut is due.

@@ -44,7 +44,7 @@ impl Replica {
         let height = Height(self.chain.tip_height().0 + 1);
         let mut records = self.choose_resets(after, height);
         if let Some(leagues) = self.leagues() {
-            records.extend(self.choose_stand_in(begun, now));
+            records.extend(self.choose_stand_in(begun));
             let switch = parent.due_switch(leagues);
             records.extend(
                 switch
@@ -86,15 +86,24 @@ impl Replica {
         due.cloned().map(Record::Reset).collect()
     }
 
-    fn choose_stand_in(&self, begun: &League, now: Time) -> Option<Record> {
+    fn choose_stand_in(&self, begun: &League) -> Option<Record> {
         let member = begun.stand_in()?;
         let mut seats = begun.active().filter(|index| self.groups().is_seat(*index));
         let index = seats.find(|index| {
             begun.author(*index).is_none()
-                || begun.is_silent(*index) && !self.holds_block_of(begun, *index, now)
+                || begun.is_silent(*index) && !self.holds_includable(begun, *index)
         })?;
         let group = self.groups().number(index);
         Some(Record::StandIn(StandIn { group, member }))
+    }
+
+    /// Whether a block of a group's author is held that can still be included, however old: while it can, its author's
+    /// promises stand and its group is not given away.
+    fn holds_includable(&self, league: &League, index: GroupIndex) -> bool {
+        let height = Height(self.chain.tip_height().0 + 1);
+        self.rules()
+            .next_ready(&self.pool, league, index, height)
+            .is_some()
     }
 
     /// Whether an unincluded block of a group's author is held: then it is not silent.
@@ -335,7 +344,7 @@ impl Replica {
                 Record::StandIn(stand_in) => {
                     let index = self.groups().index(stand_in.group);
                     if index.is_some_and(|index| {
-                        begun.author(index).is_some() && self.holds_block_of(begun, index, now)
+                        begun.author(index).is_some() && self.holds_includable(begun, index)
                     }) {
                         return Ok(Some("a stand-in for an author that is heard here"));
                     }

@@ -653,6 +653,14 @@ impl Replica {
             let Some(index) = self.groups().index(role.group) else {
                 return;
             };
+            let league = self.chain.final_league();
+            let dropped = self.author.drop_stale(&self.chain.ledger, league);
+            for (txid, asker, reason) in dropped {
+                if let Some(asker) = asker {
+                    self.refuse(asker.connection, asker.tag, reason);
+                }
+                self.refuse_children(txid);
+            }
             let (header, hash, body) = self.author.cut(now, &self.key, self.chain.final_height());
             self.counters.cut += body.len() as u64;
             self.counters.blocks_cut += 1;

@@ -16,6 +16,10 @@ use crate::event::{Admission, Effect};
 use crate::records::SLOW_OPEN_MAX;
 use crate::replica::Replica;
 
+/// Heights after which a voter tells the others again what its clients wait for, and how much of it.
+const REPEATED_EVERY: u64 = 8;
+const REPEATED_MAX: usize = 32;
+
 /// What waits for a block that announces it, and who asked for what was announced.
 ///
 /// Bounds: as many transactions as may be open in the chain, each way.
@@ -115,6 +119,22 @@ impl Replica {
         self.drop_hopeless_slow();
     }
 
+    /// A leader that did not hear of a client's transaction would never announce it.
+    fn repeat_slow(&mut self) {
+        let own = self.slow.pending.iter();
+        let own: Vec<_> = own
+            .filter(|(txid, _)| self.slow.askers.contains_key(txid))
+            .take(REPEATED_MAX)
+            .map(|(_, bytes)| bytes.clone())
+            .collect();
+        for bytes in own {
+            self.effect(Effect::Broadcast {
+                message: PeerMessage::SlowIntent(bytes.into()),
+                after: None,
+            });
+        }
+    }
+
     /// What can no longer be announced, because its inputs are gone, is answered.
     fn drop_hopeless_slow(&mut self) {
         let height = self.chain.final_height();
@@ -137,6 +157,9 @@ impl Replica {
             .filter(|(_, bytes)| gone(bytes))
             .map(|(txid, _)| *txid)
             .collect();
+        if height.0.is_multiple_of(REPEATED_EVERY) {
+            self.repeat_slow();
+        }
         for txid in hopeless {
             self.slow.pending.remove(&txid);
             if let Some(asker) = self.slow.askers.remove(&txid) {
