@@ -11,6 +11,8 @@ fn a_run_on_two_shards_balances_audits_clean_and_checks_every_signature_on_every
     let output = loadgen(
         &folder,
         &[
+            "--protocol",
+            "pbft",
             "--tps",
             "400",
             "--shards",

@@ -14,6 +14,7 @@ mod four_nodes;
 mod hostile;
 mod kill_loop;
 mod leader;
+mod leagues;
 mod lying;
 mod secrets;
 mod usage;

@@ -68,11 +68,30 @@ impl Network {
 
     /// Creates a genesis with accounts of seed 1.
     pub(crate) fn with_accounts(name: &str, accounts: u32) -> Self {
+        Self::made(
+            name,
+            accounts,
+            &["--validators", "4", "--protocol", "pbft"],
+            VALIDATORS,
+        )
+    }
+
+    /// Four voters and one candidate, which holds the one seat.
+    pub(crate) fn of_two_leagues(name: &str, accounts: u32) -> Self {
+        Self::made(
+            name,
+            accounts,
+            &["--validators", "5", "--protocol", "pob"],
+            VALIDATORS + 1,
+        )
+    }
+
+    fn made(name: &str, accounts: u32, size: &[&str], validators: usize) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Folder::new(name);
         let made = Command::new(program("shardbench-node"))
-            .args(["genesis", "--shards", "1", "--validators", "4", "--seed", "1"])
-            .args(["--protocol", "pbft"])
+            .args(["genesis", "--shards", "1", "--seed", "1"])
+            .args(size)
             .args(["--accounts", &accounts.to_string(), "--amount", "1000000"])
             .args(["--base-port", &free_ports().to_string(), "--name", name, "--out"])
             .arg(folder.join("net"))
@@ -81,7 +100,7 @@ impl Network {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         Self {
             folder,
-            nodes: (0..VALIDATORS).map(|_| None).collect(),
+            nodes: (0..validators).map(|_| None).collect(),
             _turn: turn,
         }
     }
@@ -142,7 +161,7 @@ impl Network {
     }
 
     pub(crate) fn start_all(&mut self) {
-        for validator in 0..VALIDATORS {
+        for validator in 0..self.nodes.len() {
             if self.nodes[validator].is_none() {
                 self.start(validator);
             }

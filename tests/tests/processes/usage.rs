@@ -11,7 +11,7 @@ fn every_bad_flag_exits_2_and_is_named() {
         (&["--tps", "abc"], "abc"),
         (&["--tps", "100", "--shards", "3"], "3"),
         (&["--tps", "100", "--slo", "nonsense"], "nonsense"),
-        (&["--tps", "100", "--protocol", "pob"], "pbft"),
+        (&["--tps", "100", "--protocol", "records"], "pbft"),
         (&["--tps", "100", "--cross-shard", "natural"], "natural"),
         (&["--tps", "100", "--validators", "3"], "3"),
         (

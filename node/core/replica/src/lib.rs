@@ -1,9 +1,11 @@
-//! One validator of one shard: composes ordering, execution and the author of batches (`ios` 10.3, mode 1).
+//! One validator of one shard, voter or candidate: composes ordering, execution and the author of a group (`ios` 7, 10).
 //!
 //! ```text
 //!  Admitted, Peer, BodyChecked, Durable ─▶ Replica ─▶ Persist, Send, CheckBody, WriteState, Answer, Serve*
 //!                                            │
-//!              author ── cuts blocks of admitted transactions, answers their tags
+//!              author ── cuts blocks of admitted transactions, gives receipts, answers their tags
+//!              league ── what the chain says of seats, bans, modes and slow transactions; a value, cloned per block
+//!              accusations ── faults found or told, until they are final; then re-checks and claims
 //!              pool ──── author blocks of all members, checked and waiting for inclusion
 //!              pbft ──── orders references to them (crate `consensus`)
 //!              chain ─── executes proposed blocks on the ledger, rolls back, finalises
