@@ -82,7 +82,11 @@ pub fn planted_faults() -> Vec<PlantedFault> {
                 ledger::PlantedBug::DigestSkipsOutput,
                 &["equal digests"],
             ),
-            league("no-challenge-wait", Planted::NoChallengeWait, &["challenge window"]),
+            league(
+                "no-challenge-wait",
+                Planted::NoChallengeWait,
+                &["challenge window"],
+            ),
             league(
                 "faulty-voted-for",
                 Planted::FaultyVotedFor,

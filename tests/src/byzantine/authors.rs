@@ -174,7 +174,12 @@ impl Cheats {
                 header.base_height = Height(rng.below(header.base_height.0 + 1));
                 Some(Spoiled::ForAll(signed(setup, from, header, block.body.clone())))
             }
-            Cheat::Encoding => garbled(setup, from, block).map(Spoiled::ForAll),
+            Cheat::Encoding => {
+                let longer = self.with_fault(rng, setup, model, from, block, Cheat::State);
+                longer
+                    .and_then(|block| garbled(setup, from, &block))
+                    .map(Spoiled::ForAll)
+            }
             _ => self
                 .with_fault(rng, setup, model, from, block, way)
                 .map(Spoiled::ForAll),

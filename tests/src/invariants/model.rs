@@ -542,7 +542,10 @@ impl Model {
             })
             .collect();
         let applied = self.applied.get(&txid);
-        format!("final height {}, {txid} took effect at {applied:?}, inputs {inputs:?}", self.height)
+        format!(
+            "final height {}, {txid} took effect at {applied:?}, inputs {inputs:?}",
+            self.height
+        )
     }
 }
 

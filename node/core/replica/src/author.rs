@@ -281,7 +281,11 @@ impl Author {
 
     /// Takes back what waits for the next cut and no longer holds in the final state that the cut will refer to: a seat
     /// answers with its bond for what it puts into a block (`ios` 7.4, F3). With who asked and why it is refused.
-    pub(crate) fn drop_stale(&mut self, ledger: &Ledger, league: &League) -> Vec<(TxId, Option<Asker>, Reject)> {
+    pub(crate) fn drop_stale(
+        &mut self,
+        ledger: &Ledger,
+        league: &League,
+    ) -> Vec<(TxId, Option<Asker>, Reject)> {
         let height = ledger.final_height();
         if self.intake_height == height || self.role.is_none_or(|role| !role.seated) {
             return Vec::new();

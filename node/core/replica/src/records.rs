@@ -90,8 +90,7 @@ impl Replica {
         let member = begun.stand_in()?;
         let mut seats = begun.active().filter(|index| self.groups().is_seat(*index));
         let index = seats.find(|index| {
-            begun.author(*index).is_none()
-                || begun.is_silent(*index) && !self.holds_includable(begun, *index)
+            begun.author(*index).is_none() || begun.is_silent(*index) && !self.holds_includable(begun, *index)
         })?;
         let group = self.groups().number(index);
         Some(Record::StandIn(StandIn { group, member }))
