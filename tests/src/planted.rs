@@ -31,13 +31,9 @@ pub fn planted_faults() -> Vec<PlantedFault> {
             two_leagues: false,
             breaks,
         };
-        let league = |name, planted, breaks| PlantedFault {
-            two_leagues: true,
-            ..fault(name, planted, breaks)
-        };
         let ordering = |name, bug, breaks| fault(name, Planted::Ordering(bug), breaks);
         let ledger = |name, bug, breaks| fault(name, Planted::Ledger(bug), breaks);
-        vec![
+        let mut faults = vec![
             ordering("quorum-off-by-one", Ordering::QuorumOffByOne, QUORUM),
             ordering("revote-every-height", Ordering::RevoteEveryHeight, BASE),
             ordering("tips-filtered-by-height", Ordering::TipsFilteredByHeight, &[]),
@@ -82,42 +78,9 @@ pub fn planted_faults() -> Vec<PlantedFault> {
                 ledger::PlantedBug::DigestSkipsOutput,
                 &["equal digests"],
             ),
-            league(
-                "no-challenge-wait",
-                Planted::NoChallengeWait,
-                &["challenge window"],
-            ),
-            league(
-                "faulty-voted-for",
-                Planted::FaultyVotedFor,
-                &["vote after sampling", "no fault of state is final"],
-            ),
-            league(
-                "evidence-believed",
-                Planted::EvidenceBelieved,
-                &["no honest accused", "no honest slashed"],
-            ),
-            league(
-                "switch-without-cause",
-                Planted::SwitchWithoutCause,
-                &["switch with cause"],
-            ),
-            league(
-                "receipt-before-durable",
-                Planted::ReceiptBeforeDurable,
-                &["receipt before durable"],
-            ),
-            league(
-                "bars-ignored",
-                Planted::BarsIgnored,
-                &["no fault of state is final"],
-            ),
-            league(
-                "digest-skips-counters",
-                Planted::Ledger(ledger::PlantedBug::DigestSkipsCounters),
-                &["equal digests"],
-            ),
-        ]
+        ];
+        faults.extend(league_faults());
+        faults
     }
     #[cfg(not(feature = "planted-bugs"))]
     Vec::new()
@@ -130,3 +93,52 @@ const BASE: &[&str] = &["votes follow the base"];
 /// takes no such certificate.
 #[cfg(feature = "planted-bugs")]
 const QUORUM: &[&str] = &["agreement", "receipts honoured", "final means durable"];
+
+/// Those that only runs of two leagues show.
+#[cfg(feature = "planted-bugs")]
+fn league_faults() -> Vec<PlantedFault> {
+    let league = |name, planted, breaks| PlantedFault {
+        name,
+        planted,
+        validators: 4,
+        two_leagues: true,
+        breaks,
+    };
+    vec![
+        league(
+            "no-challenge-wait",
+            Planted::NoChallengeWait,
+            &["challenge window"],
+        ),
+        league(
+            "faulty-voted-for",
+            Planted::FaultyVotedFor,
+            &["vote after sampling", "no fault of state is final"],
+        ),
+        league(
+            "evidence-believed",
+            Planted::EvidenceBelieved,
+            &["no honest accused", "no honest slashed"],
+        ),
+        league(
+            "switch-without-cause",
+            Planted::SwitchWithoutCause,
+            &["switch with cause"],
+        ),
+        league(
+            "receipt-before-durable",
+            Planted::ReceiptBeforeDurable,
+            &["receipt before durable"],
+        ),
+        league(
+            "bars-ignored",
+            Planted::BarsIgnored,
+            &["no fault of state is final"],
+        ),
+        league(
+            "digest-skips-counters",
+            Planted::Ledger(ledger::PlantedBug::DigestSkipsCounters),
+            &["equal digests"],
+        ),
+    ]
+}

@@ -174,7 +174,12 @@ impl Cheats {
                 header.base_height = Height(rng.below(header.base_height.0 + 1));
                 Some(Spoiled::ForAll(signed(setup, from, header, block.body.clone())))
             }
-            Cheat::Encoding => garbled(setup, from, block).map(Spoiled::ForAll),
+            Cheat::Encoding => {
+                let longer = self.with_fault(rng, setup, model, from, block, Cheat::State);
+                longer
+                    .and_then(|block| garbled(setup, from, &block))
+                    .map(Spoiled::ForAll)
+            }
             _ => self
                 .with_fault(rng, setup, model, from, block, way)
                 .map(Spoiled::ForAll),
@@ -400,7 +405,7 @@ fn in_order<T, K: Ord>(first: T, second: T, key: impl Fn(&T) -> K) -> (T, T) {
     }
 }
 
-/// The block with a first transaction that no decoder takes, under a root of its own.
+/// The block with a first transaction that breaks a rule of the format, under a root of its own.
 fn garbled(setup: &Setup, from: MemberIndex, block: &AuthorBlock) -> Option<AuthorBlock> {
     let mut header = block.header.header.clone();
     let decoded = body::decode(&header, block.body.clone()).ok()?;
@@ -410,8 +415,9 @@ fn garbled(setup: &Setup, from: MemberIndex, block: &AuthorBlock) -> Option<Auth
     let start = first.offset as usize;
     let view = TxView::decode(&block.body[start..start + usize::from(first.len)]).ok()?;
     let unsigned = view.body().len();
-    // An unknown version.
-    bytes[start] = u8::MAX;
+    // Its first output is worth nothing: version, kind, counts, expiry, fee and nonce take 20 bytes (`ios` 1.4).
+    let outputs = start + 20 + 32 * view.owner_count() + 35 * view.input_count();
+    bytes[outputs + 32..outputs + 40].fill(0);
     let garbled = &bytes[start..start + usize::from(first.len)];
     let txid = hash::txid(&garbled[..unsigned]);
     leaves[0] = merkle::leaf(&[&txid.0[..], &garbled[unsigned..]].concat());
