@@ -201,7 +201,7 @@ fn a_network_whose_leagues_do_not_fit_is_refused_by_name() {
         ..flags()
     };
     for (validators, leagues, words) in [
-        (4, flags(), "1 candidates each, accepted are 4 to 16 voters"),
+        (4, flags(), "1 candidates each, accepted are 4 to 256 voters"),
         (5, poor, "--bond is 5, accepted is"),
         (6, seats, "seats is 2, accepted is 1 to candidates"),
         (5, rich, "the sum of all bonds is"),

@@ -159,7 +159,7 @@ mod tests {
         let (mut client, node) = pair();
         client.protocol_version = 9;
         let text = check_node(&client, &node, [7; 32]).unwrap_err().to_string();
-        assert!(text.contains("version 9") && text.contains("version 1"), "{text}");
+        assert!(text.contains("version 9") && text.contains("version 2"), "{text}");
 
         let (mut client, node) = pair();
         client.design = 0;

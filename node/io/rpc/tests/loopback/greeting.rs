@@ -46,10 +46,10 @@ async fn the_client_names_both_sides_of_a_mismatch_and_the_server_counts_it() {
         ),
         (
             Hello {
-                protocol_version: 2,
+                protocol_version: 3,
                 ..client_hello()
             },
-            Mismatch::Version { client: 2, node: 1 },
+            Mismatch::Version { client: 3, node: 2 },
         ),
         (
             Hello {
@@ -82,7 +82,7 @@ async fn the_server_tells_a_client_that_stays_both_sides_of_the_mismatch() {
                 protocol_version: 7,
                 ..client_hello()
             },
-            ["version 7".to_owned(), "version 1".to_owned()],
+            ["version 7".to_owned(), "version 2".to_owned()],
         ),
     ] {
         let mut client = RawClient::connect(node.address).await;
