@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -26,6 +26,11 @@ use crate::worker::{Shared, Stray};
 
 /// Pause between looks.
 const LOOK: Duration = Duration::from_millis(200);
+/// Looks between two questions while nothing hints at a change: an author that died says nothing, and its connection
+/// counts as living until QUIC's idle time is over.
+const ASK_EVERY: u32 = 5;
+/// How long after a change of mode a node that is no target any more may still answer for what it had taken.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Longest wait for a node's topology; another node of the shard is asked then.
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// How long a refusal that names a wrong target waits for the right one.
@@ -51,7 +56,10 @@ pub(crate) async fn steer(
 ) {
     let mut waiting: BTreeMap<ShardId, Vec<Stray>> = BTreeMap::new();
     let mut controls: BTreeMap<ShardId, Control> = BTreeMap::new();
+    let mut modes: BTreeMap<ShardId, (u8, Instant)> = BTreeMap::new();
+    let mut looks = 0_u32;
     loop {
+        looks = looks.wrapping_add(1);
         tokio::select! {
             // A sender that is gone means the end too.
             _ = closing.wait_for(|closing| *closing) => break,
@@ -66,7 +74,8 @@ pub(crate) async fn steer(
         for committee in &steerer.epoch.committees {
             let shard = committee.shard;
             let strays = waiting.entry(shard).or_default();
-            if strays.is_empty() && !steerer.is_unsettled(shard) {
+            let quiet = strays.is_empty() && !steerer.is_unsettled(shard);
+            if quiet && !looks.is_multiple_of(ASK_EVERY) {
                 continue;
             }
             let Some(topology) = steerer.ask(shard, &mut controls).await else {
@@ -74,7 +83,12 @@ pub(crate) async fn steer(
             };
             steerer.routes.steering().learn(committee, &topology);
             *strays = steerer.settle(std::mem::take(strays));
-            steerer.rescue(shard);
+            let mode = steerer.routes.steering().mode(shard);
+            let (known, since) = modes.entry(shard).or_insert_with(|| (mode, Instant::now()));
+            if *known != mode {
+                (*known, *since) = (mode, Instant::now());
+            }
+            steerer.rescue(shard, since.elapsed() >= FAREWELL);
         }
     }
     strays.close();
@@ -165,12 +179,12 @@ impl Steerer {
         }
     }
 
-    /// Sends what is unanswered at nodes that are away and no targets any more.
-    fn rescue(&self, shard: ShardId) {
+    /// Sends what is unanswered at nodes that are no targets any more, when they are away or had their time to answer.
+    fn rescue(&self, shard: ShardId, is_over: bool) {
         let mut elsewhere = Vec::new();
         for (connection, slot) in (0_u32..).zip(&self.slots) {
             let node = self.targets.get((connection / self.routes.per_node()) as usize);
-            if node.is_none_or(|node| node.shard != shard) || !slot.is_away() {
+            if node.is_none_or(|node| node.shard != shard) || !(is_over || slot.is_away()) {
                 continue;
             }
             let indices = slot.tags().read(<[u32]>::to_vec);

@@ -1,11 +1,6 @@
-//! Two leagues as processes: the believable author dies and comes back, a cheating one is caught.
+//! Two leagues in the embedded network: receipts and samples, and an author that cheats.
 
-use std::time::Duration;
-
-use files::NetworkGenesis;
-
-use crate::network::Network;
-use crate::programs::{Folder, assert_sound, loadgen, report, survived};
+use crate::programs::{Folder, assert_sound, loadgen, report};
 
 #[test]
 fn receipts_come_before_finality_and_every_transaction_is_checked_twice_in_all() {
@@ -35,35 +30,4 @@ fn an_author_that_forges_is_banned_and_the_accounts_are_explained() {
     let slashed = report["faults"]["slashed"].as_array().map(Vec::len);
     assert_eq!(slashed, Some(1), "{}", report["faults"]);
     assert_eq!(report["counts"]["lost"], 0, "{}", report["counts"]);
-}
-
-#[test]
-fn finality_goes_on_without_the_author_and_receipts_return_with_it() {
-    let mut network = Network::of_two_leagues("believable", 4_000);
-    let genesis = NetworkGenesis::load(&network.folder.join("net/genesis.toml")).expect("a genesis");
-    let committee = &genesis.epoch.committees[0];
-    let (author, _) = committee.members[usize::from(committee.candidates[0].0)];
-    let author = usize::from(author.0);
-    network.start_all();
-    let before = network.load(200, 3, "before.json");
-    survived(&network.folder, "before.json", &before.finish());
-
-    let load = network.load(200, 22, "away.json");
-    std::thread::sleep(Duration::from_secs(4));
-    network.kill(author);
-    std::thread::sleep(Duration::from_secs(8));
-    network.start(author);
-    let report = survived(&network.folder, "away.json", &load.finish());
-    assert_eq!(report["counts"]["lost"], 0, "{}", report["counts"]);
-
-    // 64 heights after the switch, and what a candidate needs to be heard.
-    std::thread::sleep(Duration::from_secs(15));
-    let after = network.load(200, 4, "after.json");
-    let report = survived(&network.folder, "after.json", &after.finish());
-    let optimistic = &report["latency"]["optimistic"]["count"];
-    assert!(
-        optimistic.as_u64().is_some_and(|count| count > 0),
-        "{}",
-        report["latency"]
-    );
 }

@@ -54,7 +54,8 @@ impl Network {
     fn start(name: &str, number: u32) -> Self {
         let folder = Folder::new(name);
         let base_port = 10_000 + std::process::id() % 64 * 160 + number * 8;
-        let fixed = "genesis --shards 1 --validators 4 --protocol pbft --seed 1 --accounts 1000 --amount 1000000";
+        let fixed =
+            "genesis --shards 1 --validators 4 --protocol pbft --seed 1 --accounts 1000 --amount 1000000";
         let status = Command::new(program("shardbench-node"))
             .args(fixed.split(' '))
             .args(["--name", name, "--base-port", &base_port.to_string(), "--out"])

@@ -76,16 +76,6 @@ impl Network {
         )
     }
 
-    /// Four voters and one candidate, which holds the one seat.
-    pub(crate) fn of_two_leagues(name: &str, accounts: u32) -> Self {
-        Self::made(
-            name,
-            accounts,
-            &["--validators", "5", "--protocol", "pob"],
-            VALIDATORS + 1,
-        )
-    }
-
     fn made(name: &str, accounts: u32, size: &[&str], validators: usize) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Folder::new(name);
