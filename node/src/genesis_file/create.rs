@@ -55,7 +55,7 @@ pub(crate) struct CreateOptions {
     /// Further allocations, appended to the accounts: a file such as allocations.bin
     #[arg(long, value_name = "FILE")]
     pub(crate) allocations: Option<PathBuf>,
-    /// Protocol parameters: lan, wan, or a TOML file with those that differ from lan, of two leagues in [leagues]
+    /// Protocol parameters: lan, wan, or a TOML file with those that differ from lan, and a table `leagues` for two of them
     #[arg(long, value_name = "lan|wan|FILE", default_value = "lan")]
     pub(crate) policy: String,
     /// Name of the network, 1 to 64 bytes
