@@ -72,6 +72,7 @@ fn check_body(AuthorBlock { header, body }: AuthorBlock) {
         match body::decode(&header, body.clone()) {
             // What its author has no right to include, and answers for: told with the first place of it.
             Err(BodyError::Rule { position, .. }) => assert!(position < header.tx_count),
+            Err(BodyError::Duplicate(_)) => {}
             _ => check_accepted(&header, &body),
         }
     }
