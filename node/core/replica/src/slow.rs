@@ -50,7 +50,7 @@ impl SlowLane {
 impl Replica {
     /// Clients' transactions for the slow lane, whose signatures were verified.
     pub(crate) fn admit_slow(&mut self, admission: Admission) {
-        let open = self.leagues().is_some_and(|leagues| leagues.seats > 1);
+        let open = self.has_slow_lane();
         let Admission {
             connection,
             tag,
@@ -72,8 +72,18 @@ impl Replica {
         });
     }
 
+    /// One seat serves all owners: there nothing may take another way.
+    fn has_slow_lane(&self) -> bool {
+        self.leagues().is_some_and(|leagues| leagues.seats > 1)
+    }
+
     /// Another voter's client wants this in the slow lane.
     pub(crate) fn handle_slow_intent(&mut self, bytes: &[u8]) {
+        if !self.has_slow_lane() {
+            // What no block may announce would keep the leader at work for ever.
+            self.counters.refused += 1;
+            return;
+        }
         let view = TxView::decode(bytes).ok();
         let txid = view.as_ref().map(|view| hash::txid(view.body()));
         match (txid, view) {

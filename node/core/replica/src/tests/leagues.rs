@@ -356,3 +356,18 @@ fn a_leader_that_proposes_two_blocks_for_one_place_loses_its_bond() {
     );
     conserved(&net);
 }
+
+#[test]
+fn a_slow_transaction_is_refused_where_one_seat_serves_all_owners() {
+    let mut net = net(5, policy(|_| {}));
+    let (_, bytes) = net.pay(&[(net.coin(0), 0, 100)], 1);
+    let from = MemberIndex(1);
+    let message = PeerMessage::SlowIntent(bytes);
+    let before = replica(&net, 0).counters().refused;
+    net.queue
+        .push_back((MemberIndex(0), Event::Peer { from, message }));
+    net.run();
+    let here = replica(&net, 0);
+    assert_eq!(here.counters().refused, before + 1);
+    assert!(here.slow.pending().next().is_none(), "nothing waits for a block");
+}
