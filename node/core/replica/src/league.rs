@@ -252,6 +252,11 @@ impl League {
         }
     }
 
+    /// Whether a block with this height as its base can be included: not after one league was decided.
+    pub(crate) fn takes_blocks(&self) -> bool {
+        self.base_max() >= self.height
+    }
+
     pub(crate) const fn is_switching(&self) -> bool {
         self.switch.is_some()
     }

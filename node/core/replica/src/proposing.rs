@@ -135,7 +135,7 @@ impl Replica {
 
     /// Whether all that a block leaves out of its seats' transactions became wrong only after their author had vouched
     /// for it; what was wrong before is shown to all (F3).
-    fn accuse_of_exclusions(&mut self, block: &Block, applied: &Applied, begun: &League) -> bool {
+    pub(crate) fn accuse_of_exclusions(&mut self, block: &Block, applied: &Applied, begun: &League) -> bool {
         let mut broken = Vec::new();
         for (reference, outcome) in block.refs.iter().zip(&applied.batches) {
             let index = self.groups().index(reference.group);

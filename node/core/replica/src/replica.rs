@@ -266,8 +266,7 @@ impl Replica {
         let wanted = self.wanted.values().map(|wanted| wanted.at).min();
         let others = [
             proposal,
-            self.author
-                .may_cut(Time(u64::MAX), self.chain.final_height())
+            self.may_cut(Time(u64::MAX))
                 .then(|| self.author.cut_due())
                 .flatten(),
             parked,
@@ -644,8 +643,13 @@ impl Replica {
         }
     }
 
+    /// Whether a block is due, and would not promise what the final chain already rules out.
+    fn may_cut(&self, now: Time) -> bool {
+        self.chain.final_league().takes_blocks() && self.author.may_cut(now, self.chain.final_height())
+    }
+
     fn cut(&mut self, now: Time) {
-        while self.author.may_cut(now, self.chain.final_height()) {
+        while self.may_cut(now) {
             let Some(role) = self.author.role() else { return };
             if role.seated {
                 self.plant_thefts();

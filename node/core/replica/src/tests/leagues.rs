@@ -291,6 +291,64 @@ fn a_dead_author_means_one_league_and_its_return_means_two() {
 }
 
 #[test]
+fn an_author_promises_nothing_once_one_league_is_decided() {
+    let two_seats = |leagues: &mut Leagues| {
+        leagues.seats = 2;
+        leagues.candidates = 2;
+        leagues.seats_min = 2;
+    };
+    let mut net = net(6, policy(two_seats));
+    net.pass(Duration::from_secs(1));
+    net.replicas[usize::from(AUTHOR + 1)] = None;
+    let decided = |net: &Net| !replica(net, AUTHOR).chain.final_league().takes_blocks();
+    for _ in 0..2_000 {
+        if decided(&net) {
+            break;
+        }
+        net.pass(Duration::from_millis(5));
+    }
+    assert!(decided(&net), "one author of two is dead, and no switch is decided");
+    let cut = replica(&net, AUTHOR).counters().blocks_cut;
+    while replica(&net, AUTHOR).mode() == MODE_TWO_LEAGUES {
+        net.pass(Duration::from_millis(5));
+    }
+    assert_eq!(
+        replica(&net, AUTHOR).counters().blocks_cut,
+        cut,
+        "no block that can never count"
+    );
+    conserved(&net);
+}
+
+#[test]
+fn nobody_is_accused_by_a_state_that_is_not_final_here() {
+    use types::evidence::{Evidence, TxFault};
+
+    let mut net = net(5, policy(|_| {}));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let unknown = OutPoint {
+        txid: TxId([7; 32]),
+        index: 0,
+    };
+    // It spends what is made, for all that a voter can know, at a height that has not come.
+    let txs = [net.pay(&[(unknown, 0, 100)], 1)];
+    let ahead = net.heights()[0] + 5;
+    let block = Cheat::new(&net).block(&net, &txs, ahead);
+    Cheat::show(&mut net, &block, 0..4);
+    let shown = crypto::evidence::of_transaction(&block.header, &block.body, 0, TxFault::State);
+    let evidence = Evidence::Transaction(Box::new(shown.expect("a transaction of the block")));
+    let before = replica(&net, 0).counters().refused;
+    let message = PeerMessage::FraudProof(Box::new(evidence));
+    let from = MemberIndex(1);
+    net.queue
+        .push_back((MemberIndex(0), Event::Peer { from, message }));
+    net.run();
+    let here = replica(&net, 0);
+    assert_eq!(here.counters().refused, before + 1);
+    assert!(here.accusations.is_empty(), "nobody is accused");
+}
+
+#[test]
 fn a_silent_author_is_replaced_by_the_next_candidate() {
     let mut net = net(
         6,
