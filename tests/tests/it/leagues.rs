@@ -53,7 +53,7 @@ fn every_invariant_holds_in_runs_of_two_leagues() {
 }
 
 /// Runs that once broke an invariant: seed, voters, seconds.
-const FOUND: [(u64, u16, u64); 20] = [
+const FOUND: [(u64, u16, u64); 23] = [
     (0, 4, 2),
     (8, 4, 2),
     (9, 4, 2),
@@ -74,6 +74,9 @@ const FOUND: [(u64, u16, u64); 20] = [
     (5066, 5, 2),
     (20_407, 8, 2),
     (31_049, 13, 2),
+    (159, 4, 3),
+    (489, 4, 3),
+    (60_848, 7, 2),
 ];
 
 #[test]

@@ -130,7 +130,15 @@ impl Replica {
             scheme: self.config.scheme,
             genesis: &self.context.genesis_hash,
         };
-        Reactions::of(block, parent, &self.chain.archive, &judge)
+        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "changed by planted faults alone"))]
+        let mut reactions = Reactions::of(block, parent, &self.chain.archive, &judge);
+        #[cfg(feature = "planted-bugs")]
+        match self.config.planted {
+            Some(crate::replica::Planted::BanWithoutSlash) => reactions.slashes.clear(),
+            Some(crate::replica::Planted::ClaimNotPaid) => reactions.claims.clear(),
+            _ => {}
+        }
+        reactions
     }
 
     /// Whether all that a block leaves out of its seats' transactions became wrong only after their author had vouched

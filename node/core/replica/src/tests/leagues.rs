@@ -90,12 +90,21 @@ impl Cheat {
         net.run();
     }
 
-    fn send(&mut self, net: &mut Net, txs: &[(TxId, Bytes)]) {
+    fn send(&mut self, net: &mut Net, txs: &[(TxId, Bytes)]) -> AuthorBlock {
         let base = net.heights().into_iter().min().unwrap_or_default();
         let block = self.block(net, txs, base);
         self.prev = hash::author_header_hash(&block.header.header);
         self.next = self.next.next();
         Self::show(net, &block, 0..4);
+        block
+    }
+}
+
+/// The output that pays the first victim of a forgery.
+fn paid_to(forged: &TxId) -> OutPoint {
+    OutPoint {
+        txid: *forged,
+        index: types::limits::COMPENSATION_INDEX,
     }
 }
 
@@ -237,14 +246,36 @@ fn a_forgery_that_nobody_sampled_is_paid_for_once_it_is_found() {
         !matches!(lookup(&net, &stolen), ledger::Lookup::Unspent(_)),
         "seized"
     );
-    let paid = OutPoint {
-        txid: theft.0,
-        index: types::limits::COMPENSATION_INDEX,
-    };
-    let ledger::Lookup::Unspent(paid) = lookup(&net, &paid) else {
+    let ledger::Lookup::Unspent(paid) = lookup(&net, &paid_to(&theft.0)) else {
         panic!("the victim is not paid")
     };
     assert_eq!((paid.owner.0, paid.amount), (net.accounts[0].public(), AMOUNT));
+    conserved(&net);
+}
+
+#[test]
+fn a_forgery_that_gives_its_author_away_is_paid_for_when_it_is_old_enough() {
+    use types::evidence::{Evidence, TxFault};
+
+    let mut net = net(5, policy(|leagues| leagues.sampling_ppm = 0));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let mut cheat = Cheat::new(&net);
+    let theft = forged(&net, 0, 1);
+    let block = cheat.send(&mut net, std::slice::from_ref(&theft));
+    net.pass(Duration::from_millis(100));
+    let shown = crypto::evidence::of_transaction(&block.header, &block.body, 0, TxFault::Signature);
+    let evidence = Evidence::Transaction(Box::new(shown.expect("a transaction of the block")));
+    let message = PeerMessage::FraudProof(Box::new(evidence));
+    let from = MemberIndex(1);
+    net.queue
+        .push_back((MemberIndex(0), Event::Peer { from, message }));
+    net.run();
+    net.pass(Duration::from_millis(100));
+    assert_eq!(replica(&net, 1).banned(), [MemberIndex(AUTHOR)]);
+    let settled = |net: &Net| replica(net, 1).ledger().lookup(&paid_to(&theft.0), replica(net, 1).final_height());
+    assert_eq!(settled(&net), ledger::Lookup::Missing, "too young");
+    net.pass(Duration::from_secs(3));
+    assert!(matches!(settled(&net), ledger::Lookup::Unspent(_)), "paid");
     conserved(&net);
 }
 
