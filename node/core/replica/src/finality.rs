@@ -73,7 +73,9 @@ impl Replica {
         }
         let policy = &self.config.epoch.policy;
         let kept = policy.lag + policy.window + 8;
-        self.pool.forget_included(Height(height.0.saturating_sub(kept)));
+        let from = Height(height.0.saturating_sub(kept));
+        self.pool.forget_included(from);
+        self.included_from = self.included_from.max(from);
     }
 
     fn on_final_records(&mut self, now: Time, block: &Block) {
