@@ -8,6 +8,7 @@ use crypto::{body, cosign, hash, merkle};
 use ledger::Utxo;
 use types::block::{AuthorHeader, Block, MODE_TWO_LEAGUES, SignedAuthorHeader};
 use types::block_record::{Record, StandIn};
+use types::certificate::is_aggregated;
 use types::evidence::{Evidence, TwoHeaders, TwoVotes, TxFault};
 use types::message::{AuthorBlock, PeerMessage, Propose, Vote};
 use types::transaction::TxView;
@@ -54,8 +55,8 @@ pub struct Cheats {
     mute: BTreeSet<MemberIndex>,
     /// Who gets the worse part.
     side: BTreeSet<MemberIndex>,
-    /// Records without cause that leaders put into proposals, by what their replicas proposed.
-    misled: BTreeMap<Hash, Record>,
+    /// Records without cause that leaders put into proposals, by what their replicas proposed, and what it became.
+    misled: BTreeMap<Hash, (Record, Hash)>,
     /// Honest votes seen.
     votes: VecDeque<Vote>,
     /// How often they cheated.
@@ -350,26 +351,40 @@ impl Cheats {
             // All are told the same, else nobody would find enough voters.
             let hash = hash::final_header_hash(&block.header);
             if !self.misled.contains_key(&hash)
-                && rng.chance(30)
+                && rng.chance(60)
                 && let Some(record) = self.false_record(rng, model, block)
             {
-                self.misled.insert(hash, record);
+                self.misled.insert(hash, (record, hash));
                 while self.misled.len() > KEPT_MAX {
                     self.misled.pop_first();
                 }
             }
-            if let Some(record) = self.misled.get(&hash).cloned() {
-                self.tell(Cheat::FalseRecord);
-                block.records.push(record);
+            if let Some((record, became)) = self.misled.get_mut(&hash) {
+                block.records.push(record.clone());
                 block.records.sort_by_cached_key(Record::order);
                 renew(setup, from, &mut propose);
+                *became = hash::final_header_hash(&propose.block.header);
+                self.tell(Cheat::FalseRecord);
             }
         }
         propose
     }
 
+    /// A lying leader votes for what it told the others.
+    pub fn vote(&self, setup: &Setup, from: MemberIndex, mut vote: Vote) -> Vote {
+        if vote.member == from
+            && !is_aggregated(setup.committee().size())
+            && let Some((_, became)) = self.misled.get(&vote.subject.hash)
+        {
+            vote.subject.hash = *became;
+            vote.signature =
+                cosign::sign_subject(&setup.keys[usize::from(from.0)], &setup.context, &vote.subject);
+        }
+        vote
+    }
+
     fn false_record(&self, rng: &mut SimRng, model: &Model, block: &Block) -> Option<Record> {
-        let record = match rng.below(4) {
+        let record = match rng.below(3) {
             0 => Record::ModeSwitch(1 - block.header.mode),
             1 => Record::Evidence(self.false_evidence(rng, model)?),
             _ if model.groups() > 0 && block.header.mode == MODE_TWO_LEAGUES => Record::StandIn(StandIn {

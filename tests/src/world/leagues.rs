@@ -136,12 +136,13 @@ impl World {
         }
     }
 
-    /// A lying leader's proposal may carry other records than its replica chose.
+    /// A lying leader's proposal may carry other records than its replica chose, and then its votes are for that.
     pub(super) fn mislead(&mut self, from: MemberIndex, message: PeerMessage) -> PeerMessage {
         match (message, &mut self.cheats) {
             (PeerMessage::Propose(propose), Some(cheats)) => {
                 PeerMessage::Propose(cheats.propose(&mut self.rng, (&self.setup, &self.model), from, propose))
             }
+            (PeerMessage::Vote(vote), Some(cheats)) => PeerMessage::Vote(cheats.vote(&self.setup, from, vote)),
             (message, _) => message,
         }
     }
