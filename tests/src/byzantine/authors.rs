@@ -426,7 +426,7 @@ fn garbled(setup: &Setup, from: MemberIndex, block: &AuthorBlock) -> Option<Auth
 }
 
 fn signed(setup: &Setup, from: MemberIndex, header: AuthorHeader, body: Bytes) -> AuthorBlock {
-    let signature = cosign::sign_author_header(&setup.keys[usize::from(from.0)], &header);
+    let signature = cosign::sign_author_header(&setup.keys[usize::from(from.0)], &setup.context, &header);
     AuthorBlock {
         header: SignedAuthorHeader { header, signature },
         body,

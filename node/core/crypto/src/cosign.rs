@@ -344,21 +344,23 @@ pub fn verify_commit_proof(
     )?)
 }
 
-/// Signs an author header: its hash, which covers shard, epoch and, through the chain, the genesis.
+/// Signs an author header. Its hash names no network, hence the context: a header of one network, epoch or shard
+/// binds nobody in another, also where the same key serves both.
 #[must_use]
-pub fn sign_author_header(key: &SecretKey, header: &AuthorHeader) -> Signature {
-    key.sign(&author_header_hash(header).0)
+pub fn sign_author_header(key: &SecretKey, context: &SigningContext, header: &AuthorHeader) -> Signature {
+    key.sign(&in_context(context, &author_header_hash(header)).0)
 }
 
-/// Whether `key` signed an author header.
+/// Whether `key` signed an author header for this context.
 #[must_use]
-pub fn verify_author_header(scheme: Scheme, key: &[u8; 32], signed: &SignedAuthorHeader) -> bool {
-    verify::verify(
-        scheme,
-        key,
-        &author_header_hash(&signed.header).0,
-        &signed.signature,
-    )
+pub fn verify_author_header(
+    scheme: Scheme,
+    context: &SigningContext,
+    key: &[u8; 32],
+    signed: &SignedAuthorHeader,
+) -> bool {
+    let digest = in_context(context, &author_header_hash(&signed.header));
+    verify::verify(scheme, key, &digest.0, &signed.signature)
 }
 
 /// Signs a reset request; the field `signature` is not read. Unlike a header it names no chain of its own, hence
@@ -401,7 +403,7 @@ fn reset_digest(context: &SigningContext, request: &ResetRequest) -> Hash {
     in_context(context, &reset_hash(request))
 }
 
-/// A hash bound to genesis, epoch, shard and committee.
+/// `H_bound(genesis || epoch || shard || committee || hash)`: a hash bound to genesis, epoch, shard and committee.
 fn in_context(context: &SigningContext, hash: &Hash) -> Hash {
     let (epoch, shard) = (context.epoch.0.to_le_bytes(), context.shard.0.to_le_bytes());
     let chain = [
@@ -410,7 +412,7 @@ fn in_context(context: &SigningContext, hash: &Hash) -> Hash {
         &shard,
         &context.committee_hash.0,
     ];
-    context::RESET.digest(&[chain[0], chain[1], chain[2], chain[3], &hash.0])
+    context::BOUND.digest(&[chain[0], chain[1], chain[2], chain[3], &hash.0])
 }
 
 /// Signs a leader's proposal of a block in a view.

@@ -179,15 +179,15 @@ pub fn verify(
 ) -> Result<Accused, EvidenceError> {
     match evidence {
         Evidence::Transaction(evidence) => {
-            let accused = author(scheme, committee, epoch, &evidence.header)?;
+            let accused = author(scheme, context, committee, epoch, &evidence.header)?;
             is_inside(evidence)?;
             is_faulty(scheme, committee, epoch, evidence)?;
             Ok(accused)
         }
         Evidence::Headers(headers) => {
             contradicts(headers)?;
-            author(scheme, committee, epoch, &headers.second)?;
-            author(scheme, committee, epoch, &headers.first)
+            author(scheme, context, committee, epoch, &headers.second)?;
+            author(scheme, context, committee, epoch, &headers.first)
         }
         Evidence::Votes(votes) => {
             excludes(votes)?;
@@ -207,6 +207,7 @@ pub fn verify(
 /// Who signed a header: a candidate of this shard, for a group that candidates serve.
 fn author(
     scheme: Scheme,
+    context: &SigningContext,
     committee: &Committee,
     epoch: &EpochConfig,
     signed: &SignedAuthorHeader,
@@ -227,7 +228,7 @@ fn author(
     let (Some(member), Some(key)) = (member, member.and_then(|member| committee.key(member))) else {
         return Err(EvidenceError::Author(header.author));
     };
-    if !verify_author_header(scheme, key, signed) {
+    if !verify_author_header(scheme, context, key, signed) {
         return Err(EvidenceError::HeaderSignature);
     }
     Ok(Accused { member })

@@ -291,7 +291,7 @@ pub(super) fn author_block(voters: &Voters, txs: u64) -> AuthorBlock {
     };
     AuthorBlock {
         header: SignedAuthorHeader {
-            signature: sign_author_header(&voters.keys[1], &header),
+            signature: sign_author_header(&voters.keys[1], &voters.context, &header),
             header,
         },
         body: body.bytes().clone(),

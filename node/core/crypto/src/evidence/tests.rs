@@ -68,12 +68,7 @@ impl Shard {
         let epoch = placement::epoch_config(&genesis);
         let committee = &epoch.committees[0];
         assert_eq!((committee.voters, committee.candidates.len()), (5, 3));
-        let context = SigningContext {
-            genesis_hash: epoch.genesis_hash,
-            epoch: Epoch(0),
-            shard: ShardId(0),
-            committee_hash: committee.hash,
-        };
+        let context = epoch.signing_context(committee);
         let members = committee.members.iter();
         let keys = members.map(|(id, _)| keys[usize::from(id.0)].clone()).collect();
         Self {
@@ -169,7 +164,7 @@ impl Shard {
 
     fn sign(&self, author: MemberIndex, header: AuthorHeader) -> SignedAuthorHeader {
         SignedAuthorHeader {
-            signature: sign_author_header(&self.keys[usize::from(author.0)], &header),
+            signature: sign_author_header(&self.keys[usize::from(author.0)], &self.context, &header),
             header,
         }
     }
@@ -425,6 +420,48 @@ fn only_candidates_of_this_shard_and_their_groups_are_judged() {
         EvidenceError::HeaderSignature
     );
     assert_eq!(refused(third, header(third)), EvidenceError::Path(0));
+}
+
+#[test]
+fn headers_signed_for_another_network_epoch_or_shard_accuse_nobody() {
+    type Change = fn(&mut SigningContext);
+    let changes: [Change; 4] = [
+        |context| context.genesis_hash.0[0] ^= 1,
+        |context| context.epoch.0 += 1,
+        |context| context.shard.0 += 1,
+        |context| context.committee_hash.0[0] ^= 1,
+    ];
+    for scheme in SCHEMES {
+        let shard = Shard::new(scheme);
+        let (author, key) = (shard.seated(1), &shard.keys[usize::from(shard.seated(1).0)]);
+        let good = shard.block(
+            1,
+            &[shard.signed(&shard.owner(1, 0), 1, |_, _| Signature([9; 64]))],
+        );
+        let other = shard.sign(author, shard.header(author, 1));
+        let of_tx = of_transaction(&good.0, &good.1, 0, TxFault::Signature).expect("a transaction");
+        let of_two = of_headers(&good.0, &other).expect("a contradiction");
+        for evidence in [
+            Evidence::Transaction(Box::new(of_tx.clone())),
+            Evidence::Headers(Box::new(of_two.clone())),
+        ] {
+            assert_eq!(shard.judge(&evidence), Ok(Accused { member: author }));
+        }
+        for change in changes {
+            let mut context = shard.context;
+            change(&mut context);
+            let (mut of_tx, mut of_two) = (of_tx.clone(), of_two.clone());
+            for header in [&mut of_tx.header, &mut of_two.first] {
+                header.signature = sign_author_header(key, &context, &header.header);
+            }
+            for evidence in [
+                Evidence::Transaction(Box::new(of_tx)),
+                Evidence::Headers(Box::new(of_two)),
+            ] {
+                assert_eq!(shard.judge(&evidence), Err(EvidenceError::HeaderSignature));
+            }
+        }
+    }
 }
 
 #[test]
