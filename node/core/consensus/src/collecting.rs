@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crypto::bls::VotingSecret;
 use crypto::{cosign, placement};
 use types::certificate::{Certificate, Partial, Phase, Signatures, Signers, Subject};
+use types::evidence::Evidence;
 use types::message::{Certified, Collect, PeerMessage, Trace};
 use types::{Hash, Height, MemberIndex, Time};
 
@@ -40,6 +41,9 @@ pub(crate) struct Collecting {
     distrusted: BTreeMap<MemberIndex, Height>,
     /// What the leader of the view wants sent past the tree.
     direct: VecDeque<(Height, Height)>,
+    /// The first vote of each member for a phase and height, heard from itself, in the view; at most one for each
+    /// phase and height that votes are taken for.
+    firsts: BTreeMap<(Phase, Height, MemberIndex), First>,
     /// As leader: branches that stayed silent, by window.
     silent_branches: BTreeMap<u64, usize>,
 }
@@ -59,6 +63,13 @@ struct Collection {
 }
 
 #[derive(Debug)]
+struct First {
+    partial: Partial,
+    /// Compared with a second one: checking is dear, and one accusation is enough.
+    judged: bool,
+}
+
+#[derive(Debug)]
 struct Part {
     from: MemberIndex,
     partial: Partial,
@@ -75,6 +86,7 @@ impl Collecting {
             collections: BTreeMap::new(),
             distrusted: BTreeMap::new(),
             direct: VecDeque::new(),
+            firsts: BTreeMap::new(),
             silent_branches: BTreeMap::new(),
         }
     }
@@ -85,6 +97,7 @@ impl Collecting {
         self.trees.clear();
         self.collections.clear();
         self.direct.clear();
+        self.firsts.clear();
         self.silent_branches.clear();
     }
 
@@ -93,6 +106,7 @@ impl Collecting {
         self.collections.retain(|subject, _| subject.height > committed);
         self.distrusted.retain(|_, until| *until > committed);
         self.direct.retain(|(_, until)| *until > committed);
+        self.firsts.retain(|(_, height, _), _| *height > committed);
         let window = window_of(committed);
         self.trees.retain(|at, _| *at >= window);
         self.silent_branches.retain(|at, _| *at >= window);
@@ -126,6 +140,12 @@ impl Pbft {
             )
         };
         Some(collecting.signed.entry(subject).or_insert_with(sign).clone())
+    }
+
+    /// First votes that are remembered.
+    #[cfg(test)]
+    pub(crate) fn firsts_held(&self) -> usize {
+        self.collecting.as_ref().map_or(0, |at| at.firsts.len())
     }
 
     /// Whom an own vote of a height goes to.
@@ -178,10 +198,39 @@ impl Pbft {
         if !fits {
             return self.refuse();
         }
+        if partial.signers == Signers::of(from) {
+            self.look_for_two_partials(from, &partial);
+        }
         if self.is_leader() {
             self.collect_as_leader(now, from, partial);
         } else {
             self.collect_as_sub_leader(now, from, partial);
+        }
+    }
+
+    /// Shows a voter that voted for two hashes at one place. A wrong signature of either shows nothing: both came from
+    /// the voter itself, so that it alone can spoil this.
+    fn look_for_two_partials(&mut self, from: MemberIndex, partial: &Partial) {
+        let (subject, config, verifier) = (partial.subject, &self.config, &self.verifier);
+        let Some(collecting) = &mut self.collecting else {
+            return;
+        };
+        let place = (subject.phase, subject.height, from);
+        let first = collecting.firsts.entry(place).or_insert_with(|| First {
+            partial: partial.clone(),
+            judged: false,
+        });
+        if first.judged || first.partial.subject.hash == subject.hash {
+            return;
+        }
+        first.judged = true;
+        let is_right = |one: &Partial| cosign::verify_partial(&config.context, verifier, one);
+        if is_right(&first.partial)
+            && is_right(partial)
+            && let Some(two) = crypto::evidence::of_partials(&first.partial, partial)
+        {
+            let two = Evidence::Partials(Box::new(two));
+            self.outputs.push_back(Output::Equivocation(two));
         }
     }
 

@@ -5,7 +5,7 @@ use types::block_record::{AuthorReady, ResetRequest};
 use types::certificate::{Certificate, Partial, Phase, Signatures, Signers, Subject};
 use types::genesis::{Committee, SigningContext};
 use types::message::{NewView, Propose, ViewChange, Vote};
-use types::{Hash, Height, MemberIndex, Signature, View};
+use types::{AggregateSignature, Hash, Height, MemberIndex, Signature, View};
 
 use crate::bls::{self, KeySet, VotingSecret};
 use crate::context;
@@ -180,6 +180,20 @@ pub fn verify_partial(context: &SigningContext, verifier: &Verifier, partial: &P
         && verifier
             .keys
             .verify(&message, &partial.signers, &partial.signature)
+}
+
+/// Whether the holder of a voting key, and nobody else, signed this subject. Decodes the key: for evidence, where a
+/// [`Verifier`] would decode those of all.
+#[must_use]
+pub fn verify_single(
+    scheme: Scheme,
+    context: &SigningContext,
+    key: &[u8; 96],
+    subject: &Subject,
+    signature: &AggregateSignature,
+) -> bool {
+    let signer = Signers::of(MemberIndex(0));
+    KeySet::new(scheme, &[*key]).verify(&signed_bytes(context, subject), &signer, signature)
 }
 
 /// Sums up partials for one subject that share no signer. None when there are none, or a signature is no point of its

@@ -469,7 +469,7 @@ impl Replica {
                 self.last_proposal = now;
                 self.trim_pool();
             }
-            Output::Equivocation(two) => self.accuse_voter(*two),
+            Output::Equivocation(two) => self.accuse_voter(two),
             Output::Conflict(certified) => self.halt(HaltReason::Conflict(certified.subject.height)),
         }
     }

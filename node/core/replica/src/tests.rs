@@ -11,6 +11,7 @@ use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use ledger::{Inline, Ledger, LedgerConfig};
 use types::block::SignedAuthorHeader;
+use types::certificate::is_aggregated;
 use types::client::Answer;
 use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
@@ -80,13 +81,18 @@ impl Net {
         let accounts: Vec<_> = (0..ACCOUNTS)
             .map(|index| SecretKey::simulated(crypto::keys::account_seed(1, index)))
             .collect();
+        let voting_keys = if is_aggregated(usize::from(members).saturating_sub(policy.candidates().into())) {
+            keys.iter().map(|key| key.voting().voting_key()).collect()
+        } else {
+            Vec::new()
+        };
         let genesis = Genesis {
             name: "unit".into(),
             policy,
             shards: 1,
             randomness: Hash([7; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
-            voting_keys: Vec::new(),
+            voting_keys,
             bonds: vec![bond; keys.len()],
             funding: FundingRule {
                 seed: 1,

@@ -426,6 +426,49 @@ fn a_leader_that_proposes_two_blocks_for_one_place_loses_its_bond() {
 }
 
 #[test]
+fn a_voter_of_a_large_committee_that_votes_for_two_blocks_loses_its_bond() {
+    use types::certificate::{Phase, Subject};
+
+    const VOTERS: u16 = 17;
+    let mut net = net(VOTERS as u8 + 1, policy(|_| {}));
+    net.pass(Duration::from_millis(200));
+    let committee = &net.epoch.committees[0];
+    assert!(committee.is_aggregated() && committee.candidates.len() == 1);
+    let leader = committee.leader(types::View(0));
+    let voter = (0..VOTERS).map(MemberIndex).find(|member| *member != leader);
+    let voter = voter.expect("another");
+    let vote = |hash: u8| {
+        let subject = Subject {
+            phase: Phase::Prepare,
+            height: Height(replica(&net, leader.0).committed().0.0 + 8),
+            view: types::View(0),
+            hash: Hash([hash; 32]),
+        };
+        let secret = net.key(voter.0).voting();
+        cosign::sign_partial(&secret, &net.context(), committee, voter, subject)
+    };
+    let votes = [vote(1), vote(2)];
+    for vote in votes {
+        let message = PeerMessage::Partial(vote);
+        net.queue
+            .push_back((leader, Event::Peer { from: voter, message }));
+    }
+    net.run();
+    net.pass(Duration::from_millis(500));
+    let bonds = BOND * u64::from(VOTERS);
+    for member in 0..=VOTERS {
+        assert_eq!(replica(&net, member).banned(), [voter], "at member {member}");
+        let counters = counters(&net, member);
+        assert_eq!(
+            (counters.bonds, counters.pool, counters.rewards),
+            (bonds, 950, 50)
+        );
+    }
+    assert_eq!(replica(&net, 0).mode(), MODE_TWO_LEAGUES);
+    conserved(&net);
+}
+
+#[test]
 fn a_slow_transaction_is_refused_where_one_seat_serves_all_owners() {
     let mut net = net(5, policy(|_| {}));
     let (_, bytes) = net.pay(&[(net.coin(0), 0, 100)], 1);
