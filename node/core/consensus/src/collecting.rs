@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, VecDeque};
 use crypto::bls::VotingSecret;
 use crypto::{cosign, placement};
 use types::certificate::{Certificate, Partial, Phase, Signatures, Signers, Subject};
-use types::evidence::Evidence;
 use types::message::{Certified, Collect, PeerMessage, Trace};
 use types::{Hash, Height, MemberIndex, Time};
 
+use crate::firsts::FirstVotes;
 use crate::machine::{Outgoing, Output, Pbft, Target};
 use crate::planted::PlantedBug;
 use crate::tree::{RESHUFFLE_HEIGHTS, Tree, end_of, window_of};
@@ -41,9 +41,7 @@ pub(crate) struct Collecting {
     distrusted: BTreeMap<MemberIndex, Height>,
     /// What the leader of the view wants sent past the tree.
     direct: VecDeque<(Height, Height)>,
-    /// The first vote of each member for a phase and height, heard from itself, in the view; at most one for each
-    /// phase and height that votes are taken for.
-    firsts: BTreeMap<(Phase, Height, MemberIndex), First>,
+    pub(crate) firsts: FirstVotes,
     /// As leader: branches that stayed silent, by window.
     silent_branches: BTreeMap<u64, usize>,
 }
@@ -63,13 +61,6 @@ struct Collection {
 }
 
 #[derive(Debug)]
-struct First {
-    partial: Partial,
-    /// Compared with a second one: checking is dear, and one accusation is enough.
-    judged: bool,
-}
-
-#[derive(Debug)]
 struct Part {
     from: MemberIndex,
     partial: Partial,
@@ -86,7 +77,7 @@ impl Collecting {
             collections: BTreeMap::new(),
             distrusted: BTreeMap::new(),
             direct: VecDeque::new(),
-            firsts: BTreeMap::new(),
+            firsts: FirstVotes::new(),
             silent_branches: BTreeMap::new(),
         }
     }
@@ -140,12 +131,6 @@ impl Pbft {
             )
         };
         Some(collecting.signed.entry(subject).or_insert_with(sign).clone())
-    }
-
-    /// First votes that are remembered.
-    #[cfg(test)]
-    pub(crate) fn firsts_held(&self) -> usize {
-        self.collecting.as_ref().map_or(0, |at| at.firsts.len())
     }
 
     /// Whom an own vote of a height goes to.
@@ -205,32 +190,6 @@ impl Pbft {
             self.collect_as_leader(now, from, partial);
         } else {
             self.collect_as_sub_leader(now, from, partial);
-        }
-    }
-
-    /// Shows a voter that voted for two hashes at one place. A wrong signature of either shows nothing: both came from
-    /// the voter itself, so that it alone can spoil this.
-    fn look_for_two_partials(&mut self, from: MemberIndex, partial: &Partial) {
-        let (subject, config, verifier) = (partial.subject, &self.config, &self.verifier);
-        let Some(collecting) = &mut self.collecting else {
-            return;
-        };
-        let place = (subject.phase, subject.height, from);
-        let first = collecting.firsts.entry(place).or_insert_with(|| First {
-            partial: partial.clone(),
-            judged: false,
-        });
-        if first.judged || first.partial.subject.hash == subject.hash {
-            return;
-        }
-        first.judged = true;
-        let is_right = |one: &Partial| cosign::verify_partial(&config.context, verifier, one);
-        if is_right(&first.partial)
-            && is_right(partial)
-            && let Some(two) = crypto::evidence::of_partials(&first.partial, partial)
-        {
-            let two = Evidence::Partials(Box::new(two));
-            self.outputs.push_back(Output::Equivocation(two));
         }
     }
 

@@ -615,7 +615,10 @@ fn a_leaf_that_votes_for_two_blocks_is_shown_once_and_by_whoever_heard_both() {
                 for vote in votes {
                     net.deliver(leaf, to, PeerMessage::Partial(vote.clone()));
                 }
-                assert_eq!(net.shown[usize::from(to.0)][before..], [two.clone()]);
+                assert_eq!(
+                    net.shown[usize::from(to.0)][before..],
+                    *std::slice::from_ref(&two)
+                );
             }
             // One signature that is not its sender's shows nothing, nor does what another member passes on.
             let (witness, members) = net.tree(0).branches()[1];
