@@ -170,7 +170,8 @@ pub struct RawConfig {
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling: Option<String>,
-    /// Bond of each validator, smallest units [default: so large that no payment has to be checked by all]
+    /// Bond of each validator, smallest units [default: so large that no payment has to be checked by all, and that twice
+    /// what an author could take unseen at the requested rate is covered]
     #[arg(
         long,
         value_name = "UNITS",

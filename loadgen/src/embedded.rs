@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use files::genesis::write_allocations;
 use files::{GenesisFileError, NetworkGenesis};
 use serde::Deserialize;
+use sizing::exposure::Traffic;
 use types::genesis::Allocation;
 
 use crate::config::{ACCOUNT_AMOUNT, Design, LocalNetwork};
@@ -197,6 +198,8 @@ pub struct Funding<'a> {
     pub accounts: u32,
     /// Further allocations: those of a trace.
     pub listed: &'a [Allocation],
+    /// What the bonds are sized for.
+    pub traffic: Traffic,
 }
 
 /// Writes genesis, allocations and keys into the directory and reads them back.
@@ -221,7 +224,7 @@ pub fn make_genesis(
         .args(["--amount", &ACCOUNT_AMOUNT.to_string()])
         .args(["--policy", &network.policy])
         .args(["--name", NETWORK_NAME])
-        .args(design_flags(&network.design))
+        .args(design_flags(&network.design, &funding.traffic))
         // Equal flags give equal transaction bytes: the genesis hash is in every signature.
         .arg("--reproducible")
         .stdin(Stdio::null());
@@ -247,8 +250,8 @@ pub fn make_genesis(
     Ok(NetworkGenesis::load(&folder.join("genesis.toml"))?)
 }
 
-/// Flags of the genesis for a ledger design; what is left to the policy is not said.
-fn design_flags(design: &Design) -> Vec<String> {
+/// Flags of the genesis for a ledger design and its traffic; what is left to the policy is not said.
+fn design_flags(design: &Design, traffic: &Traffic) -> Vec<String> {
     let Design::TwoLeagues(leagues) = design else {
         return vec!["--protocol".to_owned(), "pbft".to_owned()];
     };
@@ -258,6 +261,9 @@ fn design_flags(design: &Design) -> Vec<String> {
         ("--candidates", leagues.candidates.map(|count| count.to_string())),
         ("--sampling", leagues.sampling_ppm.map(show_share)),
         ("--bond", leagues.bond.map(|bond| bond.to_string())),
+        ("--rate", Some((traffic.rate.ceil() as u64).to_string())),
+        ("--value-mean", Some(traffic.value_mean.to_string())),
+        ("--value-max", Some(traffic.value_max.to_string())),
     ];
     for (flag, value) in values {
         flags.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));

@@ -7,7 +7,7 @@ use crypto::hash::{author_header_hash, final_header_hash};
 use crypto::keys::Scheme;
 use crypto::merkle;
 use types::client::{FinalNote, NoteEntry};
-use types::genesis::{EpochConfig, SigningContext};
+use types::genesis::EpochConfig;
 use types::{Hash, Height, ShardId};
 
 /// Why a note proves nothing.
@@ -131,12 +131,7 @@ impl<'a> NoteChecker<'a> {
             .verifiers
             .get(usize::from(shard.0))
             .ok_or_else(|| fail("there is no such shard".to_owned()))?;
-        let context = SigningContext {
-            genesis_hash: self.epoch.genesis_hash,
-            epoch: self.epoch.epoch,
-            shard,
-            committee_hash: verifier.committee().hash,
-        };
+        let context = self.epoch.signing_context(verifier.committee());
         self.certificates += 1;
         verify_commit_proof(&context, verifier, &note.header, &note.proof)
             .map_err(|error| fail(error.to_string()))

@@ -163,8 +163,9 @@ impl<'a> Promises<'a> {
                 return Err(ReceiptError::Header(what));
             }
         }
+        let context = self.epoch.signing_context(committee);
         let key = committee.key(member).ok_or(ReceiptError::Header("author"))?;
-        if !verify_author_header(Scheme::Ed25519, key, &receipts.author) {
+        if !verify_author_header(Scheme::Ed25519, &context, key, &receipts.author) {
             return Err(ReceiptError::Signature);
         }
         Ok(())
@@ -245,9 +246,10 @@ mod tests {
         (header.author, header.timestamp) = (author(sample), timestamp);
         change(&mut header);
         let key = &sample.keys[usize::from(author(sample).0)];
+        let context = sample.epoch.signing_context(&sample.epoch.committees[0]);
         Receipts {
             author: SignedAuthorHeader {
-                signature: sign_author_header(key, &header),
+                signature: sign_author_header(key, &context, &header),
                 header,
             },
             tags: tags
@@ -319,6 +321,16 @@ mod tests {
         assert_eq!(
             promises.take(from, &unsigned, index),
             Err(ReceiptError::Signature)
+        );
+        let mut elsewhere = receipts(&sample, 1, &[0], |_| {});
+        let mut context = sample.epoch.signing_context(&sample.epoch.committees[0]);
+        context.genesis_hash = Hash([9; 32]);
+        let key = &sample.keys[usize::from(author(&sample).0)];
+        elsewhere.author.signature = sign_author_header(key, &context, &elsewhere.author.header);
+        assert_eq!(
+            promises.take(from, &elsewhere, index),
+            Err(ReceiptError::Signature),
+            "the same key in another network"
         );
         let (voter, _) = sample.epoch.committees[0].members[0];
         let foreign = receipts(&sample, 1, &[0], |header| header.author = voter);

@@ -31,6 +31,7 @@ mod plan;
 mod prepare;
 mod routes;
 mod steer;
+mod traffic;
 
 /// Exit code of a run that did what was asked.
 pub const EXIT_OK: i32 = 0;

@@ -101,7 +101,8 @@ impl Rogue {
             author: validator,
             timestamp: now.0,
         };
-        let signature = cosign::sign_author_header(&setup.keys[usize::from(self.me.0)], &header);
+        let signature =
+            cosign::sign_author_header(&setup.keys[usize::from(self.me.0)], &setup.context, &header);
         Some(AuthorBlock {
             header: SignedAuthorHeader { header, signature },
             body: body.bytes().clone(),

@@ -117,12 +117,7 @@ impl Setup {
                 .map(MemberIndex)
                 .filter(|member| !options.liars.contains(member))
                 .collect(),
-            context: SigningContext {
-                genesis_hash: epoch.genesis_hash,
-                epoch: epoch.epoch,
-                shard: ShardId(0),
-                committee_hash: committee.hash,
-            },
+            context: epoch.signing_context(committee),
             certificates: Verifier::new(scheme, committee.clone()),
             keys,
             coins: coins.collect(),

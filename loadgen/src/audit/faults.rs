@@ -56,7 +56,7 @@ impl FaultLog {
                     let (first, second) = (&headers.first.header, &headers.second.header);
                     first.timestamp.max(second.timestamp)
                 }
-                Evidence::Votes(_) => continue,
+                Evidence::Votes(_) | Evidence::Partials(_) => continue,
             };
             if kind != FaultKind::State || seen.insert(cut) {
                 let wait = header.timestamp.saturating_sub(cut);

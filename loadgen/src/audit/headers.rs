@@ -32,13 +32,8 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn context(&self) -> SigningContext {
-        SigningContext {
-            genesis_hash: self.epoch.genesis_hash,
-            epoch: self.epoch.epoch,
-            shard: self.committee.shard,
-            committee_hash: self.committee.hash,
-        }
+    const fn context(&self) -> SigningContext {
+        self.epoch.signing_context(self.committee)
     }
 
     /// Checks a block against the chain below it; gives the new tip.
@@ -121,7 +116,7 @@ impl Place<'_> {
         let Some((id, key)) = author.filter(|(id, _)| fits && *id == header.author) else {
             return Err("an author's header that is not of this committee or not as referred to".to_owned());
         };
-        if !verify_author_header(Scheme::Ed25519, key, &block.header) {
+        if !verify_author_header(Scheme::Ed25519, &self.context(), key, &block.header) {
             return Err(format!("an author's header not signed by validator {id}"));
         }
         crypto::body::decode(&block.header.header, block.body)

@@ -10,7 +10,7 @@ use crypto::verify::verify_one;
 use types::block::{Block, GROUP_ONE_LEAGUE, MODE_ONE_LEAGUE, MODE_TWO_LEAGUES};
 use types::block_record::Record;
 use types::evidence::{Evidence, TxEvidence, TxFault};
-use types::genesis::{Committee, EpochConfig, SigningContext};
+use types::genesis::{Committee, EpochConfig};
 use types::limits::WINDOW_MAX;
 use types::policy::Leagues;
 use types::transaction::TxView;
@@ -245,12 +245,7 @@ impl League {
         committee: &Committee,
         reactions: &mut Reactions,
     ) -> Result<(), String> {
-        let context = SigningContext {
-            genesis_hash: epoch.genesis_hash,
-            epoch: epoch.epoch,
-            shard: committee.shard,
-            committee_hash: committee.hash,
-        };
+        let context = epoch.signing_context(committee);
         let accused = evidence::verify(Scheme::Ed25519, &context, committee, epoch, evidence)
             .map_err(|error| format!("evidence that proves nothing: {error}"))?
             .member;

@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sizing::exposure::Traffic;
+
 use super::{
     DataDir, Embedded, EmbeddedError, Funding, design_flags, find_node, make_genesis, parse_ready, shown,
 };
@@ -64,17 +66,22 @@ fn a_child_is_started_found_and_ended_by_the_end_of_its_input() {
 
 #[test]
 fn what_was_asked_of_the_design_reaches_the_child_and_nothing_else_does() {
-    assert_eq!(design_flags(&Design::OneLeague), ["--protocol", "pbft"]);
+    let traffic = Traffic {
+        rate: 1000.5,
+        value_mean: 7,
+        value_max: 9,
+    };
+    assert_eq!(design_flags(&Design::OneLeague, &traffic), ["--protocol", "pbft"]);
     let leagues = Leagues {
         seats: Some(2),
         candidates: Some(3),
         sampling_ppm: Some(50_000),
         bond: None,
     };
-    let flags = design_flags(&Design::TwoLeagues(leagues)).join(" ");
+    let flags = design_flags(&Design::TwoLeagues(leagues), &traffic).join(" ");
     assert_eq!(
         flags,
-        "--protocol pob --believable 2 --candidates 3 --sampling 0.05"
+        "--protocol pob --believable 2 --candidates 3 --sampling 0.05 --rate 1001 --value-mean 7 --value-max 9"
     );
     let folder = tempfile::tempdir().expect("folder");
     let body = format!(
@@ -118,6 +125,11 @@ fn a_child_that_fails_is_quoted() {
             seed: 1,
             accounts: 5,
             listed: &[],
+            traffic: Traffic {
+                rate: 1.0,
+                value_mean: 1,
+                value_max: 1,
+            },
         },
         folder.path(),
     );

@@ -9,7 +9,7 @@ use types::block::{AuthorHeader, BlockRef, BlockSeq, CommitProof, FinalHeader, S
 use types::certificate::{Certificate, Phase, Signatures, Subject};
 use types::client::{FinalNote, NoteEntry, TagAt};
 use types::codec::Decode as _;
-use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
+use types::genesis::{EpochConfig, FundingRule, Genesis};
 use types::policy::Policy;
 use types::{Amount, Hash, Height, MemberIndex, ShardId, Signature, Tag, View};
 
@@ -79,12 +79,7 @@ impl World {
         header.refs_root = merkle::refs_root(&refs);
         header.excluded_root = merkle::excluded_root(&excluded);
         let hash = final_header_hash(&header);
-        let context = SigningContext {
-            genesis_hash: self.epoch.genesis_hash,
-            epoch: self.epoch.epoch,
-            shard: ShardId(0),
-            committee_hash: committee.hash,
-        };
+        let context = self.epoch.signing_context(committee);
         let subject = Subject {
             phase: Phase::Commit,
             height: Height(5),

@@ -387,6 +387,13 @@ pub struct SecuritySection {
     /// Bond over what of that value could be forged unseen: above 1 the bond covers it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exposure_margin: Option<f64>,
+    /// Bond that the requested rate asks for: twice what one author could take unseen while its transactions are open
+    /// as long as the policy allows, smallest units; absent with one league.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bond_for_rate: Option<u64>,
+    /// Why the bond is smaller than that; absent when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bond_limit: Option<String>,
 }
 
 /// `limit`: what a model or a reference says is possible here; absent = not measured.

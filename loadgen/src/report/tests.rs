@@ -326,6 +326,8 @@ fn report_of_two_leagues() -> Report {
         value_max: 100,
         exposed_value: Some(800.0),
         exposure_margin: Some(4.0),
+        bond_for_rate: Some(2000),
+        bond_limit: Some("--bond says less".into()),
     });
     report.faults = Some(FaultsSection {
         byzantine: Some("forge=0.01".into()),
@@ -381,6 +383,8 @@ fn two_leagues_have_sections_of_their_own_in_json_and_lines_in_text() {
         "/security/deterrence/full_from",
         "/security/deterrence/margin",
         "/security/exposure_margin",
+        "/security/bond_for_rate",
+        "/security/bond_limit",
         "/faults/caught/bad_signature",
         "/faults/paid",
         "/money/0/bonds",
@@ -393,7 +397,7 @@ fn two_leagues_have_sections_of_their_own_in_json_and_lines_in_text() {
         "  optimistic     20.",
         "(3 receipts were not kept)",
         "signature checks 4.00 per tx (model 2.00)",
-        "security     a shard of 5 fails with probability 0.222 at 25 % faulty   a forgery passes with 0.562   all voters check from 700, 7.0 x the largest value   bond 4.0 x the exposed value",
+        "security     a shard of 5 fails with probability 0.222 at 25 % faulty   a forgery passes with 0.562   all voters check from 700, 7.0 x the largest value   bond 4.0 x the exposed value   the requested rate asks for a bond of 2,000, --bond says less",
         "faults       told to forge=0.01   caught bad_signature 4, after 200 ms on average, 500 ms at most   slashed validators 4, bonds 1,800",
         "forgeries    2 became final, 2 claimed: 150 taken back from the forger, 50 from its bond, 0 borne by the defrauded",
         "money        explained to the last unit in 1/1 shards",

@@ -105,7 +105,7 @@ pub(crate) fn report(
         cost: cost_section(prepared, loaded, &figures, audit),
         limit: LimitSection::default(),
         audit: audit.map(audit_section),
-        security: leagues::security(prepared, &figures),
+        security: leagues::security(config, prepared, &figures),
         faults: audit.and_then(|audit| leagues::faults(config, prepared, loaded, &figures, audit)),
         money: audit.map(leagues::money).unwrap_or_default(),
         slo: config

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sizing::exposure::exposure_margin;
 use sizing::{Setup, Sizing};
 use types::genesis::EpochConfig;
 use types::{MemberIndex, Reject};
@@ -11,7 +12,7 @@ use super::prepare::Prepared;
 use crate::accounting::{Outcome, Sending};
 use crate::arena::Expect;
 use crate::audit::AuditOutcome;
-use crate::config::{Config, Network};
+use crate::config::{Config, Design, Network};
 use crate::cost_model::CostModel;
 use crate::measure::Figures;
 use crate::report::{FaultsSection, MoneySection, SecuritySection};
@@ -51,7 +52,7 @@ pub(super) fn smallest_bond(epoch: &EpochConfig) -> Option<u64> {
 }
 
 /// What the network promises, with its smallest bond and the largest value that was sent.
-pub(super) fn security(prepared: &Prepared, figures: &Figures) -> Option<SecuritySection> {
+pub(super) fn security(config: &Config, prepared: &Prepared, figures: &Figures) -> Option<SecuritySection> {
     let (genesis, epoch) = (&prepared.network.genesis, &prepared.network.epoch);
     let mix = &prepared.arena.mix;
     let bond = smallest_bond(epoch);
@@ -70,7 +71,7 @@ pub(super) fn security(prepared: &Prepared, figures: &Figures) -> Option<Securit
         leagues,
     };
     let sizing = Sizing::of(&setup).ok()?;
-    // Rate times latency of the busiest shard, shared among its seats.
+    // Rate times latency of the busiest shard, shared among its seats. What waits in this program is with no author.
     let seats = setup
         .leagues
         .as_ref()
@@ -80,19 +81,37 @@ pub(super) fn security(prepared: &Prepared, figures: &Figures) -> Option<Securit
         .values()
         .map(|part| part.final_tps)
         .fold(0.0, f64::max);
-    let exposed_value = seats.map(|seats| busiest * figures.finalised.mean() / 1e9 * mix.value_mean / seats);
+    let exposed_value = seats.map(|seats| busiest * figures.service.mean() / 1e9 * mix.value_mean / seats);
     let passes = sizing.sampling.as_ref().map(|sampling| sampling.forgery_passes);
     let exposure_margin = exposed_value
         .zip(passes)
         .zip(bond)
-        .map(|((value, passes), bond)| bond as f64 / (value * passes))
-        .filter(|margin| margin.is_finite());
+        .and_then(|((value, passes), bond)| exposure_margin(bond, value, passes));
+    let honest = sizing.voting.honest_in_quorum();
+    let wanted = prepared
+        .traffic
+        .bonds(&genesis.policy, genesis.shards, honest)
+        .for_exposure;
+    let short = bond.filter(|bond| *bond < wanted);
     Some(SecuritySection {
         sizing,
         value_max: mix.value_max,
         exposed_value,
         exposure_margin,
+        bond_for_rate: bond.map(|_| wanted),
+        bond_limit: short.map(|_| bond_limit(config).to_owned()),
     })
+}
+
+/// What keeps bonds below those that the rate asks for.
+const fn bond_limit(config: &Config) -> &'static str {
+    match &config.network {
+        Network::Local(local) => match &local.design {
+            Design::TwoLeagues(leagues) if leagues.bond.is_some() => "--bond says less",
+            _ => "the supply has room for no more",
+        },
+        Network::Remote(_) => "its genesis says less",
+    }
 }
 
 /// What was caught and who paid; `None` with one league.

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use files::NetworkGenesis;
+use sizing::exposure::Traffic;
 use types::client::Hello;
 use types::{Amount, Height, ShardId};
 
 use super::plan::{Plan, nanoseconds, plan};
+use super::traffic::{Coins, expected, peak};
 use super::{RunError, Setting, heed};
 use crate::arena::{Arena, ArenaPlan, Host, build};
 use crate::audit::fetch::{fetch_chain, fetch_state};
 use crate::audit::{Audit, AuditOptions, Receipts};
 use crate::byzantine::victims;
-use crate::config::{Config, LocalNetwork, Network, RemoteNetwork, WorkloadChoice};
+use crate::config::{ACCOUNT_AMOUNT, Config, LocalNetwork, Network, RemoteNetwork, WorkloadChoice};
 use crate::doctor::{Needs, Readings, examine};
 use crate::embedded::{DataDir, Embedded, EmbeddedError, Funding, find_node, make_genesis};
 use crate::host::Machine;
@@ -44,6 +46,8 @@ pub(crate) struct Prepared {
     pub(crate) targets: Vec<Target>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) plan: Plan,
+    /// What the network is to carry, as known before it started where it is this run's own.
+    pub(crate) traffic: Traffic,
     pub(crate) local: Option<Local>,
     pub(crate) readings: Readings,
     pub(crate) warnings: Vec<String>,
@@ -85,6 +89,13 @@ fn trace_count(workload: &Workload) -> Option<u64> {
     match workload {
         Workload::Replay(trace) => Some(trace.transactions.len() as u64),
         Workload::Transfer(_) => None,
+    }
+}
+
+const fn coins(config: &Config) -> Coins {
+    Coins {
+        accounts: config.accounts,
+        amount: ACCOUNT_AMOUNT,
     }
 }
 
@@ -159,6 +170,12 @@ fn prepare_local(
         };
         let warnings = heed(&examine(&readings, &needs), setting.progress)?;
         let accounts = derive_accounts(setting, workload, local.shards, setting.config.accounts);
+        let traffic = expected(
+            workload,
+            &setting.config.load,
+            plan.times.len(),
+            &coins(setting.config),
+        );
         let listed = match workload {
             Workload::Replay(trace) => trace_allocations(trace, &accounts),
             Workload::Transfer(_) => Vec::new(),
@@ -167,6 +184,7 @@ fn prepare_local(
             seed: setting.config.load.seed,
             accounts: setting.config.accounts,
             listed: &listed,
+            traffic,
         };
         let network = make_genesis(&node, local, &funding, &folder)?;
         let mut wallet = Wallet::from_genesis(&network.genesis, &network.allocations, &accounts)?;
@@ -188,6 +206,7 @@ fn prepare_local(
             targets,
             arena: Arc::new(arena),
             plan: plan.clone(),
+            traffic,
             local: None,
             readings,
             warnings,
@@ -238,6 +257,11 @@ fn prepare_remote(
     Ok(Prepared {
         network,
         targets,
+        traffic: Traffic {
+            rate: peak(&setting.config.load),
+            value_mean: arena.mix.value_mean.ceil() as u64,
+            value_max: arena.mix.value_max,
+        },
         arena: Arc::new(arena),
         plan,
         local: None,

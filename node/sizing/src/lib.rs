@@ -4,6 +4,7 @@
 //! For people and reports. The one rule that consensus computes too, `v_full`, is taken from `crypto::sampling`;
 //! everything else may use floats here.
 
+pub mod exposure;
 pub mod limits;
 pub mod probability;
 

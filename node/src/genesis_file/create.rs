@@ -22,7 +22,7 @@ use types::policy::Policy;
 use types::{Amount, Hash, Owner};
 
 use super::CreateError;
-use super::leagues::{Bond, LeagueOptions};
+use super::leagues::{Bond, LeagueOptions, Scale};
 use crate::keys::{self, KeyFileError, KeySeed};
 use crate::testnet::cores;
 
@@ -90,7 +90,7 @@ struct Member {
 }
 
 /// A network that was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Created {
     /// Hash of its genesis.
     pub(crate) hash: Hash,
@@ -115,7 +115,12 @@ pub(crate) fn create(options: &CreateOptions) -> Result<Created, CreateError> {
         .as_deref()
         .map_or(Ok(Vec::new()), read_allocations)?;
     let allocations = allocations(options, listed)?;
-    let bond = options.leagues.bond(&policy, options.validators, &allocations)?;
+    let scale = Scale {
+        shards: options.shards,
+        members: options.validators,
+        allocations: &allocations,
+    };
+    let bond = options.leagues.bond(&policy, &scale)?;
     let bonds = vec![bond.as_ref().map_or(0, |bond| bond.units); members.len()];
     check_supply(&bonds, &allocations)?;
     let voting_keys = voting_keys(options, &policy, &members);

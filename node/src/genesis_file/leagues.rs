@@ -4,16 +4,14 @@ use std::fmt;
 
 use clap::ValueEnum;
 use crypto::league::{Believability, Caps, Record, believability};
-use crypto::sampling::{bond_against, full_from};
+use crypto::sampling::{full_from, survival};
+use sizing::exposure::{EXPOSURE_SAFETY, Traffic, VALUE_SAFETY, exposure_margin};
 use types::Amount;
 use types::genesis::Allocation;
 use types::policy::{Leagues, Policy};
 
 use super::CreateError;
 use crate::sizing::parts_per_million;
-
-/// How far the largest allocation stays below the value from which every voter checks every payment (`ios` 7.12).
-const MARGIN: u64 = 10;
 
 /// Which protocol a network runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -40,9 +38,28 @@ pub(crate) struct LeagueOptions {
     /// Probability with which a voter checks the signatures of a transaction, 0 to 1 [default: the policy's, 0.25]
     #[arg(long, value_name = "SHARE", value_parser = parts_per_million)]
     pub(crate) sampling: Option<u32>,
-    /// Bond of each validator [default: large enough for the amounts of this genesis]
+    /// Bond of each validator [default: large enough for --rate, --value-mean and --value-max, as far as the supply goes]
     #[arg(long, value_name = "UNITS")]
     pub(crate) bond: Option<u64>,
+    /// Transactions per second that all shards together are to take; bonds then answer for all that an author has open
+    /// between receipt and finality [default: bonds answer for single payments]
+    #[arg(long, value_name = "TPS")]
+    pub(crate) rate: Option<u64>,
+    /// Mean value of a transaction [default: --value-max]
+    #[arg(long, value_name = "UNITS")]
+    pub(crate) value_mean: Option<u64>,
+    /// Largest value of a common transaction [default: the largest allocation]
+    #[arg(long, value_name = "UNITS")]
+    pub(crate) value_max: Option<u64>,
+}
+
+/// What bonds are sized for, besides the policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale<'a> {
+    pub(crate) shards: u16,
+    /// Validators of each shard, voters and candidates.
+    pub(crate) members: u16,
+    pub(crate) allocations: &'a [Allocation],
 }
 
 impl LeagueOptions {
@@ -58,6 +75,9 @@ impl LeagueOptions {
                 ("--candidates", self.candidates.map(u64::from)),
                 ("--sampling", self.sampling.map(u64::from)),
                 ("--bond", self.bond),
+                ("--rate", self.rate),
+                ("--value-mean", self.value_mean),
+                ("--value-max", self.value_max),
             ];
             let given = given.into_iter().find_map(|(flag, value)| Some((flag, value?)));
             return match given {
@@ -86,38 +106,87 @@ impl LeagueOptions {
     ///
     /// # Errors
     /// `--bond`, when no candidate could be drawn with it, or none is large enough.
-    pub(crate) fn bond(
-        &self,
-        policy: &Policy,
-        members: u16,
-        allocations: &[Allocation],
-    ) -> Result<Option<Bond>, CreateError> {
+    pub(crate) fn bond(&self, policy: &Policy, scale: &Scale<'_>) -> Result<Option<Bond>, CreateError> {
         let Some(leagues) = &policy.leagues else {
             return Ok(None);
         };
-        let voters = members.saturating_sub(leagues.candidates);
+        let traffic = self.traffic(scale.allocations);
+        let voters = scale.members.saturating_sub(leagues.candidates);
         let honest = u32::from(voters - 2 * (voters.saturating_sub(1) / 3));
-        let largest = allocations.iter().map(|allocation| allocation.amount.0).max();
-        let largest = largest.unwrap_or_default();
         let eligible = least_eligible(leagues);
-        let (units, reason) = match self.bond {
-            Some(units) if units >= eligible => (units, Reason::Given),
-            Some(units) => {
+        let wanted = traffic.bonds(policy, scale.shards, honest);
+        let (units, reason) = match (self.bond, wanted.for_value) {
+            (Some(units), _) if units >= eligible => (units, Reason::Given),
+            (Some(units), _) => {
                 return Err(CreateError::Flag {
                     flag: "--bond",
                     value: units.to_string(),
                     accepted: format!("{eligible} or more, which makes a validator believable"),
                 });
             }
-            None => sized(leagues, honest, largest, eligible)?,
+            (None, Some(for_value)) => {
+                let exposure = (wanted.for_exposure, scale.bond_max());
+                largest(eligible, for_value, exposure)
+            }
+            (None, None) => {
+                return Err(CreateError::Flag {
+                    flag: self.value_max.map_or("--amount", |_| "--value-max"),
+                    value: traffic.value_max.to_string(),
+                    accepted: "an amount against which a bond is large enough, or --bond".to_owned(),
+                });
+            }
         };
+        let passes = survival(leagues.sampling_ppm, honest) as f64 / 2_f64.powi(64);
+        let exposed = traffic.exposed_value(policy, scale.shards);
         Ok(Some(Bond {
             units,
             reason,
             full_from: full_from(Amount(units), leagues.sampling_ppm, honest),
-            largest,
+            value_max: traffic.value_max,
+            exposure: exposure_margin(units, exposed, passes),
+            wanted: wanted.for_exposure,
         }))
     }
+
+    fn traffic(&self, allocations: &[Allocation]) -> Traffic {
+        let largest = allocations.iter().map(|allocation| allocation.amount.0).max();
+        let value_max = self.value_max.or(largest).unwrap_or_default();
+        Traffic {
+            rate: self.rate.unwrap_or_default() as f64,
+            value_mean: self.value_mean.unwrap_or(value_max),
+            value_max,
+        }
+    }
+}
+
+impl Scale<'_> {
+    /// The largest bond of which every validator can have one: bonds and allocations are one supply.
+    fn bond_max(&self) -> u64 {
+        let allocated = self
+            .allocations
+            .iter()
+            .fold(0_u64, |sum, allocation| sum.saturating_add(allocation.amount.0));
+        let validators = u64::from(self.shards) * u64::from(self.members);
+        (u64::MAX - allocated) / validators.max(1)
+    }
+}
+
+/// The largest of the bonds that make their holder believable, that keep payments in the sample, and that cover the
+/// exposed value as far as the supply goes.
+fn largest(eligible: u64, for_value: u64, (for_exposure, bond_max): (u64, u64)) -> (u64, Reason) {
+    let exposure = if for_exposure > bond_max {
+        (bond_max, Reason::Supply)
+    } else {
+        (for_exposure, Reason::Exposed)
+    };
+    let sampled = (for_value, Reason::Sampled);
+    let mut chosen = (eligible, Reason::Eligible);
+    for other in [sampled, exposure] {
+        if other.0 > chosen.0 {
+            chosen = other;
+        }
+    }
+    chosen
 }
 
 /// The smallest bond whose holder may be drawn as a candidate; the cap when not even that one may.
@@ -148,26 +217,6 @@ fn least_eligible(leagues: &Leagues) -> u64 {
     high
 }
 
-/// A bond under which payments up to `MARGIN` times the largest allocation are sampled like any other, and whose holder
-/// may be drawn.
-fn sized(leagues: &Leagues, honest: u32, largest: u64, eligible: u64) -> Result<(u64, Reason), CreateError> {
-    let value = largest.saturating_mul(MARGIN);
-    if leagues.sampling_ppm == 0 {
-        // Nothing is ever checked, whatever the bond is.
-        return Ok((eligible, Reason::Eligible));
-    }
-    let against = bond_against(Amount(value.saturating_sub(1)), leagues.sampling_ppm, honest);
-    match against {
-        Some(Amount(bond)) if bond > eligible => Ok((bond, Reason::Sampled)),
-        Some(_) => Ok((eligible, Reason::Eligible)),
-        None => Err(CreateError::Flag {
-            flag: "--amount",
-            value: largest.to_string(),
-            accepted: "an amount against which a bond is large enough, or --bond".to_owned(),
-        }),
-    }
-}
-
 /// Why a bond is as large as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -175,39 +224,67 @@ pub(crate) enum Reason {
     Given,
     /// The largest payments are to be sampled like any other.
     Sampled,
+    /// What an author has open is to be covered.
+    Exposed,
+    /// That would take more than the supply has room for.
+    Supply,
     /// A smaller one would not make its holder believable.
     Eligible,
 }
 
 /// The bond of each validator of a new network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bond {
     /// Its size.
     pub(crate) units: u64,
     reason: Reason,
     full_from: u64,
-    largest: u64,
+    value_max: u64,
+    /// Bond over what of the exposed value could pass unseen; absent without a rate.
+    exposure: Option<f64>,
+    /// What the rate asks for.
+    wanted: u64,
 }
 
 impl fmt::Display for Bond {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = match self.reason {
-            Reason::Given => "as --bond says",
-            Reason::Sampled => "so that ten times the largest allocation is sampled like any other payment",
+            Reason::Given => "as --bond says".to_owned(),
+            Reason::Sampled => {
+                format!("so that {VALUE_SAFETY} times the largest value is sampled like any other payment")
+            }
+            Reason::Exposed => {
+                format!(
+                    "so that it covers {EXPOSURE_SAFETY} times what an author could take unseen at --rate"
+                )
+            }
+            Reason::Supply => format!(
+                "the most that a supply of {} has room for; --rate asks for {}",
+                u64::MAX,
+                self.wanted
+            ),
             Reason::Eligible => {
-                "the least that makes its holder believable by bond_cap and believability_min"
+                "the least that makes its holder believable by bond_cap and believability_min".to_owned()
             }
         };
         write!(formatter, "bond of each validator {}, {reason}; ", self.units)?;
         if self.full_from == u64::MAX {
-            return formatter.write_str("no payment is checked by all voters for its value");
+            formatter.write_str("no payment is checked by all voters for its value")?;
+        } else {
+            let margin = self.full_from as f64 / self.value_max.max(1) as f64;
+            write!(
+                formatter,
+                "payments from {} on are checked by all voters, {margin:.1} times the largest value",
+                self.full_from
+            )?;
         }
-        let margin = self.full_from as f64 / self.largest.max(1) as f64;
-        write!(
-            formatter,
-            "payments from {} on are checked by all voters, {margin:.1} times the largest allocation",
-            self.full_from
-        )
+        match self.exposure {
+            Some(margin) => write!(
+                formatter,
+                "; {margin:.1} times what an author could take unseen at --rate"
+            ),
+            None => Ok(()),
+        }
     }
 }
 
@@ -226,7 +303,7 @@ mod tests {
     use types::policy::Policy;
     use types::{Amount, Owner};
 
-    use super::{LeagueOptions, least_eligible, one_league};
+    use super::{Bond, LeagueOptions, Reason, Scale, least_eligible, one_league};
     use crate::genesis_file::CreateError;
 
     fn options() -> LeagueOptions {
@@ -242,6 +319,16 @@ mod tests {
                 amount: Amount(*amount),
             })
             .collect()
+    }
+
+    /// The bond in one shard of five validators.
+    fn sized(options: &LeagueOptions, policy: &Policy, amounts: &[u64]) -> Result<Option<Bond>, CreateError> {
+        let scale = Scale {
+            shards: 1,
+            members: 5,
+            allocations: &allocations(amounts),
+        };
+        options.bond(policy, &scale)
     }
 
     #[test]
@@ -275,6 +362,9 @@ mod tests {
             ("--candidates", |flags| flags.candidates = Some(1)),
             ("--sampling", |flags| flags.sampling = Some(0)),
             ("--bond", |flags| flags.bond = Some(0)),
+            ("--rate", |flags| flags.rate = Some(1)),
+            ("--value-mean", |flags| flags.value_mean = Some(1)),
+            ("--value-max", |flags| flags.value_max = Some(1)),
         ] {
             let mut given = pbft.clone();
             set(&mut given);
@@ -290,7 +380,7 @@ mod tests {
         let least = least_eligible(&leagues);
         // B = 0.4 s reaches 50,000 at an eighth of the cap.
         assert_eq!(least, leagues.bond_cap / 8);
-        let bond = |amounts: &[u64]| options().bond(&policy, 5, &allocations(amounts));
+        let bond = |amounts: &[u64]| sized(&options(), &policy, amounts);
         let small = bond(&[7, 100, 8]).expect("sized").expect("two leagues");
         assert_eq!(small.units, least);
         let large = bond(&[7, 100_000_000_000, 8])
@@ -304,7 +394,7 @@ mod tests {
         assert!(words.contains("10.0 times"), "{words}");
         let none = one_league();
         let pbft = none.apply(policy.clone()).expect("pbft");
-        assert_eq!(none.bond(&pbft, 4, &allocations(&[1])).expect("none"), None);
+        assert_eq!(sized(&none, &pbft, &[1]).expect("none"), None);
         let CreateError::Flag { flag, .. } = bond(&[u64::MAX]).expect_err("no bond is") else {
             panic!("a flag")
         };
@@ -313,9 +403,55 @@ mod tests {
             bond: Some(units),
             ..options()
         };
-        let error = given(least - 1).bond(&policy, 5, &[]).expect_err("too small");
+        let error = sized(&given(least - 1), &policy, &[]).expect_err("too small");
         assert!(error.to_string().contains(&least.to_string()), "{error}");
-        let kept = given(least).bond(&policy, 5, &[]).expect("enough");
+        let kept = sized(&given(least), &policy, &[]).expect("enough");
         assert_eq!(kept.expect("two leagues").units, least);
+    }
+
+    #[test]
+    fn bonds_cover_what_an_author_has_open_at_the_rate_as_far_as_the_supply_goes() {
+        let policy = Policy::lan().with_leagues();
+        let at = |rate, amount| {
+            let options = LeagueOptions {
+                rate: Some(rate),
+                ..options()
+            };
+            sized(&options, &policy, &[amount])
+                .expect("sized")
+                .expect("two leagues")
+        };
+        let amount = 1_000_000_000;
+        // Lag and window are 25 heights of 100 ms; U = 9/16 with four voters: 10,000 * 2.5 s * amount * 2 * 9/16.
+        let bond = at(10_000, amount);
+        assert_eq!((bond.units, bond.reason), (28_125_000_000_000, Reason::Exposed));
+        assert!((bond.exposure.expect("a rate") - 2.0).abs() < 1e-9);
+        assert!(bond.to_string().contains("2.0 times what an author"), "{bond}");
+        assert_eq!(at(20_000, amount).units, 2 * bond.units);
+        // A rate at which the value from which all are checked asks for more.
+        assert_eq!(at(1, 100 * amount).reason, Reason::Sampled);
+        let two_shards = Scale {
+            shards: 2,
+            members: 5,
+            allocations: &allocations(&[amount]),
+        };
+        let mean = LeagueOptions {
+            rate: Some(10_000),
+            value_mean: Some(amount / 5),
+            ..options()
+        };
+        let halved = mean
+            .bond(&policy, &two_shards)
+            .expect("sized")
+            .expect("two leagues");
+        assert_eq!(halved.units, bond.units / 10);
+        // All five bonds and the one allocation are the largest supply.
+        let poor = at(u64::MAX / 1_000_000_000, amount);
+        assert_eq!(
+            (poor.units, poor.reason),
+            ((u64::MAX - amount) / 5, Reason::Supply)
+        );
+        assert!(poor.exposure.expect("a rate") < 1.0);
+        assert!(poor.to_string().contains("--rate asks for"), "{poor}");
     }
 }

@@ -8,8 +8,8 @@ use crypto::{body, cosign, hash, merkle};
 use ledger::Utxo;
 use types::block::{AuthorHeader, Block, MODE_TWO_LEAGUES, SignedAuthorHeader};
 use types::block_record::{Record, StandIn};
-use types::certificate::is_aggregated;
-use types::evidence::{Evidence, TwoHeaders, TwoVotes, TxFault};
+use types::certificate::{Partial, is_aggregated};
+use types::evidence::{Evidence, TwoHeaders, TwoPartials, TwoVotes, TxFault};
 use types::message::{AuthorBlock, PeerMessage, Propose, Vote};
 use types::transaction::TxView;
 use types::{Amount, Hash, Height, MemberIndex, Owner, TxId};
@@ -59,6 +59,8 @@ pub struct Cheats {
     misled: BTreeMap<Hash, (Record, Hash)>,
     /// Honest votes seen.
     votes: VecDeque<Vote>,
+    /// The same of a committee with aggregates, and sums of them.
+    partials: VecDeque<Partial>,
     /// How often they cheated.
     pub told: Tally,
 }
@@ -78,6 +80,7 @@ impl Cheats {
             side: BTreeSet::new(),
             misled: BTreeMap::new(),
             votes: VecDeque::new(),
+            partials: VecDeque::new(),
             told: Tally::default(),
         })
     }
@@ -96,6 +99,12 @@ impl Cheats {
             self.votes.push_back(vote.clone());
             if self.votes.len() > KEPT_MAX {
                 self.votes.pop_front();
+            }
+        }
+        if let PeerMessage::Partial(partial) = message {
+            self.partials.push_back(partial.clone());
+            if self.partials.len() > KEPT_MAX {
+                self.partials.pop_front();
             }
         }
     }
@@ -289,6 +298,14 @@ impl Cheats {
     /// A fault of which an honest member is accused, with a proof that proves nothing.
     fn false_evidence(&self, rng: &mut SimRng, model: &Model) -> Option<Evidence> {
         if rng.chance(150) {
+            if !self.partials.is_empty() {
+                let at = rng.below(self.partials.len() as u64) as usize;
+                let first = self.partials.get(at)?.clone();
+                let mut second = first.clone();
+                second.subject.hash.0[0] ^= 1;
+                let (first, second) = in_order(first, second, |partial| partial.subject.hash);
+                return Some(Evidence::Partials(Box::new(TwoPartials { first, second })));
+            }
             let first = rng
                 .pick(&self.votes.iter().cloned().collect::<Vec<_>>())
                 .cloned()?;
@@ -463,7 +480,7 @@ fn garbled(setup: &Setup, from: MemberIndex, block: &AuthorBlock) -> Option<Auth
 }
 
 fn signed(setup: &Setup, from: MemberIndex, header: AuthorHeader, body: Bytes) -> AuthorBlock {
-    let signature = cosign::sign_author_header(&setup.keys[usize::from(from.0)], &header);
+    let signature = cosign::sign_author_header(&setup.keys[usize::from(from.0)], &setup.context, &header);
     AuthorBlock {
         header: SignedAuthorHeader { header, signature },
         body,

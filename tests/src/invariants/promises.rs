@@ -84,7 +84,7 @@ impl Promises {
         let committee = setup.committee();
         let key = committee.key(author).copied().unwrap_or_default();
         if committee.member_of(header.header.author) != Some(author)
-            || !crypto::cosign::verify_author_header(setup.scheme, &key, header)
+            || !crypto::cosign::verify_author_header(setup.scheme, &setup.context, &key, header)
         {
             return fail("receipts honoured", "the header is not its own".into());
         }

@@ -121,6 +121,10 @@ impl<'a> Chain<'a> {
         &self.sample.epoch.committees[self.shard]
     }
 
+    fn context(&self) -> SigningContext {
+        self.sample.epoch.signing_context(self.committee())
+    }
+
     fn key(&self, member: usize) -> &'a SecretKey {
         let (id, _) = self.committee().members[member];
         &self.sample.keys[usize::from(id.0)]
@@ -169,7 +173,7 @@ impl<'a> Chain<'a> {
             hash,
             tx_count: header.tx_count,
         };
-        let signature = sign_author_header(self.key(member), &header);
+        let signature = sign_author_header(self.key(member), &self.context(), &header);
         let header = SignedAuthorHeader { header, signature };
         (
             AuthorBlock {
@@ -285,12 +289,7 @@ impl<'a> Chain<'a> {
 
     /// A quorum's commit over a header.
     pub(super) fn proof(&self, header: &FinalHeader) -> CommitProof {
-        let context = SigningContext {
-            genesis_hash: self.sample.epoch.genesis_hash,
-            epoch: self.sample.epoch.epoch,
-            shard: ShardId(self.shard as u16),
-            committee_hash: self.committee().hash,
-        };
+        let context = self.context();
         let hash = final_header_hash(header);
         let subject = Subject {
             phase: Phase::Commit,

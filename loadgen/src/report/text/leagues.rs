@@ -29,6 +29,12 @@ pub(super) fn security(report: &Report, out: &mut String) {
     if let Some(margin) = security.exposure_margin {
         parts.push(format!("bond {margin:.1} x the exposed value"));
     }
+    if let (Some(wanted), Some(limit)) = (security.bond_for_rate, &security.bond_limit) {
+        parts.push(format!(
+            "the requested rate asks for a bond of {}, {limit}",
+            thousands(wanted)
+        ));
+    }
     line(out, "security", &parts.join("   "));
 }
 

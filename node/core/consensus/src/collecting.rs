@@ -15,6 +15,7 @@ use types::certificate::{Certificate, Partial, Phase, Signatures, Signers, Subje
 use types::message::{Certified, Collect, PeerMessage, Trace};
 use types::{Hash, Height, MemberIndex, Time};
 
+use crate::firsts::FirstVotes;
 use crate::machine::{Outgoing, Output, Pbft, Target};
 use crate::planted::PlantedBug;
 use crate::tree::{RESHUFFLE_HEIGHTS, Tree, end_of, window_of};
@@ -40,6 +41,7 @@ pub(crate) struct Collecting {
     distrusted: BTreeMap<MemberIndex, Height>,
     /// What the leader of the view wants sent past the tree.
     direct: VecDeque<(Height, Height)>,
+    pub(crate) firsts: FirstVotes,
     /// As leader: branches that stayed silent, by window.
     silent_branches: BTreeMap<u64, usize>,
 }
@@ -75,6 +77,7 @@ impl Collecting {
             collections: BTreeMap::new(),
             distrusted: BTreeMap::new(),
             direct: VecDeque::new(),
+            firsts: FirstVotes::new(),
             silent_branches: BTreeMap::new(),
         }
     }
@@ -85,6 +88,7 @@ impl Collecting {
         self.trees.clear();
         self.collections.clear();
         self.direct.clear();
+        self.firsts.clear();
         self.silent_branches.clear();
     }
 
@@ -93,6 +97,7 @@ impl Collecting {
         self.collections.retain(|subject, _| subject.height > committed);
         self.distrusted.retain(|_, until| *until > committed);
         self.direct.retain(|(_, until)| *until > committed);
+        self.firsts.retain(|(_, height, _), _| *height > committed);
         let window = window_of(committed);
         self.trees.retain(|at, _| *at >= window);
         self.silent_branches.retain(|at, _| *at >= window);
@@ -177,6 +182,9 @@ impl Pbft {
             && !partial.signers.is_empty();
         if !fits {
             return self.refuse();
+        }
+        if partial.signers == Signers::of(from) {
+            self.look_for_two_partials(from, &partial);
         }
         if self.is_leader() {
             self.collect_as_leader(now, from, partial);

@@ -14,6 +14,7 @@
 
 mod blocks;
 mod collecting;
+mod firsts;
 mod machine;
 mod ordering;
 mod planted;

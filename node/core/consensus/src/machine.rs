@@ -6,7 +6,7 @@ use crypto::cosign::Verifier;
 use crypto::keys::{Scheme, SecretKey};
 use types::block::{Block, CommitProof, FinalHeader};
 use types::certificate::{Phase, Subject};
-use types::evidence::TwoVotes;
+use types::evidence::Evidence;
 use types::genesis::{Committee, SigningContext};
 use types::limits::FETCH_BLOCKS_MAX;
 use types::message::{Certified, Fetch, NewView, PeerMessage, Propose, Tip, Trace, ViewChange, Vote};
@@ -89,7 +89,7 @@ pub enum Output {
     /// The view changed; a leader may propose, checks of the old view are void.
     ViewEntered(View),
     /// A voter signed two things that exclude each other (F7, `ios` 7.7).
-    Equivocation(Box<TwoVotes>),
+    Equivocation(Evidence),
     /// Two certificates contradict each other: more voters than `f` are faulty. The owner must stop.
     Conflict(Box<Certified>),
 }

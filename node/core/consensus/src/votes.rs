@@ -4,6 +4,7 @@ use crypto::cosign;
 use crypto::hash::final_header_hash;
 use types::block::{CommitProof, CommittedBlock, FinalHeader};
 use types::certificate::{Certificate, Partial, Phase, Signatures, Subject};
+use types::evidence::Evidence;
 use types::limits::CERTIFICATES_KNOWN_MAX;
 use types::message::{Certified, PeerMessage, Trace, Vote};
 use types::record::LogRecord;
@@ -83,7 +84,8 @@ impl Pbft {
             && cosign::verify_vote(config.scheme, &config.context, &config.committee, vote)
             && let Some(two) = crypto::evidence::of_votes(before, vote)
         {
-            self.outputs.push_back(Output::Equivocation(Box::new(two)));
+            let two = Evidence::Votes(Box::new(two));
+            self.outputs.push_back(Output::Equivocation(two));
         }
     }
 

@@ -128,6 +128,11 @@ pub(crate) const READY: Context = Context::new(
     "ready",
     "15be825f527ec124907e31a0172cafe62f34ff5dbd866b3fbbdcedf73635956c",
 );
+/// Hashes that are signed, bound to their network, epoch and committee.
+pub(crate) const BOUND: Context = Context::new(
+    "bound",
+    "d375d1f2cec66ec24f6eb865bc596333a87aa48a33083545828e66974b158ec0",
+);
 /// Seeds of workload accounts.
 pub(crate) const ACCOUNT: Context = Context::new(
     "account",
@@ -168,7 +173,7 @@ pub(crate) const SAMPLE_SECRET: Context = Context::new(
 mod tests {
     use super::Context;
 
-    const ALL: [Context; 22] = [
+    const ALL: [Context; 23] = [
         super::TX,
         super::SIGHASH,
         super::GROUP,
@@ -183,6 +188,7 @@ mod tests {
         super::NEW_VIEW,
         super::RESET,
         super::READY,
+        super::BOUND,
         super::EVIDENCE,
         super::ACCOUNT,
         super::SIMULATED,

@@ -5,7 +5,7 @@ use types::block_record::{AuthorReady, ResetRequest};
 use types::certificate::{Certificate, Partial, Phase, Signatures, Signers, Subject};
 use types::genesis::{Committee, SigningContext};
 use types::message::{NewView, Propose, ViewChange, Vote};
-use types::{Hash, Height, MemberIndex, Signature, View};
+use types::{AggregateSignature, Hash, Height, MemberIndex, Signature, View};
 
 use crate::bls::{self, KeySet, VotingSecret};
 use crate::context;
@@ -182,6 +182,20 @@ pub fn verify_partial(context: &SigningContext, verifier: &Verifier, partial: &P
             .verify(&message, &partial.signers, &partial.signature)
 }
 
+/// Whether the holder of a voting key, and nobody else, signed this subject. Decodes the key: for evidence, where a
+/// [`Verifier`] would decode those of all.
+#[must_use]
+pub fn verify_single(
+    scheme: Scheme,
+    context: &SigningContext,
+    key: &[u8; 96],
+    subject: &Subject,
+    signature: &AggregateSignature,
+) -> bool {
+    let signer = Signers::of(MemberIndex(0));
+    KeySet::new(scheme, &[*key]).verify(&signed_bytes(context, subject), &signer, signature)
+}
+
 /// Sums up partials for one subject that share no signer. None when there are none, or a signature is no point of its
 /// curve; whether the sum is right [`verify_partial`] says.
 #[must_use]
@@ -344,21 +358,23 @@ pub fn verify_commit_proof(
     )?)
 }
 
-/// Signs an author header: its hash, which covers shard, epoch and, through the chain, the genesis.
+/// Signs an author header. Its hash names no network, hence the context: a header of one network, epoch or shard
+/// binds nobody in another, also where the same key serves both.
 #[must_use]
-pub fn sign_author_header(key: &SecretKey, header: &AuthorHeader) -> Signature {
-    key.sign(&author_header_hash(header).0)
+pub fn sign_author_header(key: &SecretKey, context: &SigningContext, header: &AuthorHeader) -> Signature {
+    key.sign(&in_context(context, &author_header_hash(header)).0)
 }
 
-/// Whether `key` signed an author header.
+/// Whether `key` signed an author header for this context.
 #[must_use]
-pub fn verify_author_header(scheme: Scheme, key: &[u8; 32], signed: &SignedAuthorHeader) -> bool {
-    verify::verify(
-        scheme,
-        key,
-        &author_header_hash(&signed.header).0,
-        &signed.signature,
-    )
+pub fn verify_author_header(
+    scheme: Scheme,
+    context: &SigningContext,
+    key: &[u8; 32],
+    signed: &SignedAuthorHeader,
+) -> bool {
+    let digest = in_context(context, &author_header_hash(&signed.header));
+    verify::verify(scheme, key, &digest.0, &signed.signature)
 }
 
 /// Signs a reset request; the field `signature` is not read. Unlike a header it names no chain of its own, hence
@@ -401,7 +417,7 @@ fn reset_digest(context: &SigningContext, request: &ResetRequest) -> Hash {
     in_context(context, &reset_hash(request))
 }
 
-/// A hash bound to genesis, epoch, shard and committee.
+/// `H_bound(genesis || epoch || shard || committee || hash)`: a hash bound to genesis, epoch, shard and committee.
 fn in_context(context: &SigningContext, hash: &Hash) -> Hash {
     let (epoch, shard) = (context.epoch.0.to_le_bytes(), context.shard.0.to_le_bytes());
     let chain = [
@@ -410,7 +426,7 @@ fn in_context(context: &SigningContext, hash: &Hash) -> Hash {
         &shard,
         &context.committee_hash.0,
     ];
-    context::RESET.digest(&[chain[0], chain[1], chain[2], chain[3], &hash.0])
+    context::BOUND.digest(&[chain[0], chain[1], chain[2], chain[3], &hash.0])
 }
 
 /// Signs a leader's proposal of a block in a view.

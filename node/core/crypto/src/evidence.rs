@@ -4,14 +4,14 @@
 //! the last bit, so that only transactions which the author itself put into its block can be shown.
 
 use types::block::{SignedAuthorHeader, TxEntry};
-use types::certificate::Phase;
-use types::evidence::{Evidence, TwoHeaders, TwoVotes, TxEvidence, TxFault};
+use types::certificate::{Partial, Phase, Subject};
+use types::evidence::{Evidence, TwoHeaders, TwoPartials, TwoVotes, TxEvidence, TxFault};
 use types::genesis::{Committee, EpochConfig, SigningContext};
 use types::transaction::TxView;
 use types::{Hash, MemberIndex, Owner, ShardId, TxId, ValidatorId};
 
 use crate::body::{COUNT_BYTES, push_jobs};
-use crate::cosign::{verify_author_header, verify_vote};
+use crate::cosign::{verify_author_header, verify_single, verify_vote};
 use crate::hash::{author_header_hash, txid};
 use crate::keys::Scheme;
 use crate::placement::{group_of, shard_of};
@@ -70,6 +70,12 @@ pub enum EvidenceError {
         "accepted are two votes of one voter to prepare or commit, or two proposals, of one height and view"
     )]
     OneSubject,
+    /// Sums of several votes, or votes for a committee of another size or with lists.
+    #[error("accepted are two votes of one voter alone, of a committee of {voters} voters with aggregates")]
+    Alone {
+        /// Voters of the committee.
+        voters: usize,
+    },
     /// A signature that the voter did not give.
     #[error("the signature of a vote does not verify")]
     VoteSignature,
@@ -163,6 +169,19 @@ pub fn of_votes(one: &types::message::Vote, other: &types::message::Vote) -> Opt
     excludes(&votes).is_ok().then_some(votes)
 }
 
+/// Two votes of a committee with aggregates as evidence, in the canonical order; `None` when they do not contradict
+/// each other, or either is a sum (F7).
+#[must_use]
+pub fn of_partials(one: &Partial, other: &Partial) -> Option<TwoPartials> {
+    let swap = one.subject.hash > other.subject.hash;
+    let (first, second) = if swap { (other, one) } else { (one, other) };
+    let partials = TwoPartials {
+        first: first.clone(),
+        second: second.clone(),
+    };
+    excludes_alone(&partials).ok()?.map(|_| partials)
+}
+
 /// Judges evidence: who is at fault.
 ///
 /// F3 hangs on the state, which is judged by replay: here it is only made sure that the author put the transaction into
@@ -179,15 +198,15 @@ pub fn verify(
 ) -> Result<Accused, EvidenceError> {
     match evidence {
         Evidence::Transaction(evidence) => {
-            let accused = author(scheme, committee, epoch, &evidence.header)?;
+            let accused = author(scheme, context, committee, epoch, &evidence.header)?;
             is_inside(evidence)?;
             is_faulty(scheme, committee, epoch, evidence)?;
             Ok(accused)
         }
         Evidence::Headers(headers) => {
             contradicts(headers)?;
-            author(scheme, committee, epoch, &headers.second)?;
-            author(scheme, committee, epoch, &headers.first)
+            author(scheme, context, committee, epoch, &headers.second)?;
+            author(scheme, context, committee, epoch, &headers.first)
         }
         Evidence::Votes(votes) => {
             excludes(votes)?;
@@ -201,12 +220,43 @@ pub fn verify(
             }
             Ok(Accused { member })
         }
+        Evidence::Partials(partials) => {
+            let member = voted_twice(scheme, context, committee, partials)?;
+            Ok(Accused { member })
+        }
+    }
+}
+
+/// Who of a committee with aggregates cast both votes.
+fn voted_twice(
+    scheme: Scheme,
+    context: &SigningContext,
+    committee: &Committee,
+    partials: &TwoPartials,
+) -> Result<MemberIndex, EvidenceError> {
+    let voters = committee.size();
+    let member = excludes_alone(partials)?.ok_or(EvidenceError::Alone { voters })?;
+    if !committee.is_voter(member) {
+        return Err(EvidenceError::Voter(member));
+    }
+    let both = [&partials.first, &partials.second];
+    let key = committee.voting_keys.get(usize::from(member.0));
+    let fits = committee.is_aggregated() && both.iter().all(|one| usize::from(one.committee) == voters);
+    let Some(key) = key.filter(|_| fits) else {
+        return Err(EvidenceError::Alone { voters });
+    };
+    let signed = |one: &Partial| verify_single(scheme, context, key, &one.subject, &one.signature);
+    if both.into_iter().all(signed) {
+        Ok(member)
+    } else {
+        Err(EvidenceError::VoteSignature)
     }
 }
 
 /// Who signed a header: a candidate of this shard, for a group that candidates serve.
 fn author(
     scheme: Scheme,
+    context: &SigningContext,
     committee: &Committee,
     epoch: &EpochConfig,
     signed: &SignedAuthorHeader,
@@ -227,7 +277,7 @@ fn author(
     let (Some(member), Some(key)) = (member, member.and_then(|member| committee.key(member))) else {
         return Err(EvidenceError::Author(header.author));
     };
-    if !verify_author_header(scheme, key, signed) {
+    if !verify_author_header(scheme, context, key, signed) {
         return Err(EvidenceError::HeaderSignature);
     }
     Ok(Accused { member })
@@ -308,11 +358,27 @@ fn contradicts(headers: &TwoHeaders) -> Result<(), EvidenceError> {
 }
 
 fn excludes(votes: &TwoVotes) -> Result<(), EvidenceError> {
-    let (first, second) = (&votes.first.subject, &votes.second.subject);
-    let same = votes.first.member == votes.second.member
-        && (first.phase, first.height, first.view) == (second.phase, second.height, second.view)
-        && matches!(first.phase, Phase::Prepare | Phase::Commit | Phase::Propose);
-    if !same {
+    let phases = [Phase::Prepare, Phase::Commit, Phase::Propose];
+    if votes.first.member != votes.second.member {
+        return Err(EvidenceError::OneSubject);
+    }
+    at_one_place(&votes.first.subject, &votes.second.subject, &phases)
+}
+
+/// The one voter of both, whose votes exclude each other; none where they are sums.
+fn excludes_alone(partials: &TwoPartials) -> Result<Option<MemberIndex>, EvidenceError> {
+    let (first, second) = (&partials.first, &partials.second);
+    if first.signers != second.signers {
+        return Err(EvidenceError::OneSubject);
+    }
+    at_one_place(&first.subject, &second.subject, &[Phase::Prepare, Phase::Commit])?;
+    Ok(first.signers.only())
+}
+
+/// Two hashes in the canonical order at one of these phases, one height and view.
+fn at_one_place(first: &Subject, second: &Subject, phases: &[Phase]) -> Result<(), EvidenceError> {
+    let same = (first.phase, first.height, first.view) == (second.phase, second.height, second.view);
+    if !same || !phases.contains(&first.phase) {
         return Err(EvidenceError::OneSubject);
     }
     if first.hash >= second.hash {

@@ -7,7 +7,7 @@ use crypto::hash::{author_header_hash, recheck_rank};
 use types::block::{Block, SignedAuthorHeader};
 use types::block_record::Record;
 use types::codec::Encode;
-use types::evidence::{Evidence, FaultKind, TwoVotes, TxEvidence, TxFault};
+use types::evidence::{Evidence, FaultKind, TxEvidence, TxFault};
 use types::message::PeerMessage;
 use types::{Hash, Height, MemberIndex};
 
@@ -88,9 +88,9 @@ impl Replica {
     }
 
     /// A voter signed two things that exclude each other; with one league nothing is at stake for it.
-    pub(crate) fn accuse_voter(&mut self, votes: TwoVotes) {
+    pub(crate) fn accuse_voter(&mut self, evidence: Evidence) {
         if self.leagues().is_some() {
-            self.accuse(Evidence::Votes(Box::new(votes)));
+            self.accuse(evidence);
         }
     }
 

@@ -417,7 +417,7 @@ impl Author {
             timestamp: now.0,
         };
         let hash = hash::author_header_hash(&header);
-        let signature = cosign::sign_author_header(key, &header);
+        let signature = cosign::sign_author_header(key, &self.context, &header);
         self.next = Cursor {
             next: self.next.next.next(),
             last: hash,

@@ -501,10 +501,8 @@ impl League {
 
 /// The member that evidence speaks of.
 pub(crate) fn accused(evidence: &Evidence, committee: &Committee) -> Option<MemberIndex> {
-    match evidence {
-        Evidence::Votes(votes) => committee
-            .is_voter(votes.first.member)
-            .then_some(votes.first.member),
-        _ => committee.member_of(evidence.author()?),
+    match evidence.author() {
+        Some(author) => committee.member_of(author),
+        None => evidence.voter().filter(|voter| committee.is_voter(*voter)),
     }
 }

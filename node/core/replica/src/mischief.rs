@@ -152,7 +152,7 @@ impl Replica {
     fn other_of(&self, block: &AuthorBlock) -> AuthorBlock {
         let mut header = block.header.header.clone();
         header.timestamp ^= 1;
-        let signature = crypto::cosign::sign_author_header(&self.key, &header);
+        let signature = crypto::cosign::sign_author_header(&self.key, &self.context, &header);
         AuthorBlock {
             header: SignedAuthorHeader { header, signature },
             body: block.body.clone(),

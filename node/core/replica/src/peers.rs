@@ -167,7 +167,7 @@ impl Replica {
             && header.term == 0
             && header.tx_count as usize <= self.config.epoch.policy.batch_txs_max as usize
             && header.body_bytes as usize <= BATCH_BYTES_MAX
-            && cosign::verify_author_header(self.config.scheme, key, signed)
+            && cosign::verify_author_header(self.config.scheme, &self.context, key, signed)
     }
 
     pub(crate) fn handle_author_block(&mut self, now: Time, block: AuthorBlock) {

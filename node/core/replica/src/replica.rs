@@ -177,12 +177,7 @@ impl Replica {
             .iter()
             .find(|committee| committee.shard == config.shard);
         let committee = committee.expect("the epoch has the shard").clone();
-        let context = SigningContext {
-            genesis_hash: config.epoch.genesis_hash,
-            epoch: config.epoch.epoch,
-            shard: config.shard,
-            committee_hash: committee.hash,
-        };
+        let context = config.epoch.signing_context(&committee);
         let ordering_bug = match config.planted {
             Some(Planted::Ordering(bug)) => Some(bug),
             _ => None,
@@ -490,7 +485,7 @@ impl Replica {
                 self.last_proposal = now;
                 self.trim_pool();
             }
-            Output::Equivocation(two) => self.accuse_voter(*two),
+            Output::Equivocation(two) => self.accuse_voter(two),
             Output::Conflict(certified) => self.halt(HaltReason::Conflict(certified.subject.height)),
         }
     }

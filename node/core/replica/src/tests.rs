@@ -11,8 +11,9 @@ use crypto::verify::BatchVerifier;
 use crypto::{hash, placement};
 use ledger::{Inline, Ledger, LedgerConfig};
 use types::block::SignedAuthorHeader;
+use types::certificate::is_aggregated;
 use types::client::Answer;
-use types::genesis::{EpochConfig, FundingRule, Genesis};
+use types::genesis::{EpochConfig, FundingRule, Genesis, SigningContext};
 use types::policy::Policy;
 use types::record::LogRecord;
 use types::time::Duration;
@@ -80,13 +81,18 @@ impl Net {
         let accounts: Vec<_> = (0..ACCOUNTS)
             .map(|index| SecretKey::simulated(crypto::keys::account_seed(1, index)))
             .collect();
+        let voting_keys = if is_aggregated(usize::from(members).saturating_sub(policy.candidates().into())) {
+            keys.iter().map(|key| key.voting().voting_key()).collect()
+        } else {
+            Vec::new()
+        };
         let genesis = Genesis {
             name: "unit".into(),
             policy,
             shards: 1,
             randomness: Hash([7; 32]),
             validators: keys.iter().map(SecretKey::public).collect(),
-            voting_keys: Vec::new(),
+            voting_keys,
             bonds: vec![bond; keys.len()],
             funding: FundingRule {
                 seed: 1,
@@ -126,6 +132,10 @@ impl Net {
             planted: None,
             mischief: None,
         }
+    }
+
+    fn context(&self) -> SigningContext {
+        self.epoch.signing_context(&self.epoch.committees[0])
     }
 
     fn key(&self, member: u16) -> SecretKey {
@@ -692,13 +702,8 @@ fn a_proposal_that_skips_a_height_or_lives_in_the_future_gets_no_vote_and_harms_
     let mut net = Net::new();
     net.pass(Duration::from_millis(50));
     let leader = net.epoch.committees[0].leaders[0];
-    let (key, genesis) = (net.key(leader.0), net.epoch.genesis_hash);
-    let context = types::genesis::SigningContext {
-        genesis_hash: genesis,
-        epoch: types::Epoch(0),
-        shard: ShardId(0),
-        committee_hash: net.epoch.committees[0].hash,
-    };
+    let key = net.key(leader.0);
+    let context = net.context();
     let voter = (0..4).find(|member| *member != leader.0).expect("another");
     net.replicas[usize::from(leader.0)] = None;
     let (height, hash) = net.replicas[usize::from(voter)]

@@ -87,6 +87,13 @@ impl Signers {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
+    /// The voter, if there is exactly one.
+    #[must_use]
+    pub fn only(&self) -> Option<MemberIndex> {
+        let mut members = self.iter();
+        members.next().filter(|_| members.next().is_none())
+    }
+
     /// Whether it is the empty set.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -17,7 +17,7 @@ pub use note::{FinalNote, MerklePath, NoteEntry, Receipts, SlowEntry, TagAt};
 pub use status::{FaultCounts, Level, NodeInfo, StateInfo, TxStatus};
 
 /// Version of the client protocol; a mismatch is refused and names both sides.
-pub const CLIENT_PROTOCOL_VERSION: u16 = 2;
+pub const CLIENT_PROTOCOL_VERSION: u16 = 3;
 
 /// Who speaks (`Hello.role`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

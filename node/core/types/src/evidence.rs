@@ -1,9 +1,10 @@
 //! Faults with their self-contained proofs (`ios` 7.7): what anybody, or every voter by replay, can judge again.
 
 use crate::block::SignedAuthorHeader;
+use crate::certificate::Partial;
 use crate::client::MerklePath;
 use crate::codec::{Decode, DecodeError, Encode, Reader};
-use crate::ids::ValidatorId;
+use crate::ids::{MemberIndex, ValidatorId};
 use crate::limits::{OWNERS_MAX, TX_BYTES_MAX};
 use crate::message::Vote;
 use crate::struct_codec;
@@ -110,6 +111,18 @@ pub struct TwoVotes {
 
 struct_codec!(TwoVotes { first, second });
 
+/// Two votes of one voter of a committee with aggregates, for one phase at one height and view over different hashes:
+/// F7. Sums of several voters are none, as they accuse nobody alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TwoPartials {
+    /// The one over the lower hash.
+    pub first: Partial,
+    /// The other.
+    pub second: Partial,
+}
+
+struct_codec!(TwoPartials { first, second });
+
 /// A fault with its proof. F8 leaves none: such blocks are only not included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
@@ -117,8 +130,10 @@ pub enum Evidence {
     Transaction(Box<TxEvidence>),
     /// F4.
     Headers(Box<TwoHeaders>),
-    /// F7.
+    /// F7: votes of a committee with lists, and proposals of either.
     Votes(Box<TwoVotes>),
+    /// F7: votes of a committee with aggregates.
+    Partials(Box<TwoPartials>),
 }
 
 /// What a fault is, for reports and counters.
@@ -175,7 +190,7 @@ impl Evidence {
                 TxFault::Group => FaultKind::Group,
             },
             Self::Headers(_) => FaultKind::Equivocation,
-            Self::Votes(_) => FaultKind::Votes,
+            Self::Votes(_) | Self::Partials(_) => FaultKind::Votes,
         }
     }
 
@@ -185,7 +200,17 @@ impl Evidence {
         match self {
             Self::Transaction(evidence) => Some(evidence.header.header.author),
             Self::Headers(headers) => Some(headers.first.header.author),
-            Self::Votes(_) => None,
+            Self::Votes(_) | Self::Partials(_) => None,
+        }
+    }
+
+    /// The voter that the fault is of; `None` for an author's, and where not exactly one is named.
+    #[must_use]
+    pub fn voter(&self) -> Option<MemberIndex> {
+        match self {
+            Self::Votes(votes) => Some(votes.first.member),
+            Self::Partials(partials) => partials.first.signers.only(),
+            Self::Transaction(_) | Self::Headers(_) => None,
         }
     }
 }
@@ -205,6 +230,10 @@ impl Encode for Evidence {
                 2_u8.encode(out);
                 votes.encode(out);
             }
+            Self::Partials(partials) => {
+                3_u8.encode(out);
+                partials.encode(out);
+            }
         }
     }
 }
@@ -215,6 +244,7 @@ impl Decode for Evidence {
             0 => TxEvidence::decode(reader).map(|evidence| Self::Transaction(Box::new(evidence))),
             1 => TwoHeaders::decode(reader).map(|headers| Self::Headers(Box::new(headers))),
             2 => TwoVotes::decode(reader).map(|votes| Self::Votes(Box::new(votes))),
+            3 => TwoPartials::decode(reader).map(|partials| Self::Partials(Box::new(partials))),
             _ => Err(DecodeError::Value {
                 what: "kind of evidence",
             }),

@@ -323,6 +323,19 @@ pub struct EpochConfig {
     pub committees: Vec<Committee>,
 }
 
+impl EpochConfig {
+    /// What signatures of a committee of this epoch are bound to.
+    #[must_use]
+    pub const fn signing_context(&self, committee: &Committee) -> SigningContext {
+        SigningContext {
+            genesis_hash: self.genesis_hash,
+            epoch: self.epoch,
+            shard: committee.shard,
+            committee_hash: committee.hash,
+        }
+    }
+}
+
 /// The fixed part of every signed string of one committee (`ios` 0.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SigningContext {

@@ -12,7 +12,7 @@ use crate::limits::{FETCH_BLOCKS_MAX, TX_BYTES_MAX, VOTERS_MAX};
 use crate::struct_codec;
 
 /// Version of the protocol between validators.
-pub const PEER_PROTOCOL_VERSION: u16 = 3;
+pub const PEER_PROTOCOL_VERSION: u16 = 4;
 
 /// An author block: header and body bytes, not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

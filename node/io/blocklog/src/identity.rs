@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use types::Hash;
 
 /// Version of the format of a data directory: block log, state and `FORMAT` together.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// Owner of a data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

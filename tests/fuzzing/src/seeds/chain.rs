@@ -163,7 +163,7 @@ fn records(voters: &Voters, vote: Vote) -> Vec<(&'static str, LogRecord)> {
 }
 
 /// Every kind of evidence, in the canonical form; only the kinds that need no committee of two leagues would be judged.
-fn proofs(voters: &Voters) -> [(&'static str, Evidence); 3] {
+fn proofs(voters: &Voters) -> [(&'static str, Evidence); 4] {
     let block = author_block(voters, 3);
     let of_tx = evidence::of_transaction(&block.header, &block.body, 1, TxFault::Signature);
     let other = author_block(voters, 4);
@@ -176,6 +176,10 @@ fn proofs(voters: &Voters) -> [(&'static str, Evidence); 3] {
             signature: sign_subject(&voters.keys[1], &voters.context, &subject),
         }
     };
+    // Certificates of more than 16 voters are aggregates.
+    let many = Voters::new(Scheme::Simulated, 17);
+    let partial = |hash| many.partial(Subject { hash, ..SUBJECT }, &[16]);
+    let of_partials = evidence::of_partials(&partial(Hash([3; 32])), &partial(Hash([4; 32])));
     let of_votes = evidence::of_votes(&vote(Hash([3; 32])), &vote(Hash([4; 32])));
     [
         (
@@ -189,6 +193,10 @@ fn proofs(voters: &Voters) -> [(&'static str, Evidence); 3] {
         (
             "proof-votes",
             Evidence::Votes(Box::new(of_votes.expect("two votes of one phase"))),
+        ),
+        (
+            "proof-partials",
+            Evidence::Partials(Box::new(of_partials.expect("two votes of one phase"))),
         ),
     ]
 }
@@ -207,10 +215,11 @@ fn ready(voters: &Voters) -> AuthorReady {
 fn decided(voters: &Voters) -> Propose {
     let mut proposed = block(voters, 6, Hash([8; 32]));
     proposed.header.mode = MODE_TWO_LEAGUES;
-    let [(_, of_tx), _, (_, of_votes)] = proofs(voters);
+    let [(_, of_tx), _, (_, of_votes), (_, of_partials)] = proofs(voters);
     proposed.records = vec![
         Record::Evidence(of_tx),
         Record::Evidence(of_votes),
+        Record::Evidence(of_partials),
         Record::Reset(reset(voters)),
         Record::StandIn(StandIn {
             group: 0,
@@ -291,7 +300,7 @@ pub(super) fn author_block(voters: &Voters, txs: u64) -> AuthorBlock {
     };
     AuthorBlock {
         header: SignedAuthorHeader {
-            signature: sign_author_header(&voters.keys[1], &header),
+            signature: sign_author_header(&voters.keys[1], &voters.context, &header),
             header,
         },
         body: body.bytes().clone(),

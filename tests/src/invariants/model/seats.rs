@@ -299,7 +299,7 @@ pub(super) struct Lively {
 #[must_use]
 pub fn accused(committee: &Committee, evidence: &Evidence) -> Option<MemberIndex> {
     match evidence {
-        Evidence::Votes(votes) => Some(votes.first.member),
+        Evidence::Votes(_) | Evidence::Partials(_) => evidence.voter(),
         Evidence::Transaction(_) | Evidence::Headers(_) => committee.member_of(evidence.author()?),
     }
 }

@@ -7,6 +7,7 @@ use crypto::keys::{Scheme, SecretKey};
 use crypto::{cosign, merkle, placement};
 use types::block::{BLOCK_VERSION, Block, FinalHeader, MODE_ONE_LEAGUE};
 use types::certificate::{Partial, Phase, Signers, Subject};
+use types::evidence::Evidence;
 use types::genesis::{Committee, SigningContext};
 use types::message::{Collect, PeerMessage, Trace, Vote};
 use types::policy::Policy;
@@ -37,6 +38,8 @@ struct Net {
     /// By member: heights with the time at which they became final there.
     finals: Vec<BTreeMap<Height, Time>>,
     logs: Vec<Vec<LogRecord>>,
+    /// By member: voters that it saw vote twice.
+    shown: Vec<Vec<Evidence>>,
     /// Messages that arrived, by receiver and kind of message.
     arrived: BTreeMap<(MemberIndex, u8), u64>,
 }
@@ -89,6 +92,7 @@ impl Net {
             wire: Box::new(|_, _, message| Some(message)),
             finals: vec![BTreeMap::new(); usize::from(VOTERS)],
             logs: vec![Vec::new(); usize::from(VOTERS)],
+            shown: vec![Vec::new(); usize::from(VOTERS)],
             arrived: BTreeMap::new(),
         }
     }
@@ -159,7 +163,8 @@ impl Net {
                 Output::Committed { block, .. } => {
                     self.finals[usize::from(me.0)].insert(block.header.height, now);
                 }
-                Output::ViewEntered(_) | Output::Equivocation(_) => {}
+                Output::Equivocation(evidence) => self.shown[usize::from(me.0)].push(evidence),
+                Output::ViewEntered(_) => {}
                 Output::Conflict(certified) => panic!("two chains: {certified:?}"),
             }
         }
@@ -579,4 +584,80 @@ fn a_view_change_of_a_large_committee_goes_on_from_its_certificates() {
     let next = net.committee.leader(*views.last().expect("one"));
     assert!(net.machine(next).is_active());
     assert_eq!(net.machine(next).committed().0, Height(1));
+}
+
+#[test]
+fn a_leaf_that_votes_for_two_blocks_is_shown_once_and_by_whoever_heard_both() {
+    for scheme in [Scheme::Simulated, Scheme::Ed25519] {
+        let mut net = Net::new(scheme);
+        let leader = net.committee.leader(View(0));
+        let (top, members) = net.tree(0).branches()[0];
+        let leaf = members.iter().find(|member| *member != top).expect("a leaf");
+        let (height, hash) = net.propose();
+        let subject = |phase, hash| Subject {
+            phase,
+            height,
+            view: View(0),
+            hash,
+        };
+        for phase in [Phase::Prepare, Phase::Commit] {
+            let honest = net.own(leaf, subject(phase, hash));
+            let other = net.own(leaf, subject(phase, Hash([7; 32])));
+            let third = net.own(leaf, subject(phase, Hash([8; 32])));
+            let two = crypto::evidence::of_partials(&honest, &other).expect("two hashes");
+            let two = Evidence::Partials(Box::new(two));
+            // The sub-leader hears all, the leader first of a block that it did not propose.
+            for (to, votes) in [
+                (top, [&honest, &honest, &other, &third]),
+                (leader, [&other, &other, &honest, &third]),
+            ] {
+                let before = net.shown[usize::from(to.0)].len();
+                for vote in votes {
+                    net.deliver(leaf, to, PeerMessage::Partial(vote.clone()));
+                }
+                assert_eq!(
+                    net.shown[usize::from(to.0)][before..],
+                    *std::slice::from_ref(&two)
+                );
+            }
+            // One signature that is not its sender's shows nothing, nor does what another member passes on.
+            let (witness, members) = net.tree(0).branches()[1];
+            let mut leaves = members.iter().filter(|member| *member != witness);
+            for forged_first in [false, true] {
+                let leaf = leaves.next().expect("another leaf");
+                let right = net.own(leaf, subject(phase, hash));
+                let mut forged = right.clone();
+                forged.subject.hash = Hash([7; 32]);
+                let votes = if forged_first {
+                    [forged, right]
+                } else {
+                    [right, forged]
+                };
+                for vote in votes {
+                    net.deliver(leaf, witness, PeerMessage::Partial(vote));
+                }
+                for vote in [&other, &honest] {
+                    net.deliver(leaf, witness, PeerMessage::Partial(vote.clone()));
+                }
+            }
+            let (other_witness, members) = net.tree(0).branches()[2];
+            let messenger = members.iter().find(|member| *member != other_witness);
+            for vote in [&other, &honest] {
+                let message = PeerMessage::Partial(vote.clone());
+                net.deliver(messenger.expect("a leaf"), other_witness, message);
+            }
+            for witness in [witness, other_witness] {
+                assert!(net.shown[usize::from(witness.0)].is_empty());
+            }
+        }
+        let shown: usize = net.shown.iter().map(Vec::len).sum();
+        assert_eq!(shown, 4, "sub-leader and leader, either phase");
+        // The height becomes final all the same, and what was heard is forgotten with it.
+        net.run(Time(0) + Policy::simulated().view_timeout() / 2);
+        assert!(net.finals[usize::from(leader.0)].contains_key(&height));
+        for member in (0..VOTERS).map(MemberIndex) {
+            let machine = net.machine(member);
+            assert_eq!(machine.firsts_held(), 0, "at member {member}");
+        }
+    }
 }

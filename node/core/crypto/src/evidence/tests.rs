@@ -5,9 +5,9 @@ use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use proptest::prelude::{any, prop_assert, prop_assert_ne};
 use sha2::{Digest, Sha512};
 use types::block::{AuthorHeader, BlockSeq, GROUP_ONE_LEAGUE, SignedAuthorHeader};
-use types::certificate::{Phase, Subject};
+use types::certificate::{Partial, Phase, Signers, Subject};
 use types::codec::{Decode, Encode};
-use types::evidence::{Evidence, TxEvidence, TxFault};
+use types::evidence::{Evidence, FaultKind, TwoPartials, TxEvidence, TxFault};
 use types::genesis::{Committee, EpochConfig, FundingRule, Genesis, SigningContext};
 use types::message::Vote;
 use types::policy::Policy;
@@ -16,9 +16,13 @@ use types::{
     Amount, Epoch, Hash, Height, MemberIndex, OutPoint, Owner, ShardId, Signature, TxId, ValidatorId, View,
 };
 
-use super::{Accused, EvidenceError, is_home, of_headers, of_transaction, of_transactions, of_votes, verify};
+use super::{
+    Accused, EvidenceError, is_home, of_headers, of_partials, of_transaction, of_transactions, of_votes,
+    verify,
+};
+use crate::bls::VotingSecret;
 use crate::body::{self, BodyError};
-use crate::cosign::{sign_author_header, sign_subject};
+use crate::cosign::{Verifier, sign_author_header, sign_partial, sign_subject, sum_partials, verify_partial};
 use crate::keys::{Scheme, SecretKey};
 use crate::{hash, placement};
 
@@ -68,12 +72,7 @@ impl Shard {
         let epoch = placement::epoch_config(&genesis);
         let committee = &epoch.committees[0];
         assert_eq!((committee.voters, committee.candidates.len()), (5, 3));
-        let context = SigningContext {
-            genesis_hash: epoch.genesis_hash,
-            epoch: Epoch(0),
-            shard: ShardId(0),
-            committee_hash: committee.hash,
-        };
+        let context = epoch.signing_context(committee);
         let members = committee.members.iter();
         let keys = members.map(|(id, _)| keys[usize::from(id.0)].clone()).collect();
         Self {
@@ -169,7 +168,7 @@ impl Shard {
 
     fn sign(&self, author: MemberIndex, header: AuthorHeader) -> SignedAuthorHeader {
         SignedAuthorHeader {
-            signature: sign_author_header(&self.keys[usize::from(author.0)], &header),
+            signature: sign_author_header(&self.keys[usize::from(author.0)], &self.context, &header),
             header,
         }
     }
@@ -428,6 +427,48 @@ fn only_candidates_of_this_shard_and_their_groups_are_judged() {
 }
 
 #[test]
+fn headers_signed_for_another_network_epoch_or_shard_accuse_nobody() {
+    type Change = fn(&mut SigningContext);
+    let changes: [Change; 4] = [
+        |context| context.genesis_hash.0[0] ^= 1,
+        |context| context.epoch.0 += 1,
+        |context| context.shard.0 += 1,
+        |context| context.committee_hash.0[0] ^= 1,
+    ];
+    for scheme in SCHEMES {
+        let shard = Shard::new(scheme);
+        let (author, key) = (shard.seated(1), &shard.keys[usize::from(shard.seated(1).0)]);
+        let good = shard.block(
+            1,
+            &[shard.signed(&shard.owner(1, 0), 1, |_, _| Signature([9; 64]))],
+        );
+        let other = shard.sign(author, shard.header(author, 1));
+        let of_tx = of_transaction(&good.0, &good.1, 0, TxFault::Signature).expect("a transaction");
+        let of_two = of_headers(&good.0, &other).expect("a contradiction");
+        for evidence in [
+            Evidence::Transaction(Box::new(of_tx.clone())),
+            Evidence::Headers(Box::new(of_two.clone())),
+        ] {
+            assert_eq!(shard.judge(&evidence), Ok(Accused { member: author }));
+        }
+        for change in changes {
+            let mut context = shard.context;
+            change(&mut context);
+            let (mut of_tx, mut of_two) = (of_tx.clone(), of_two.clone());
+            for header in [&mut of_tx.header, &mut of_two.first] {
+                header.signature = sign_author_header(key, &context, &header.header);
+            }
+            for evidence in [
+                Evidence::Transaction(Box::new(of_tx)),
+                Evidence::Headers(Box::new(of_two)),
+            ] {
+                assert_eq!(shard.judge(&evidence), Err(EvidenceError::HeaderSignature));
+            }
+        }
+    }
+}
+
+#[test]
 fn two_headers_of_one_position_accuse_and_nothing_less_does() {
     for scheme in SCHEMES {
         let shard = Shard::new(scheme);
@@ -525,6 +566,156 @@ fn two_votes_of_one_subject_accuse_and_nothing_less_does() {
         let judged = shard.judge(&Evidence::Votes(Box::new(found)));
         assert_eq!(judged, Err(EvidenceError::Voter(MemberIndex(candidate))));
     }
+}
+
+/// A committee of as many voters, with their secrets; candidates have voting keys, too, and no vote.
+fn aggregated(shard: &Shard, voters: u16) -> (Committee, Vec<VotingSecret>) {
+    let secret = |seed: u16| SecretKey::of_scheme(shard.scheme, [seed as u8; 32]).voting();
+    let secrets: Vec<_> = (1..=voters + 1).map(secret).collect();
+    let members = (0..=voters).map(|id| (ValidatorId(id), [id as u8; 32]));
+    let committee = Committee {
+        voters,
+        members: members.collect(),
+        voting_keys: secrets.iter().map(VotingSecret::public).collect(),
+        candidates: vec![MemberIndex(voters)],
+        ..shard.committee().clone()
+    };
+    (committee, secrets)
+}
+
+#[test]
+fn two_votes_of_a_committee_with_aggregates_accuse_and_nothing_less_does() {
+    for scheme in SCHEMES {
+        let shard = Shard::new(scheme);
+        let (committee, secrets) = aggregated(&shard, 17);
+        let in_context = |context: &SigningContext, member: u16, phase, hash: u8| {
+            let subject = Subject {
+                phase,
+                height: Height(5),
+                view: View(2),
+                hash: Hash([hash; 32]),
+            };
+            let secret = &secrets[usize::from(member)];
+            sign_partial(secret, context, &committee, MemberIndex(member), subject)
+        };
+        let vote = |member, phase, hash| in_context(&shard.context, member, phase, hash);
+        let judge_by = |committee: &Committee, evidence: &TwoPartials| {
+            let evidence = Evidence::Partials(Box::new(evidence.clone()));
+            verify(scheme, &shard.context, committee, &shard.epoch, &evidence)
+        };
+        let judge = |evidence: &TwoPartials| judge_by(&committee, evidence);
+        let member = MemberIndex(16);
+        for phase in [Phase::Prepare, Phase::Commit] {
+            let (low, high) = (vote(16, phase, 1), vote(16, phase, 2));
+            let found = of_partials(&high, &low).expect("a contradiction");
+            assert_eq!((&found.first, &found.second), (&low, &high));
+            assert_eq!(judge(&found), Ok(Accused { member }));
+            let evidence = Evidence::Partials(Box::new(found.clone()));
+            assert_eq!((evidence.voter(), evidence.author()), (Some(member), None));
+            assert_eq!(evidence.kind(), FaultKind::Votes);
+            assert_eq!(Evidence::from_bytes(&evidence.to_bytes()).as_ref(), Ok(&evidence));
+            // Either signature forged, of another voter, or for another network.
+            let mut context = shard.context;
+            context.genesis_hash.0[0] ^= 1;
+            for (which, forged) in [
+                (0, low.signature),
+                (1, low.signature),
+                (0, vote(15, phase, 1).signature),
+                (1, vote(15, phase, 2).signature),
+                (0, in_context(&context, 16, phase, 1).signature),
+                (1, in_context(&context, 16, phase, 2).signature),
+            ] {
+                let mut wrong = found.clone();
+                let half = [&mut wrong.first, &mut wrong.second].into_iter().nth(which);
+                half.expect("two").signature = forged;
+                let is_right = wrong == found;
+                assert_eq!(judge(&wrong).is_ok(), is_right);
+                assert!(is_right || judge(&wrong) == Err(EvidenceError::VoteSignature));
+            }
+            let mut swapped = found.clone();
+            std::mem::swap(&mut swapped.first, &mut swapped.second);
+            assert_eq!(judge(&swapped), Err(EvidenceError::Order));
+            let mut equal = found.clone();
+            equal.second = equal.first.clone();
+            assert_eq!(judge(&equal), Err(EvidenceError::Order));
+            // A committee of another size, and one with lists.
+            let other_size = Committee {
+                voters: 18,
+                ..committee.clone()
+            };
+            let alone = |voters| Err(EvidenceError::Alone { voters });
+            assert_eq!(judge_by(&other_size, &found), alone(18));
+            let mut stated = found.clone();
+            stated.second.committee = 18;
+            assert_eq!(judge(&stated), alone(17));
+            let mut small = found.clone();
+            for half in [&mut small.first, &mut small.second] {
+                (half.committee, half.signers) = (5, Signers::of(MemberIndex(2)));
+            }
+            assert_eq!(judge_by(shard.committee(), &small), alone(5));
+        }
+        what_excludes_nothing(&vote, &judge, &committee, &secrets, &shard);
+    }
+}
+
+/// Votes that do not contradict each other, sums, and voters that are none.
+fn what_excludes_nothing(
+    vote: &dyn Fn(u16, Phase, u8) -> Partial,
+    judge: &dyn Fn(&TwoPartials) -> Result<Accused, EvidenceError>,
+    committee: &Committee,
+    secrets: &[VotingSecret],
+    shard: &Shard,
+) {
+    let pair = |first: &Partial, second: &Partial| TwoPartials {
+        first: first.clone(),
+        second: second.clone(),
+    };
+    let prepare = vote(2, Phase::Prepare, 1);
+    let mut higher = vote(2, Phase::Prepare, 2);
+    higher.subject.height.0 += 1;
+    let mut later = vote(2, Phase::Prepare, 2);
+    later.subject.view.0 += 1;
+    let others = [
+        vote(2, Phase::Commit, 2),
+        vote(3, Phase::Prepare, 2),
+        higher,
+        later,
+    ];
+    for other in &others {
+        assert_eq!(of_partials(&prepare, other), None);
+        assert_eq!(judge(&pair(&prepare, other)), Err(EvidenceError::OneSubject));
+    }
+    for phase in [Phase::Propose, Phase::ViewChange, Phase::NewView] {
+        let (one, other) = (vote(2, phase, 1), vote(2, phase, 2));
+        assert_eq!(of_partials(&one, &other), None);
+        assert_eq!(judge(&pair(&one, &other)), Err(EvidenceError::OneSubject));
+    }
+    // A sum is right, and accuses nobody alone; nor does an empty one.
+    let verifier = Verifier::new(shard.scheme, committee.clone());
+    let sum = |hash| {
+        let parts = [vote(2, Phase::Commit, hash), vote(3, Phase::Commit, hash)];
+        let sum = sum_partials(&verifier, &[&parts[0], &parts[1]]).expect("two");
+        assert!(verify_partial(&shard.context, &verifier, &sum));
+        sum
+    };
+    let mut empty = [sum(1), sum(2)];
+    empty.iter_mut().for_each(|sum| sum.signers = Signers::default());
+    for [one, other] in [[sum(1), sum(2)], empty] {
+        assert_eq!(of_partials(&one, &other), None);
+        let judged = judge(&pair(&one, &other));
+        assert_eq!(judged, Err(EvidenceError::Alone { voters: 17 }));
+        let evidence = Evidence::Partials(Box::new(pair(&one, &other)));
+        assert_eq!(evidence.voter(), None);
+    }
+    // The candidate behind the voters has a key that signs well.
+    let candidate = committee.candidates[0];
+    assert_eq!(usize::from(candidate.0) + 1, secrets.len());
+    let (one, other) = (
+        vote(candidate.0, Phase::Commit, 1),
+        vote(candidate.0, Phase::Commit, 2),
+    );
+    let found = of_partials(&one, &other).expect("a contradiction");
+    assert_eq!(judge(&found), Err(EvidenceError::Voter(candidate)));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crypto::verify::BatchVerifier;
 use crypto::{body, cosign, hash};
 use types::block::{AuthorHeader, BlockSeq, SignedAuthorHeader};
 use types::evidence::TxFault;
+use types::genesis::SigningContext;
 use types::transaction::{Input, Output, TxDraft};
 use types::{Amount, Epoch, Hash, Height, OutPoint, Owner, ShardId, TxId, ValidatorId};
 
@@ -13,6 +14,13 @@ use crate::event::{BodyVerdict, SignatureChecks};
 
 const GENESIS: Hash = Hash([7; 32]);
 const TXS: u64 = 40;
+
+const CONTEXT: SigningContext = SigningContext {
+    genesis_hash: GENESIS,
+    epoch: Epoch(0),
+    shard: ShardId(0),
+    committee_hash: Hash([6; 32]),
+};
 
 fn author() -> SecretKey {
     SecretKey::from_seed([200; 32])
@@ -65,7 +73,7 @@ fn signed(body: &[u8], tx_count: u32, tx_root: Hash) -> SignedAuthorHeader {
         timestamp: 0,
     };
     SignedAuthorHeader {
-        signature: cosign::sign_author_header(&author(), &header),
+        signature: cosign::sign_author_header(&author(), &CONTEXT, &header),
         header,
     }
 }

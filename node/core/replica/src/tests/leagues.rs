@@ -54,6 +54,17 @@ impl Cheat {
     }
 
     fn block(&self, net: &Net, txs: &[(TxId, Bytes)], base: u64) -> AuthorBlock {
+        self.block_for(&net.context(), net, txs, base)
+    }
+
+    /// A block whose signature is bound to this context.
+    fn block_for(
+        &self,
+        context: &SigningContext,
+        net: &Net,
+        txs: &[(TxId, Bytes)],
+        base: u64,
+    ) -> AuthorBlock {
         let (body, tx_root) = crypto::body::build(txs);
         let (validator, _) = net.epoch.committees[0].members[usize::from(AUTHOR)];
         let header = AuthorHeader {
@@ -72,7 +83,7 @@ impl Cheat {
             author: validator,
             timestamp: 0,
         };
-        let signature = cosign::sign_author_header(&net.key(AUTHOR), &header);
+        let signature = cosign::sign_author_header(&net.key(AUTHOR), context, &header);
         AuthorBlock {
             header: SignedAuthorHeader { header, signature },
             body: body.bytes().clone(),
@@ -172,6 +183,68 @@ fn an_idle_network_stays_in_two_leagues() {
     assert!(net.heights()[0] > 100, "{:?}", net.heights());
     assert_eq!(replica(&net, 0).mode(), MODE_TWO_LEAGUES);
     assert_eq!(replica(&net, 0).view().0.0, 0, "and in its first view");
+}
+
+#[test]
+fn a_header_signed_for_another_network_epoch_or_shard_is_refused_and_accuses_nobody() {
+    let mut net = net(5, policy(|_| {}));
+    net.replicas[usize::from(AUTHOR)] = None;
+    net.pass(Duration::from_millis(50));
+    let cheat = Cheat::new(&net);
+    let payments = [1, 2].map(|to| [net.pay(&[(net.coin(0), 0, 100)], to)]);
+    let context = net.context();
+    let elsewhere = [
+        SigningContext {
+            genesis_hash: Hash([9; 32]),
+            ..context
+        },
+        SigningContext {
+            epoch: types::Epoch(1),
+            ..context
+        },
+        SigningContext {
+            shard: ShardId(1),
+            ..context
+        },
+    ];
+    let deliver = |net: &mut Net, message: PeerMessage| {
+        let from = MemberIndex(AUTHOR);
+        net.queue
+            .push_back((MemberIndex(0), Event::Peer { from, message }));
+        let before = replica(net, 0).counters().refused;
+        net.run();
+        replica(net, 0).counters().refused - before
+    };
+    let has_nothing = |net: &Net| {
+        let here = replica(net, 0);
+        here.pool.at(crate::league::GroupIndex(0), BlockSeq(0)).is_none()
+            && here.wanted.is_empty()
+            && here.accusations.is_empty()
+            && here.banned().is_empty()
+    };
+    let proof = |blocks: &[AuthorBlock; 2]| {
+        let two = crypto::evidence::of_headers(&blocks[0].header, &blocks[1].header);
+        let two = types::evidence::Evidence::Headers(Box::new(two.expect("of one place")));
+        PeerMessage::FraudProof(Box::new(two))
+    };
+    for other in elsewhere {
+        let blocks = payments
+            .each_ref()
+            .map(|txs| cheat.block_for(&other, &net, txs, 0));
+        let header = blocks[0].header.clone();
+        assert_eq!(deliver(&mut net, PeerMessage::AuthorBlock(blocks[0].clone())), 1);
+        assert_eq!(deliver(&mut net, PeerMessage::AuthorHeader(header.clone())), 1);
+        deliver(&mut net, PeerMessage::Nack(header));
+        assert_eq!(deliver(&mut net, proof(&blocks)), 1);
+        assert!(has_nothing(&net), "{other:?}");
+    }
+    // Signed for this network the same blocks are taken, and are evidence.
+    let blocks = payments.each_ref().map(|txs| cheat.block(&net, txs, 0));
+    assert_eq!(deliver(&mut net, PeerMessage::AuthorBlock(blocks[0].clone())), 0);
+    assert!(!has_nothing(&net));
+    assert_eq!(deliver(&mut net, proof(&blocks)), 0);
+    net.pass(Duration::from_secs(1));
+    assert_eq!(replica(&net, 0).banned(), [MemberIndex(AUTHOR)]);
 }
 
 #[test]
@@ -408,12 +481,7 @@ fn a_leader_that_proposes_two_blocks_for_one_place_loses_its_bond() {
     net.pass(Duration::from_millis(200));
     let committee = &net.epoch.committees[0];
     let leader = committee.leader(types::View(0));
-    let context = types::genesis::SigningContext {
-        genesis_hash: net.epoch.genesis_hash,
-        epoch: net.epoch.epoch,
-        shard: ShardId(0),
-        committee_hash: committee.hash,
-    };
+    let context = net.context();
     let vote = |hash: u8| {
         let subject = Subject {
             phase: Phase::Propose,
@@ -443,6 +511,49 @@ fn a_leader_that_proposes_two_blocks_for_one_place_loses_its_bond() {
         MODE_TWO_LEAGUES,
         "a voter's fault costs no seat"
     );
+    conserved(&net);
+}
+
+#[test]
+fn a_voter_of_a_large_committee_that_votes_for_two_blocks_loses_its_bond() {
+    use types::certificate::{Phase, Subject};
+
+    const VOTERS: u16 = 17;
+    let mut net = net(VOTERS as u8 + 1, policy(|_| {}));
+    net.pass(Duration::from_millis(200));
+    let committee = &net.epoch.committees[0];
+    assert!(committee.is_aggregated() && committee.candidates.len() == 1);
+    let leader = committee.leader(types::View(0));
+    let voter = (0..VOTERS).map(MemberIndex).find(|member| *member != leader);
+    let voter = voter.expect("another");
+    let vote = |hash: u8| {
+        let subject = Subject {
+            phase: Phase::Prepare,
+            height: Height(replica(&net, leader.0).committed().0.0 + 8),
+            view: types::View(0),
+            hash: Hash([hash; 32]),
+        };
+        let secret = net.key(voter.0).voting();
+        cosign::sign_partial(&secret, &net.context(), committee, voter, subject)
+    };
+    let votes = [vote(1), vote(2)];
+    for vote in votes {
+        let message = PeerMessage::Partial(vote);
+        net.queue
+            .push_back((leader, Event::Peer { from: voter, message }));
+    }
+    net.run();
+    net.pass(Duration::from_millis(500));
+    let bonds = BOND * u64::from(VOTERS);
+    for member in 0..=VOTERS {
+        assert_eq!(replica(&net, member).banned(), [voter], "at member {member}");
+        let counters = counters(&net, member);
+        assert_eq!(
+            (counters.bonds, counters.pool, counters.rewards),
+            (bonds, 950, 50)
+        );
+    }
+    assert_eq!(replica(&net, 0).mode(), MODE_TWO_LEAGUES);
     conserved(&net);
 }
 

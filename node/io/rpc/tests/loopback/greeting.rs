@@ -5,7 +5,7 @@ use std::time::Duration;
 use rpc::{ConnectError, Connection, Limits, Mismatch, Refusal, ServerEvent};
 use transport::DisconnectReason;
 use types::Hash;
-use types::client::{Answer, Hello, Role};
+use types::client::{Answer, CLIENT_PROTOCOL_VERSION, Hello, Role};
 use types::codec::Encode as _;
 
 use crate::fixture::{Node, client_hello, endpoint, identity, listener, node_hello, soon};
@@ -46,10 +46,13 @@ async fn the_client_names_both_sides_of_a_mismatch_and_the_server_counts_it() {
         ),
         (
             Hello {
-                protocol_version: 3,
+                protocol_version: CLIENT_PROTOCOL_VERSION + 1,
                 ..client_hello()
             },
-            Mismatch::Version { client: 3, node: 2 },
+            Mismatch::Version {
+                client: CLIENT_PROTOCOL_VERSION + 1,
+                node: CLIENT_PROTOCOL_VERSION,
+            },
         ),
         (
             Hello {
@@ -79,10 +82,11 @@ async fn the_server_tells_a_client_that_stays_both_sides_of_the_mismatch() {
         ),
         (
             Hello {
-                protocol_version: 7,
+                protocol_version: CLIENT_PROTOCOL_VERSION + 1,
                 ..client_hello()
             },
-            ["version 7".to_owned(), "version 2".to_owned()],
+            [CLIENT_PROTOCOL_VERSION + 1, CLIENT_PROTOCOL_VERSION]
+                .map(|version| format!("version {version}")),
         ),
     ] {
         let mut client = RawClient::connect(node.address).await;

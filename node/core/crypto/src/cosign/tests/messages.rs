@@ -167,20 +167,17 @@ fn author_headers_and_reset_requests_are_bound_to_every_field() {
         let voters = Voters::new(scheme, 4);
         let (key, public) = (&voters.keys[1], voters.keys[1].public());
         let header = AuthorHeader::from_bytes(&[1; 119]).expect("119 bytes");
-        let signature = cosign::sign_author_header(key, &header);
+        let signature = cosign::sign_author_header(key, &voters.context, &header);
         let signed = SignedAuthorHeader { header, signature };
-        assert!(cosign::verify_author_header(scheme, &public, &signed));
-        assert!(!cosign::verify_author_header(
-            scheme,
-            &voters.keys[0].public(),
-            &signed
-        ));
+        is_bound(&voters, 1, |context, key| {
+            cosign::verify_author_header(scheme, context, key, &signed)
+        });
         for byte in 0..119 {
             let mut bytes = signed.to_bytes();
             bytes[byte] ^= 1;
             let wrong = SignedAuthorHeader::from_bytes(&bytes).expect("every header decodes");
             assert!(
-                !cosign::verify_author_header(scheme, &public, &wrong),
+                !cosign::verify_author_header(scheme, &voters.context, &public, &wrong),
                 "byte {byte}"
             );
         }
