@@ -309,10 +309,6 @@ fn refuse(lane: &Lane, shared: &Shared, tag: Tag, reason: Reject, at_ns: u64) {
         return;
     }
     let is_open = recording.outcome(index).0 == Outcome::Pending;
-    if lane.again.contains(&tag) {
-        // The first copy may have been taken before the break, and is then what refuses this one.
-        return recording.set_lost(index, at_ns);
-    }
     if let Some(strays) = &lane.strays
         && is_open
         && may_be_stray(reason)
@@ -326,6 +322,10 @@ fn refuse(lane: &Lane, shared: &Shared, tag: Tag, reason: Reject, at_ns: u64) {
         if strays.send(stray).is_ok() {
             return;
         }
+    }
+    if lane.again.contains(&tag) {
+        // The first copy may have been taken before the break, and is then what refuses this one.
+        return recording.set_lost(index, at_ns);
     }
     if !recording.set_rejected(index, reason, at_ns) {
         contradict(lane, shared, Some(index), Outcome::Rejected(reason));

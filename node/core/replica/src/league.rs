@@ -293,11 +293,10 @@ impl League {
             .count_ones()
     }
 
-    /// Whether no seat showed itself in the last heights: then heights are made at full pace, so that the network soon
+    /// Whether no seat showed itself in the last height: then heights are made at full pace, so that the network soon
     /// knows whether it needs the other mode.
     pub(crate) fn is_quiet(&self) -> bool {
-        let last = self.shown.iter().rev().take(4);
-        self.mode == MODE_TWO_LEAGUES && last.fold(0, |seats, shown| seats | shown.seats) == 0
+        self.mode == MODE_TWO_LEAGUES && self.shown.back().is_some_and(|shown| shown.seats == 0)
     }
 
     /// Unslashed candidates that reported in the watched heights, in the order of the draw.
