@@ -1,6 +1,5 @@
 //! Receives answers: one task per connection writes outcomes into the recording, one thread checks the proofs.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -49,7 +48,8 @@ pub struct ProvenBy {
     pub claim: Proven,
 }
 
-/// A transaction that a node refused for a reason which may only mean that another node is to be asked.
+/// A transaction that a node refused, which need not be the end of it: another node may have to be asked, or has it in
+/// a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stray {
     /// Transaction.
@@ -63,10 +63,27 @@ pub struct Stray {
 }
 
 /// Whether a refusal may only mean that the mode or the seat has changed.
-const fn may_be_stray(reason: Reject) -> bool {
+pub const fn may_be_stray(reason: Reject) -> bool {
     matches!(
         reason,
         Reject::Busy | Reject::Closed | Reject::WrongShard | Reject::WrongGroup
+    )
+}
+
+/// Whether a refusal follows from the bytes alone: then every node refuses, and what another one did before is no
+/// matter.
+pub const fn is_of_bytes(reason: Reject) -> bool {
+    matches!(
+        reason,
+        Reject::Encoding
+            | Reject::Version
+            | Reject::Limits
+            | Reject::Unsorted
+            | Reject::OwnerUnused
+            | Reject::FeeLow
+            | Reject::Overflow
+            | Reject::BadSignature
+            | Reject::KindClosed
     )
 }
 
@@ -81,7 +98,7 @@ pub struct Shared {
     pub start: Instant,
     /// Answers that repeat or contradict another.
     pub contradictions: Contradictions,
-    /// What was sent again elsewhere.
+    /// What was sent more than once.
     pub moves: Moves,
 }
 
@@ -129,12 +146,12 @@ pub struct Lane {
     pub receiver: AnswerReceiver,
     /// Where submissions go, and their tags.
     pub slot: Arc<Slot>,
-    /// Takes what may have to be sent elsewhere; without it every refusal is final. One for each tag at most.
-    pub strays: Option<mpsc::UnboundedSender<Stray>>,
+    /// Takes refusals that need not be the end. One for each tag at most.
+    pub strays: mpsc::UnboundedSender<Stray>,
+    /// Whether the shard's mode may change, so that another node is to be asked.
+    pub has_modes: bool,
     /// Reaches the node again.
     pub dial: Dial,
-    /// Tags that were sent again: a refusal of the second copy does not say what became of the first.
-    pub again: HashSet<Tag>,
 }
 
 /// How often the connection of a lane broke, and why the first time.
@@ -168,7 +185,10 @@ pub async fn receive(
             break;
         };
         lane.receiver = receiver;
-        lane.again.extend(again);
+        lane.slot.tags().read(|tags| {
+            let again = again.iter().filter_map(|tag| tags.get(tag.0 as usize));
+            again.for_each(|index| shared.moves.add(*index, lane.connection));
+        });
     }
     let now = since(&shared, Instant::now());
     lane.slot.tags().read(|tags| {
@@ -217,7 +237,8 @@ fn unanswered(lane: &Lane, shared: &Shared) -> Vec<Resubmission> {
     })
 }
 
-async fn hand_over(notes: &Sender<ProvenBy>, mut note: ProvenBy) {
+/// Hands a claim to the thread that checks it.
+pub async fn hand_over(notes: &Sender<ProvenBy>, mut note: ProvenBy) {
     while let Err(TrySendError::Full(back)) = notes.try_send(note) {
         note = back;
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -309,23 +330,25 @@ fn refuse(lane: &Lane, shared: &Shared, tag: Tag, reason: Reject, at_ns: u64) {
         return;
     }
     let is_open = recording.outcome(index).0 == Outcome::Pending;
-    if let Some(strays) = &lane.strays
-        && is_open
-        && may_be_stray(reason)
-    {
+    let is_copy = shared.moves.place(index).is_some();
+    if is_copy && !is_open {
+        // The other copy was answered, and is what refuses this one.
+        return;
+    }
+    // The other copy may have been taken before the break, and nobody was told.
+    if is_open && (lane.has_modes && may_be_stray(reason) || is_copy && !is_of_bytes(reason)) {
         let stray = Stray {
             index,
             connection: lane.connection,
             reason,
             at_ns,
         };
-        if strays.send(stray).is_ok() {
+        if lane.strays.send(stray).is_ok() {
             return;
         }
-    }
-    if lane.again.contains(&tag) {
-        // The first copy may have been taken before the break, and is then what refuses this one.
-        return recording.set_lost(index, at_ns);
+        if is_copy {
+            return recording.set_lost(index, at_ns);
+        }
     }
     if !recording.set_rejected(index, reason, at_ns) {
         contradict(lane, shared, Some(index), Outcome::Rejected(reason));

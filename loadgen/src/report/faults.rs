@@ -44,7 +44,8 @@ pub struct FaultsSection {
     pub receipts_replaced: u64,
     /// Transactions that became final in a believable author's block without a receipt before.
     pub receipts_missing: u64,
-    /// Transactions that were sent again to another node when a shard changed its mode or an author.
+    /// Transactions that were sent again: when their connection broke, or elsewhere when a shard changed its mode or an
+    /// author.
     pub sent_again: u64,
     /// Heights that one league made while there were two.
     pub heights_in_fallback: u64,
