@@ -254,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn a_node_speaks_of_its_own_shard() {
+        let sample = Sample::two_leagues(2, 16, |_| {});
+        let steering = Steering::new(&sample.epoch);
+        // A node lists one shard, its own, whichever number that has.
+        assert!(steering.learn(&sample.epoch.committees[1], &topology(&sample, 1, &[])));
+        assert_eq!((steering.mode(ShardId(0)), steering.mode(ShardId(1))), (0, 1));
+    }
+
+    #[test]
     fn one_league_stays_one_whatever_nodes_say() {
         let sample = Sample::new(1, 4);
         let steering = Steering::new(&sample.epoch);

@@ -87,6 +87,45 @@ pub const fn is_of_bytes(reason: Reject) -> bool {
     )
 }
 
+/// A refusal, and what is known of its transaction.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    /// Nobody has answered it yet.
+    is_open: bool,
+    /// It was sent more than once.
+    is_copy: bool,
+    /// The shard's mode may change.
+    has_modes: bool,
+    reason: Reject,
+}
+
+/// What follows from a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// The transaction is refused.
+    End,
+    /// Another node is to be asked, or what became of the other copy.
+    Question,
+    /// The other copy was answered, and is what refuses this one.
+    Nothing,
+}
+
+impl Refusal {
+    const fn meaning(self) -> Meaning {
+        if self.is_copy && !self.is_open {
+            return Meaning::Nothing;
+        }
+        let is_stray = self.has_modes && may_be_stray(self.reason);
+        // A node may have taken the other copy before it died, and told nobody.
+        let is_doubtful = self.is_copy && !is_of_bytes(self.reason);
+        if self.is_open && (is_stray || is_doubtful) {
+            Meaning::Question
+        } else {
+            Meaning::End
+        }
+    }
+}
+
 /// What the tasks of all connections share.
 #[derive(Debug)]
 pub struct Shared {
@@ -329,25 +368,28 @@ fn refuse(lane: &Lane, shared: &Shared, tag: Tag, reason: Reject, at_ns: u64) {
     if !shared.moves.is_with(index, lane.connection) {
         return;
     }
-    let is_open = recording.outcome(index).0 == Outcome::Pending;
-    let is_copy = shared.moves.place(index).is_some();
-    if is_copy && !is_open {
-        // The other copy was answered, and is what refuses this one.
-        return;
-    }
-    // The other copy may have been taken before the break, and nobody was told.
-    if is_open && (lane.has_modes && may_be_stray(reason) || is_copy && !is_of_bytes(reason)) {
-        let stray = Stray {
-            index,
-            connection: lane.connection,
-            reason,
-            at_ns,
-        };
-        if lane.strays.send(stray).is_ok() {
-            return;
-        }
-        if is_copy {
-            return recording.set_lost(index, at_ns);
+    let refusal = Refusal {
+        is_open: recording.outcome(index).0 == Outcome::Pending,
+        is_copy: shared.moves.place(index).is_some(),
+        has_modes: lane.has_modes,
+        reason,
+    };
+    match refusal.meaning() {
+        Meaning::Nothing => return,
+        Meaning::End => {}
+        Meaning::Question => {
+            let stray = Stray {
+                index,
+                connection: lane.connection,
+                reason,
+                at_ns,
+            };
+            if lane.strays.send(stray).is_ok() {
+                return;
+            }
+            if refusal.is_copy {
+                return recording.set_lost(index, at_ns);
+            }
         }
     }
     if !recording.set_rejected(index, reason, at_ns) {
@@ -472,7 +514,9 @@ impl Checked {
 mod tests {
     use types::ValidatorId;
 
-    use super::{Contradiction, Contradictions};
+    use types::Reject;
+
+    use super::{Contradiction, Contradictions, Meaning, Refusal};
     use crate::accounting::Outcome;
     use crate::audit::limits::ACCUSATIONS_MAX;
 
@@ -487,5 +531,35 @@ mod tests {
         (0..1000).for_each(|index| contradictions.add(number(index)));
         let kept: Vec<Contradiction> = (0..).map(number).take(ACCUSATIONS_MAX).collect();
         assert_eq!(contradictions.list(), kept);
+    }
+    #[test]
+    fn a_refusal_ends_what_it_speaks_of_only_when_no_other_node_and_no_other_copy_matters() {
+        let cases = [
+            // (open, sent twice, two leagues, reason, what follows)
+            (true, false, false, Reject::InputSpent, Meaning::End),
+            (true, false, false, Reject::Busy, Meaning::End),
+            (true, false, true, Reject::InputSpent, Meaning::End),
+            (true, false, true, Reject::Closed, Meaning::Question),
+            // Also of a node that was away: the mode may have changed meanwhile.
+            (true, true, true, Reject::WrongGroup, Meaning::Question),
+            // The copy that a dead author took is spent there, and already forgotten by some.
+            (true, true, true, Reject::InputSpent, Meaning::Question),
+            (true, true, true, Reject::InputMissing, Meaning::Question),
+            (true, true, false, Reject::InputSpent, Meaning::Question),
+            (true, true, false, Reject::Busy, Meaning::Question),
+            (true, true, true, Reject::BadSignature, Meaning::End),
+            (false, true, true, Reject::InputSpent, Meaning::Nothing),
+            // A second answer for one copy contradicts the first.
+            (false, false, true, Reject::Closed, Meaning::End),
+        ];
+        for (is_open, is_copy, has_modes, reason, meaning) in cases {
+            let refusal = Refusal {
+                is_open,
+                is_copy,
+                has_modes,
+                reason,
+            };
+            assert_eq!(refusal.meaning(), meaning, "{refusal:?}");
+        }
     }
 }

@@ -128,7 +128,10 @@ impl Doubts {
             position,
         });
         let ref_leaves: Vec<_> = refs.iter().map(merkle::ref_leaf).collect();
-        let excluded_leaves: Vec<_> = all_excluded.iter().map(|bits| merkle::excluded_leaf(bits)).collect();
+        let excluded_leaves: Vec<_> = all_excluded
+            .iter()
+            .map(|bits| merkle::excluded_leaf(bits))
+            .collect();
         let entry = NoteEntry {
             reference: refs.get(place)?.clone(),
             reference_path: merkle::path(&ref_leaves, place)?,
@@ -164,5 +167,150 @@ impl Doubts {
     /// Gives up all that is open.
     pub(super) fn drain(&mut self) -> Vec<Stray> {
         self.open.drain().map(|(_, doubt)| doubt.refusal).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::client::BlockItem;
+    use types::{Height, Reject, ShardId, Tag};
+
+    use super::{Doubts, Found};
+    use crate::audit::tests::chain::{Chain, Tx, coins};
+    use crate::notes::NoteChecker;
+    use crate::tags::TagBook;
+    use crate::worker::Stray;
+    use crate::workload::sample::Sample;
+
+    const MILLION: u64 = 1_000_000;
+    const REACH: u64 = 3;
+
+    fn refusal(index: u32) -> Stray {
+        Stray {
+            index,
+            connection: 1,
+            reason: Reject::InputMissing,
+            at_ns: 90,
+        }
+    }
+
+    /// One account pays another everything.
+    fn payment(sample: &Sample, from: u32, to: u32) -> Tx {
+        Tx::pay(sample, (coins(sample)[&from], from), &[(to, MILLION)], 0)
+    }
+
+    fn take(doubts: &mut Doubts, items: Vec<BlockItem>, tags: &TagBook) -> Vec<Found> {
+        items
+            .into_iter()
+            .filter_map(|item| doubts.take(item, tags))
+            .collect()
+    }
+
+    #[test]
+    fn what_a_dead_author_got_into_the_chain_is_found_with_a_proof_that_holds() {
+        let sample = Sample::new(1, 20);
+        let [first, second, other] = [0, 1, 2].map(|from| payment(&sample, from, 9));
+        let mut chain = Chain::new(&sample, 0);
+        chain.honest(&[(0, &[other.clone()])]);
+        chain.honest(&[(3, &[]), (1, &[other.clone(), second.clone(), first.clone()])]);
+        let mut doubts = Doubts::default();
+        doubts.add(first.txid, refusal(7), 50, REACH);
+        doubts.add(second.txid, refusal(4), 50, REACH);
+        let tags = TagBook::default();
+        let found = take(&mut doubts, chain.items(), &tags);
+        let [found] = &found[..] else {
+            panic!("one author block holds both: {found:?}");
+        };
+        assert_eq!(found.indices, [4, 7]);
+        let told: Vec<_> = found.note.entries[0]
+            .tags
+            .iter()
+            .map(|at| (tags.index(at.tag), at.position))
+            .collect();
+        assert_eq!(
+            told,
+            [(Some(4), 1), (Some(7), 2)],
+            "other is at 0, and excluded there"
+        );
+        assert_eq!(found.note.entries[0].reference_path.index, 1);
+        let mut checker = NoteChecker::new(&sample.epoch);
+        checker
+            .check(ShardId(0), &found.note)
+            .expect("it proves what it says");
+        assert_eq!((doubts.first(), tags.index(Tag(2))), (None, None));
+    }
+
+    #[test]
+    fn what_the_chain_excludes_or_does_not_hold_stays_refused_once_no_block_can_bring_it_in() {
+        let sample = Sample::new(1, 20);
+        let [first, rival, never] = [(0, 9), (0, 8), (1, 9)].map(|(from, to)| payment(&sample, from, to));
+        let mut chain = Chain::new(&sample, 0);
+        chain.honest(&[(0, &[first])]);
+        chain.honest(&[(1, &[rival.clone()])]);
+        let mut doubts = Doubts::default();
+        doubts.show(10, Height(1));
+        doubts.add(rival.txid, refusal(1), 5, REACH);
+        doubts.add(never.txid, refusal(2), 5, REACH);
+        let tags = TagBook::default();
+        assert!(take(&mut doubts, chain.items(), &tags).is_empty());
+        assert_eq!(doubts.settle(Height(3)), []);
+        assert_eq!(doubts.first(), Some(Height(4)), "what was read is not read again");
+        let mut standing = doubts.settle(Height(4));
+        standing.sort_by_key(|stray| stray.index);
+        assert_eq!((standing, doubts.first()), (vec![refusal(1), refusal(2)], None));
+    }
+
+    #[test]
+    fn the_chain_is_read_from_the_height_that_was_final_when_it_was_sent() {
+        let sample = Sample::new(1, 20);
+        let txids = [0, 1, 2].map(|from| payment(&sample, from, 9).txid);
+        let mut doubts = Doubts::default();
+        for (at, height) in [(100, 5), (200, 9), (300, 9), (400, 8)] {
+            doubts.show(at, Height(height));
+        }
+        assert_eq!(doubts.tip(), Height(9), "heights never fall");
+        for (txid, sent_ns, from) in [(txids[0], 250, 10), (txids[1], 199, 6), (txids[2], 99, 1)] {
+            doubts.add(txid, refusal(0), sent_ns, REACH);
+            assert_eq!(doubts.first(), Some(Height(from)));
+        }
+        assert_eq!(doubts.drain().len(), 3);
+        assert_eq!(doubts.first(), None);
+    }
+
+    #[test]
+    fn a_body_that_is_not_the_one_of_its_reference_says_nothing() {
+        let sample = Sample::new(1, 20);
+        let [first, other] = [0, 1].map(|from| payment(&sample, from, 9));
+        let mut chain = Chain::new(&sample, 0);
+        chain.honest(&[(0, &[other])]);
+        let mut doubts = Doubts::default();
+        doubts.add(first.txid, refusal(7), 50, REACH);
+        let items = chain.items();
+        let [block, BlockItem::Body(body)] = &items[..] else {
+            panic!("a block and its body");
+        };
+        let mut foreign = Chain::new(&sample, 0);
+        foreign.honest(&[(0, &[first])]);
+        let foreign = foreign.items();
+        let [_, BlockItem::Body(with_it)] = &foreign[..] else {
+            panic!("a block and its body");
+        };
+        let tags = TagBook::default();
+        let served = vec![block.clone(), BlockItem::Body(with_it.clone())];
+        assert!(
+            take(&mut doubts, served, &tags).is_empty(),
+            "an author block of no reference"
+        );
+        let mut swapped = body.clone();
+        swapped.body = with_it.body.clone();
+        let served = vec![block.clone(), BlockItem::Body(swapped)];
+        assert!(
+            take(&mut doubts, served, &tags).is_empty(),
+            "a body under another header"
+        );
+        assert!(
+            take(&mut doubts, foreign, &tags).len() == 1,
+            "the same where it belongs"
+        );
     }
 }

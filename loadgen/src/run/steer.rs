@@ -261,11 +261,7 @@ impl Steerer {
     }
 
     /// The run ends: refusals that wait stand, and what is in doubt is lost.
-    async fn end(
-        &self,
-        waiting: BTreeMap<ShardId, Waiting>,
-        mut strays: mpsc::UnboundedReceiver<Stray>,
-    ) {
+    async fn end(&self, waiting: BTreeMap<ShardId, Waiting>, mut strays: mpsc::UnboundedReceiver<Stray>) {
         let mut doubts = Doubts::default();
         strays.close();
         while let Some(stray) = strays.recv().await {

@@ -80,10 +80,20 @@ impl Network {
 
     /// Four voters and this many candidates, the first of whom in the order of the draw holds the one seat.
     pub(crate) fn of_two_leagues(name: &str, candidates: u16) -> Self {
-        assert!(candidates <= CANDIDATES_MAX, "ports for {CANDIDATES_MAX} candidates");
+        assert!(
+            candidates <= CANDIDATES_MAX,
+            "ports for {CANDIDATES_MAX} candidates"
+        );
         let validators = VALIDATORS + usize::from(candidates);
         let [validators_text, candidates] = [validators.to_string(), candidates.to_string()];
-        let size = ["--validators", &validators_text, "--candidates", &candidates, "--protocol", "pob"];
+        let size = [
+            "--validators",
+            &validators_text,
+            "--candidates",
+            &candidates,
+            "--protocol",
+            "pob",
+        ];
         Self::made(name, 4_000, &size, validators)
     }
 

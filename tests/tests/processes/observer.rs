@@ -161,7 +161,7 @@ impl Observer {
     }
 
     /// The validator at a place of the committee.
-    fn validator(&self, member: MemberIndex) -> usize {
+    pub(crate) fn validator(&self, member: MemberIndex) -> usize {
         let target = self.targets.iter().find(|target| target.member == member);
         usize::from(target.expect("a member").validator.0)
     }

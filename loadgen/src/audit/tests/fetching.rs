@@ -132,13 +132,31 @@ async fn a_fetched_chain_is_what_the_node_has() {
         .await
         .expect("a state");
     let mut fetched = Vec::new();
-    let shown = fetch_chain(&sender, &mut answers, (Height(0), state.height), PATIENCE, &mut |item| {
-        fetched.push(item);
-        Progress::Wanted
-    })
+    let shown = fetch_chain(
+        &sender,
+        &mut answers,
+        (Height(0), state.height),
+        PATIENCE,
+        &mut |item| {
+            fetched.push(item);
+            Progress::Wanted
+        },
+    )
     .await
     .expect("a chain");
     assert_eq!((shown, fetched == items), (Height(20), true));
+    let mut rest = Vec::new();
+    let heights = (Height(17), state.height);
+    let shown = fetch_chain(&sender, &mut answers, heights, PATIENCE, &mut |item| {
+        rest.push(item);
+        Progress::Wanted
+    })
+    .await;
+    assert_eq!(shown.expect("the rest"), Height(20));
+    assert!(
+        rest == part(&items, Height(18), 3),
+        "what was read before is not read again"
+    );
     let mut audit = audit(&sample, Receipts::default(), FULL);
     read(&mut audit, chain.validators()[0], fetched);
     assert_eq!(audit.unspent().expect("an honest chain").len(), 20);
@@ -148,9 +166,13 @@ async fn a_fetched_chain_is_what_the_node_has() {
 async fn a_node_that_has_no_more_is_given_up() {
     let (_endpoint, sender, mut answers) = node(|_, _| Vec::new()).await;
     let patience = Duration::from_millis(200);
-    let error = fetch_chain(&sender, &mut answers, (Height(0), Height(3)), patience, &mut |_| {
-        Progress::Wanted
-    })
+    let error = fetch_chain(
+        &sender,
+        &mut answers,
+        (Height(0), Height(3)),
+        patience,
+        &mut |_| Progress::Wanted,
+    )
     .await
     .expect_err("nothing comes");
     assert!(

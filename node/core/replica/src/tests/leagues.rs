@@ -291,6 +291,25 @@ fn a_dead_author_means_one_league_and_its_return_means_two() {
 }
 
 #[test]
+fn one_silent_height_is_enough_for_the_next_ones_to_come_at_full_pace() {
+    let policy = Policy {
+        view_timeout_min: Duration::from_secs(2),
+        ..policy(|_| {})
+    };
+    let (idle, interval) = (policy.idle_interval(), policy.block_interval);
+    let mut net = net(5, policy);
+    net.pass(Duration::from_secs(3));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let before = net.heights()[0];
+    net.pass(idle + idle);
+    // One pause of an idle network, then the rest of the time without any.
+    let paced = idle.as_nanos() / interval.as_nanos() / 2;
+    let made = net.heights()[0] - before;
+    assert!(u128::from(made) >= u128::from(paced), "{made} heights, {paced} at half the pace");
+    assert_eq!(replica(&net, 0).view().0.0, 0, "no leader is blamed for it");
+}
+
+#[test]
 fn a_silent_author_is_replaced_by_the_next_candidate() {
     let mut net = net(
         6,
