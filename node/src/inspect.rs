@@ -478,7 +478,7 @@ mod tests {
             },
             owner: types::Owner([5; 32]),
             amount: types::Amount(77),
-            created: types::Height(0),
+            created: Height(0),
         });
         genesis.counters.bonds = 9;
         opened.begin_state(&genesis).expect("begun");

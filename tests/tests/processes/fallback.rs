@@ -86,7 +86,9 @@ fn one_league_goes_on_without_any_author_and_the_fast_path_returns_with_them() {
     });
     observer.above(witness, Height(fallen.0 + AWAY));
     authors.iter().for_each(|author| network.start(*author));
-    authors.iter().for_each(|author| drop(observer.height(*author)));
+    for author in &authors {
+        observer.height(*author);
+    }
     let revived = observer.height(witness);
     let returned = observer.first_block("two leagues again", witness, revived, is_of(MODE_TWO_LEAGUES));
     assert!(

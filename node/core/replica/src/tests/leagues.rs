@@ -305,7 +305,10 @@ fn one_silent_height_is_enough_for_the_next_ones_to_come_at_full_pace() {
     // One pause of an idle network, then the rest of the time without any.
     let paced = idle.as_nanos() / interval.as_nanos() / 2;
     let made = net.heights()[0] - before;
-    assert!(u128::from(made) >= u128::from(paced), "{made} heights, {paced} at half the pace");
+    assert!(
+        u128::from(made) >= u128::from(paced),
+        "{made} heights, {paced} at half the pace"
+    );
     assert_eq!(replica(&net, 0).view().0.0, 0, "no leader is blamed for it");
 }
 

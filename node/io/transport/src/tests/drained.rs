@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 
 use super::{identities, loopback, numbered, within};
 use crate::limits::HANDSHAKES_MAX;
-use crate::{ClientConfig, ClientEndpoint, ClientListener, ClientReceiver, ClientSender, CloseCode, Identity};
+use crate::{
+    ClientConfig, ClientEndpoint, ClientListener, ClientReceiver, ClientSender, CloseCode, Identity,
+};
 
 /// Clients that are let in at the same time: more than handshakes, so that the bound on what is not drained is the one
 /// that is reached.
@@ -86,7 +88,9 @@ async fn one_more(
     listener: &mut ClientListener,
 ) -> Option<(Half, Half)> {
     let refused = listener.refusals().no_room;
-    let dialled = within(client.connect(address, identity.public_key())).await.ok()?;
+    let dialled = within(client.connect(address, identity.public_key()))
+        .await
+        .ok()?;
     let (sender, receiver) = dialled.split();
     // The server hears of the connection with its first frame; one that it closed already takes none.
     let _ = sender.try_send(numbered(0, 1));
