@@ -44,5 +44,5 @@ fn seventeen_voters_sign_together_and_everything_is_final() {
     let (counts, security) = (&report["counts"], &report["security"]);
     assert_eq!(counts["final"], counts["sent"], "{counts}");
     assert_eq!(counts["lost"], 0, "{counts}");
-    assert_eq!(security["sizing"]["failure"]["validators"], 18, "{security}");
+    assert_eq!(security["failure"]["validators"], 18, "{security}");
 }

@@ -266,8 +266,7 @@ impl Replica {
         let wanted = self.wanted.values().map(|wanted| wanted.at).min();
         let others = [
             proposal,
-            self.author
-                .may_cut(Time(u64::MAX), self.chain.final_height())
+            self.may_cut(Time(u64::MAX))
                 .then(|| self.author.cut_due())
                 .flatten(),
             parked,
@@ -644,8 +643,15 @@ impl Replica {
         }
     }
 
+    /// Whether the author may cut a block at this time. Once a switch to one league is decided, no block that knows of
+    /// it comes in any more: what its author promises with it would be void (`ios` 10.2).
+    fn may_cut(&self, now: Time) -> bool {
+        let height = self.chain.final_height();
+        height <= self.chain.final_league().base_max() && self.author.may_cut(now, height)
+    }
+
     fn cut(&mut self, now: Time) {
-        while self.author.may_cut(now, self.chain.final_height()) {
+        while self.may_cut(now) {
             let Some(role) = self.author.role() else { return };
             if role.seated {
                 self.plant_thefts();

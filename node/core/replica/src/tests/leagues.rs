@@ -291,6 +291,33 @@ fn a_dead_author_means_one_league_and_its_return_means_two() {
 }
 
 #[test]
+fn an_author_that_comes_back_when_one_league_is_decided_promises_nothing_that_it_cannot_keep() {
+    let mut net = net(5, policy(|_| {}));
+    net.pass(Duration::from_secs(3));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let is_decided = |net: &Net| replica(net, 0).chain.final_league().is_switching();
+    while !is_decided(&net) {
+        net.pass(Duration::from_millis(5));
+    }
+    net.restart(AUTHOR);
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(AUTHOR, 5, payment.clone());
+    let mut resets = 0;
+    while is_decided(&net) {
+        resets = replica(&net, 0).counters().resets;
+        net.pass(Duration::from_millis(5));
+    }
+    assert_eq!(resets, 1, "the author could begin a run in time");
+    assert_eq!(replica(&net, 0).mode(), MODE_ONE_LEAGUE);
+    net.pass(Duration::from_millis(100));
+    assert_eq!((receipts(&net), net.rejects()), (vec![], vec![(5, Reject::Busy)]));
+    net.submit(1, 6, payment);
+    net.pass(Duration::from_millis(500));
+    assert_eq!(net.finals(), [6], "and a voter takes what it had to give back");
+    conserved(&net);
+}
+
+#[test]
 fn one_silent_height_is_enough_for_the_next_ones_to_come_at_full_pace() {
     let policy = Policy {
         view_timeout_min: Duration::from_secs(2),
