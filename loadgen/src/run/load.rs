@@ -15,7 +15,7 @@ use types::genesis::EpochConfig;
 use super::monitor::Monitor;
 use super::prepare::{Local, Prepared};
 use super::routes::{ArenaSource, Routes};
-use super::steer::{Steerer, steer};
+use super::steer::{Steerer, look_first, steer};
 use super::{RunError, Setting};
 use crate::embedded::EmbeddedError;
 use crate::host::{Counters, own_memory_bytes};
@@ -300,10 +300,11 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
     let lanes = setting.runtime.block_on(open(prepared, per_node))?;
     let (targets, epoch) = (&prepared.targets, &prepared.network.epoch);
     let infos_before = setting.runtime.block_on(infos(targets, epoch))?;
+    let steering = Arc::new(Steering::new(epoch));
+    setting.runtime.block_on(look_first(epoch, targets, &steering));
     let counters_before = Counters::read();
     let clock = RunClock::starting_in(START_DELAY);
     let shared = Arc::new(shared(prepared, &clock));
-    let steering = Arc::new(Steering::new(epoch));
     let routes = Arc::new(Routes::new(
         &prepared.arena,
         targets,

@@ -27,6 +27,7 @@ use crate::audit::fetch::fetch_chain;
 use crate::link::Slot;
 use crate::network::{Control, Target, greeting};
 use crate::pacer::Submission;
+use crate::steering::Steering;
 use crate::tags::TagBook;
 use crate::worker::{Proven, ProvenBy, Shared, Stray, hand_over, is_of_bytes, may_be_stray};
 
@@ -41,6 +42,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// How long a refusal that names a wrong target waits for the right one.
 const STRAY_WAIT_NS: u64 = 5_000_000_000;
+/// The same for `Busy`, which mostly means what it says: as long as the node that is asked for the mode may lag behind
+/// the one that refused.
+const BUSY_WAIT_NS: u64 = 1_000_000_000;
 /// Bytes of transactions in one frame of what is sent again.
 const FRAME_BYTES: usize = 64 << 10;
 
@@ -100,7 +104,7 @@ pub(crate) async fn steer(
             if is_idle && !(steerer.has_modes() && is_due) {
                 continue;
             }
-            let Some(topology) = steerer.ask(shard, &mut controls).await else {
+            let Some(topology) = ask(&steerer.epoch, &steerer.targets, shard, &mut controls).await else {
                 continue;
             };
             if let Some(status) = topology.shards.first() {
@@ -119,6 +123,56 @@ pub(crate) async fn steer(
         }
     }
     steerer.end(waiting, strays).await;
+}
+
+/// Learns modes and authors before the load: a network that has run for a while need not be as its genesis has it.
+pub(crate) async fn look_first(epoch: &EpochConfig, targets: &[Target], steering: &Steering) {
+    let mut controls = BTreeMap::new();
+    let committees = epoch.committees.iter().filter(|_| epoch.policy.leagues.is_some());
+    for committee in committees {
+        if let Some(topology) = ask(epoch, targets, committee.shard, &mut controls).await {
+            steering.learn(committee, &topology);
+        }
+    }
+}
+
+/// What the first node of the shard that answers says, voters first; keeps the connection to it.
+async fn ask(
+    epoch: &EpochConfig,
+    targets: &[Target],
+    shard: ShardId,
+    controls: &mut BTreeMap<ShardId, Control>,
+) -> Option<Topology> {
+    if let Some(control) = controls.get_mut(&shard) {
+        if let Ok(Ok(topology)) = timeout(ANSWER_WAIT, control.topology()).await {
+            return Some(topology);
+        }
+        controls.remove(&shard);
+    }
+    let hello = greeting(epoch);
+    let mut members: Vec<&Target> = targets.iter().filter(|target| target.shard == shard).collect();
+    members.sort_by_key(|target| target.member);
+    for target in members {
+        let asked = timeout(ANSWER_WAIT, async {
+            let mut control = Control::connect(*target, &hello).await.ok()?;
+            let topology = control.topology().await.ok()?;
+            Some((control, topology))
+        });
+        if let Ok(Some((control, topology))) = asked.await {
+            controls.insert(shard, control);
+            return Some(topology);
+        }
+    }
+    None
+}
+
+/// How long a refusal waits for another target, nanoseconds.
+const fn wait_of(reason: Reject) -> u64 {
+    if matches!(reason, Reject::Busy) {
+        BUSY_WAIT_NS
+    } else {
+        STRAY_WAIT_NS
+    }
 }
 
 impl Steerer {
@@ -150,35 +204,6 @@ impl Steerer {
         self.slots.get(connection as usize).map(|slot| &**slot)
     }
 
-    /// What the first node of the shard that answers says, voters first; keeps the connection to it.
-    async fn ask(&self, shard: ShardId, controls: &mut BTreeMap<ShardId, Control>) -> Option<Topology> {
-        if let Some(control) = controls.get_mut(&shard) {
-            if let Ok(Ok(topology)) = timeout(ANSWER_WAIT, control.topology()).await {
-                return Some(topology);
-            }
-            controls.remove(&shard);
-        }
-        let hello = greeting(&self.epoch);
-        let mut members: Vec<&Target> = self
-            .targets
-            .iter()
-            .filter(|target| target.shard == shard)
-            .collect();
-        members.sort_by_key(|target| target.member);
-        for target in members {
-            let asked = timeout(ANSWER_WAIT, async {
-                let mut control = Control::connect(*target, &hello).await.ok()?;
-                let topology = control.topology().await.ok()?;
-                Some((control, topology))
-            });
-            if let Ok(Some((control, topology))) = asked.await {
-                controls.insert(shard, control);
-                return Some(topology);
-            }
-        }
-        None
-    }
-
     /// Sends strays to where they belong now; gives back those that wait on.
     fn settle(&self, strays: Vec<Stray>, doubts: &mut Doubts) -> Vec<Stray> {
         let now = self.now_ns();
@@ -187,7 +212,7 @@ impl Steerer {
             let connection = self.routes.connection(&self.arena, stray.index);
             if !self.is_same_node(connection, stray.connection) {
                 elsewhere.push((connection, stray));
-            } else if stray.reason == Reject::Busy || now > stray.at_ns.saturating_add(STRAY_WAIT_NS) {
+            } else if now > stray.at_ns.saturating_add(wait_of(stray.reason)) {
                 self.stand(&stray, doubts);
             } else {
                 waiting.push(stray);
