@@ -94,8 +94,7 @@ const BASE: &[&str] = &["votes follow the base"];
 #[cfg(feature = "planted-bugs")]
 const QUORUM: &[&str] = &["agreement", "receipts honoured", "final means durable"];
 
-/// Those that only runs of two leagues show. Four are not shown to be found yet: the open point of "promises kept" comes
-/// first (docs/testing.md).
+/// Those that only runs of two leagues show.
 #[cfg(feature = "planted-bugs")]
 fn league_faults() -> Vec<PlantedFault> {
     let league = |name, planted, breaks| PlantedFault {
@@ -111,19 +110,63 @@ fn league_faults() -> Vec<PlantedFault> {
             Planted::NoChallengeWait,
             &["challenge window"],
         ),
-        league("faulty-voted-for", Planted::FaultyVotedFor, &[]),
-        league("evidence-believed", Planted::EvidenceBelieved, &[]),
-        league("switch-without-cause", Planted::SwitchWithoutCause, &[]),
+        league(
+            "faulty-voted-for",
+            Planted::FaultyVotedFor,
+            &["vote after sampling"],
+        ),
+        league(
+            "evidence-believed",
+            Planted::EvidenceBelieved,
+            &["no honest accused", "no honest slashed"],
+        ),
+        league(
+            "switch-without-cause",
+            Planted::SwitchWithoutCause,
+            &["switch with cause"],
+        ),
         league(
             "receipt-before-durable",
             Planted::ReceiptBeforeDurable,
             &["receipt before durable"],
         ),
-        league("bars-ignored", Planted::BarsIgnored, &[]),
+        league("bars-ignored", Planted::BarsIgnored, &["equal digests"]),
+        league(
+            "slash-without-ban",
+            Planted::SlashWithoutBan,
+            &["authors by the rules"],
+        ),
+        league("ban-without-slash", Planted::BanWithoutSlash, &["equal digests"]),
+        league("claim-not-paid", Planted::ClaimNotPaid, &["equal digests"]),
+        league(
+            "stand-in-without-silence",
+            Planted::StandInWithoutSilence,
+            &["stand-in with cause"],
+        ),
+        league(
+            "predictable-samples",
+            Planted::PredictableSamples,
+            &["private samples"],
+        ),
         league(
             "digest-skips-counters",
             Planted::Ledger(ledger::PlantedBug::DigestSkipsCounters),
             &["equal digests"],
+        ),
+        league(
+            "claim-paid-twice",
+            Planted::Ledger(ledger::PlantedBug::ClaimPaidTwice),
+            &["equal digests"],
+        ),
+        league(
+            "seized-stays-spendable",
+            Planted::Ledger(ledger::PlantedBug::SeizedStaysSpendable),
+            &["equal digests", "no double spend"],
+        ),
+        league(
+            "slow-forgets-claim",
+            Planted::Ledger(ledger::PlantedBug::SlowForgetsClaim),
+            &["equal digests", "no double spend"],
         ),
     ]
 }

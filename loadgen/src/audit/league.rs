@@ -265,7 +265,10 @@ impl League {
                 }
             }
         }
+        // What bans claims nothing yet.
+        let banned_here = reactions.slashes.iter().any(|(member, _)| *member == accused);
         if let Evidence::Transaction(evidence) = evidence
+            && !banned_here
             && self.is_claimable(evidence)
         {
             reactions.claims.extend(claim(evidence, &epoch.genesis_hash));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use crypto::{body, cosign, hash, merkle};
+use ledger::Utxo;
 use types::block::{AuthorHeader, Block, MODE_TWO_LEAGUES, SignedAuthorHeader};
 use types::block_record::{Record, StandIn};
 use types::evidence::{Evidence, TwoHeaders, TwoVotes, TxFault};
@@ -207,11 +208,14 @@ impl Cheats {
             .map(|(txid, tx)| (txid, Bytes::copy_from_slice(tx.bytes())))
             .collect();
         let mut coin = model.random_coin(rng)?;
+        if way == Cheat::Group {
+            let strange = |coin: &Utxo| setup.group_of(&coin.owner, model.groups()) != header.group;
+            let mut coins = (0..16).filter_map(|_| model.random_coin(rng));
+            coin = coins.find(|(_, coin)| strange(coin))?;
+        }
         let mut amount = coin.1.amount;
         if way == Cheat::Group {
-            if setup.group_of(&coin.1.owner, model.groups()) == header.group {
-                return None;
-            }
+            // Nothing but its owner is wrong.
         } else if rng.chance(500) {
             coin.0.txid.0[1] ^= 1;
         } else {

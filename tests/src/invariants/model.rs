@@ -275,6 +275,7 @@ impl Model {
                 let detail = format!("height {height} slashes member {member}: {evidence:?}");
                 return Err(Violation::new("no honest slashed", detail));
             }
+            let banned_before = self.bans.get(&member).is_some_and(|at| *at < height);
             if self.seats.ban(member, height) {
                 self.bans.insert(member, height);
                 self.seen.slashes += 1;
@@ -283,6 +284,7 @@ impl Model {
             }
             if let Evidence::Transaction(evidence) = evidence
                 && evidence.fault == TxFault::Signature
+                && banned_before
             {
                 let hash = hash::author_header_hash(&evidence.header.header);
                 claims.push((hash, evidence.path.index as usize));

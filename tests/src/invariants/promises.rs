@@ -43,8 +43,8 @@ pub struct Promises {
     unpowered: BTreeSet<MemberIndex>,
     /// Author blocks that are final.
     included: BTreeSet<Hash>,
-    /// When groups were given to another author last.
-    handed: BTreeMap<u16, Height>,
+    /// When groups were given to another author.
+    handed: BTreeMap<u16, BTreeSet<Height>>,
     /// Promised transactions whose block never counted.
     pub broken: u64,
 }
@@ -136,8 +136,9 @@ impl Promises {
             self.included.insert(*hash);
             self.keep(setup, model, hash)?;
         }
-        let handed = outcome.handed.iter();
-        self.handed.extend(handed.map(|group| (*group, outcome.height)));
+        for group in &outcome.handed {
+            self.handed.entry(*group).or_default().insert(outcome.height);
+        }
         let dead: Vec<Hash> = self
             .blocks
             .iter()
@@ -209,13 +210,13 @@ impl Promises {
         let policy = &setup.epoch.policy;
         let life = lives.get(usize::from(member.0)).copied();
         let group = self.blocks.get(hash).map(|block| block.group);
-        let handed = group.and_then(|group| self.handed.get(&group)).copied();
+        let handed = group.and_then(|group| self.handed.get(&group));
         let in_time = |hash: &Hash, base: Height| {
             let held = self.held.get(hash).and_then(|members| members.get(&member));
             held.is_some_and(|held| {
                 let last = base.0 + policy.lag.saturating_sub(2 * policy.window + 4);
                 // Who hears of a block when its author's seat is being given away cannot object any more.
-                let given = handed.filter(|handed| *handed > base);
+                let given = handed.and_then(|handed| handed.range(base.next()..).next());
                 let known = given.is_none_or(|given| held.height.0 + policy.window + 1 < given.0);
                 Some(held.life) == life && held.height.0 <= last && known
             })

@@ -52,6 +52,42 @@ fn every_invariant_holds_in_runs_of_two_leagues() {
     assert_eq!(summary.total.hot_timers, 0, "{}", summary.json());
 }
 
+/// Runs that once broke an invariant: seed, voters, seconds.
+const FOUND: [(u64, u16, u64); 23] = [
+    (0, 4, 2),
+    (8, 4, 2),
+    (9, 4, 2),
+    (13, 4, 2),
+    (16, 4, 2),
+    (21, 4, 2),
+    (25, 4, 2),
+    (35, 4, 2),
+    (45, 4, 2),
+    (48, 4, 2),
+    (49, 4, 2),
+    (68, 4, 2),
+    (103, 4, 2),
+    (106, 4, 2),
+    (114, 4, 2),
+    (16, 4, 3),
+    (1134, 8, 2),
+    (5066, 5, 2),
+    (20_407, 8, 2),
+    (31_049, 13, 2),
+    (159, 4, 3),
+    (489, 4, 3),
+    (60_848, 7, 2),
+];
+
+#[test]
+fn runs_that_showed_a_defect_hold() {
+    for (seed, voters, seconds) in FOUND {
+        campaign(seed, 1, &[voters], seconds)
+            .run()
+            .unwrap_or_else(|failure| panic!("{failure}"));
+    }
+}
+
 #[test]
 fn without_faults_every_promise_is_kept_and_nothing_leaves_the_fast_path() {
     for sizes in [(1, 1), (2, 3)] {

@@ -201,10 +201,13 @@ impl Replica {
         records
     }
 
-    /// Whether a forged transaction may be claimed by the block of `height` on `parent`.
+    /// Whether a forged transaction of an author that `parent` has banned may be claimed by the block of `height` on it.
     pub(crate) fn is_due_claim(&self, forged: &TxEvidence, parent: &League, height: Height) -> bool {
         let hash = author_header_hash(&forged.header.header);
-        self.chain.archive.is_claimable(forged, height) && !parent.is_claimed(&hash, forged.path.index)
+        let author = self.committee.member_of(forged.header.header.author);
+        author.is_some_and(|author| parent.is_banned(author))
+            && self.chain.archive.is_claimable(forged, height)
+            && !parent.is_claimed(&hash, forged.path.index)
     }
 
     /// What a final block's evidence asks of this voter: faults that are settled are forgotten, and the final blocks of

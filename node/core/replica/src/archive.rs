@@ -140,19 +140,20 @@ impl Reactions {
             let Record::Evidence(evidence) = record else {
                 continue;
             };
-            if let Some(member) = accused(evidence, judge.committee)
-                && !parent.is_banned(member)
-                && !banned.contains(&member)
-            {
+            let Some(member) = accused(evidence, judge.committee) else {
+                continue;
+            };
+            if parent.is_banned(member) {
+                if let Evidence::Transaction(evidence) = evidence
+                    && archive.is_claimable(evidence, height)
+                {
+                    reactions.claims.extend(judge.claim(evidence));
+                }
+            } else if !banned.contains(&member) {
                 banned.push(member);
                 let bond = judge.committee.bonds.get(usize::from(member.0)).copied();
                 let bond = bond.unwrap_or_default();
                 reactions.slashes.push(Slash { bond });
-            }
-            if let Evidence::Transaction(evidence) = evidence
-                && archive.is_claimable(evidence, height)
-            {
-                reactions.claims.extend(judge.claim(evidence));
             }
         }
         reactions

@@ -44,6 +44,9 @@ impl Replica {
         self.answer_slow(&executed, proof);
         self.look_for_own_content(&executed.block, before);
         self.forget_included(&executed.block);
+        // Now every base that its author blocks name is final here, which may not have been so before the vote.
+        let begun = before.begin(&executed.block.records, &self.committee);
+        self.accuse_of_exclusions(&executed.block, &executed.applied, &begun);
         self.on_final_evidence(&executed.block, before);
         self.on_final_records(now, &executed.block);
         self.follow_mode(now, before);

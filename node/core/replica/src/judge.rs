@@ -35,9 +35,13 @@ impl OwnChain {
 
 impl Replica {
     /// Whether the transaction at a position broke a rule of state; `None` when this validator lacks what it takes to
-    /// say so, as after a restart.
+    /// say so, as after a restart or while the block's base is not final here.
     pub(crate) fn breaks_state(&self, hash: &Hash, position: u32, league: &League) -> Option<bool> {
         let held = self.pool.lately(hash)?;
+        // A state that is not final here is maybe not the one that the author knew.
+        if held.header.header.base_height > self.chain.final_height() {
+            return None;
+        }
         let mut chain = OwnChain::default();
         for block in self.own_chain(held)?.into_iter().rev() {
             let body = &block.ready()?.body;

@@ -135,6 +135,8 @@ pub(crate) struct League {
     slow: VecDeque<Arc<SlowIntent>>,
     /// Positions in author blocks that were found forged after they were final.
     claimed: Arc<BTreeSet<(Hash, u32)>>,
+    #[cfg(feature = "planted-bugs")]
+    planted: Option<crate::replica::Planted>,
 }
 
 impl League {
@@ -165,7 +167,15 @@ impl League {
             shown: VecDeque::new(),
             slow: VecDeque::new(),
             claimed: Arc::default(),
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
         }
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) const fn with_fault(mut self, planted: Option<crate::replica::Planted>) -> Self {
+        self.planted = planted;
+        self
     }
 
     pub(crate) const fn groups(&self) -> Groups {
@@ -252,6 +262,11 @@ impl League {
         }
     }
 
+    /// Whether a block with this height as its base can be included: not after one league was decided.
+    pub(crate) fn takes_blocks(&self) -> bool {
+        self.base_max() >= self.height
+    }
+
     pub(crate) const fn is_switching(&self) -> bool {
         self.switch.is_some()
     }
@@ -316,6 +331,10 @@ impl League {
 
     /// Whether a seat's author has shown nothing for long enough to be replaced.
     pub(crate) fn is_silent(&self, index: GroupIndex) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        if self.planted == Some(crate::replica::Planted::StandInWithoutSilence) {
+            return self.mode == MODE_TWO_LEAGUES;
+        }
         self.mode == MODE_TWO_LEAGUES
             && self
                 .last_shown
@@ -338,7 +357,7 @@ impl League {
         league.enter_mode();
         for record in records {
             if let Record::Evidence(evidence) = record {
-                league.take_evidence(evidence, committee);
+                league.take_evidence(evidence, self, committee);
             }
         }
         league
@@ -363,17 +382,23 @@ impl League {
         self.last_switch = self.height;
     }
 
-    fn take_evidence(&mut self, evidence: &Evidence, committee: &Committee) {
+    /// Evidence against a member that `parent` has not banned bans it, and is no claim yet.
+    fn take_evidence(&mut self, evidence: &Evidence, parent: &Self, committee: &Committee) {
         let Some(accused) = accused(evidence, committee) else {
             return;
         };
         if let Evidence::Transaction(evidence) = evidence
             && evidence.fault == TxFault::Signature
+            && parent.is_banned(accused)
         {
             let hash = crypto::hash::author_header_hash(&evidence.header.header);
             Arc::make_mut(&mut self.claimed).insert((hash, evidence.path.index));
         }
         if !self.banned.insert(accused) {
+            return;
+        }
+        #[cfg(feature = "planted-bugs")]
+        if self.planted == Some(crate::replica::Planted::SlashWithoutBan) {
             return;
         }
         for seat in 0..self.authors.len() {

@@ -248,8 +248,15 @@ impl Replica {
             .copied()
             .unwrap_or_default();
         let honest = self.committee.quorum() - self.committee.faulty_max();
+        let secret = self.key.sampling_secret();
+        #[cfg(feature = "planted-bugs")]
+        let secret = if self.config.planted == Some(crate::replica::Planted::PredictableSamples) {
+            crypto::keys::SecretKey::from_seed([7; 32]).sampling_secret()
+        } else {
+            secret
+        };
         SignatureChecks::Sampled(Sampling {
-            secret: self.key.sampling_secret(),
+            secret,
             probability_ppm: leagues.sampling_ppm,
             full_from: full_from(Amount(bond), leagues.sampling_ppm, honest as u32),
         })

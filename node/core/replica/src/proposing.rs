@@ -130,12 +130,23 @@ impl Replica {
             scheme: self.config.scheme,
             genesis: &self.context.genesis_hash,
         };
-        Reactions::of(block, parent, &self.chain.archive, &judge)
+        #[cfg_attr(
+            not(feature = "planted-bugs"),
+            expect(unused_mut, reason = "changed by planted faults alone")
+        )]
+        let mut reactions = Reactions::of(block, parent, &self.chain.archive, &judge);
+        #[cfg(feature = "planted-bugs")]
+        match self.config.planted {
+            Some(crate::replica::Planted::BanWithoutSlash) => reactions.slashes.clear(),
+            Some(crate::replica::Planted::ClaimNotPaid) => reactions.claims.clear(),
+            _ => {}
+        }
+        reactions
     }
 
     /// Whether all that a block leaves out of its seats' transactions became wrong only after their author had vouched
     /// for it; what was wrong before is shown to all (F3).
-    fn accuse_of_exclusions(&mut self, block: &Block, applied: &Applied, begun: &League) -> bool {
+    pub(crate) fn accuse_of_exclusions(&mut self, block: &Block, applied: &Applied, begun: &League) -> bool {
         let mut broken = Vec::new();
         for (reference, outcome) in block.refs.iter().zip(&applied.batches) {
             let index = self.groups().index(reference.group);

@@ -56,6 +56,21 @@ pub enum Planted {
     /// Bars of the slow lane are ignored.
     #[cfg(feature = "planted-bugs")]
     BarsIgnored,
+    /// A fault costs its member the bond and nothing else: it authors on.
+    #[cfg(feature = "planted-bugs")]
+    SlashWithoutBan,
+    /// A fault costs its member its seat and not the bond.
+    #[cfg(feature = "planted-bugs")]
+    BanWithoutSlash,
+    /// Nobody is paid for a forged transaction.
+    #[cfg(feature = "planted-bugs")]
+    ClaimNotPaid,
+    /// A group is given to the next candidate though its author shows itself.
+    #[cfg(feature = "planted-bugs")]
+    StandInWithoutSilence,
+    /// What a voter samples follows from a secret that everybody knows.
+    #[cfg(feature = "planted-bugs")]
+    PredictableSamples,
 }
 
 /// Everything that a replica is told at its start.
@@ -182,6 +197,8 @@ impl Replica {
             planted: ordering_bug,
         };
         let league = League::genesis(&committee, &config.epoch.policy, context.genesis_hash);
+        #[cfg(feature = "planted-bugs")]
+        let league = league.with_fault(config.planted);
         let (validator, _) = committee
             .members
             .get(usize::from(config.me.0))
@@ -643,11 +660,9 @@ impl Replica {
         }
     }
 
-    /// Whether the author may cut a block at this time. Once a switch to one league is decided, no block that knows of
-    /// it comes in any more: what its author promises with it would be void (`ios` 10.2).
+    /// Whether a block is due, and would not promise what the final chain already rules out.
     fn may_cut(&self, now: Time) -> bool {
-        let height = self.chain.final_height();
-        height <= self.chain.final_league().base_max() && self.author.may_cut(now, height)
+        self.chain.final_league().takes_blocks() && self.author.may_cut(now, self.chain.final_height())
     }
 
     fn cut(&mut self, now: Time) {

@@ -232,9 +232,11 @@ impl Seats {
             .get(seat)
             .is_some_and(|shown| shown.0 + SILENT_HEIGHTS <= height.0);
         let free = self.free().any(|member| member == stand_in.member);
-        if !silent || !free || self.mode != MODE_TWO_LEAGUES {
+        // As after a return with fewer candidates than seats.
+        let vacant = self.authors.get(seat).is_some_and(Option::is_none);
+        if !(silent || vacant) || !free || self.mode != MODE_TWO_LEAGUES {
             let detail = format!(
-                "height {height}: member {} gets group {}; silent {silent}, free {free}",
+                "height {height}: member {} gets group {}; silent {silent}, vacant {vacant}, free {free}",
                 stand_in.member, stand_in.group
             );
             return Err(Violation::new("stand-in with cause", detail));

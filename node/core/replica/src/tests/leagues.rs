@@ -90,12 +90,21 @@ impl Cheat {
         net.run();
     }
 
-    fn send(&mut self, net: &mut Net, txs: &[(TxId, Bytes)]) {
+    fn send(&mut self, net: &mut Net, txs: &[(TxId, Bytes)]) -> AuthorBlock {
         let base = net.heights().into_iter().min().unwrap_or_default();
         let block = self.block(net, txs, base);
         self.prev = hash::author_header_hash(&block.header.header);
         self.next = self.next.next();
         Self::show(net, &block, 0..4);
+        block
+    }
+}
+
+/// The output that pays the first victim of a forgery.
+fn paid_to(forged: &TxId) -> OutPoint {
+    OutPoint {
+        txid: *forged,
+        index: types::limits::COMPENSATION_INDEX,
     }
 }
 
@@ -237,14 +246,40 @@ fn a_forgery_that_nobody_sampled_is_paid_for_once_it_is_found() {
         !matches!(lookup(&net, &stolen), ledger::Lookup::Unspent(_)),
         "seized"
     );
-    let paid = OutPoint {
-        txid: theft.0,
-        index: types::limits::COMPENSATION_INDEX,
-    };
-    let ledger::Lookup::Unspent(paid) = lookup(&net, &paid) else {
+    let ledger::Lookup::Unspent(paid) = lookup(&net, &paid_to(&theft.0)) else {
         panic!("the victim is not paid")
     };
     assert_eq!((paid.owner.0, paid.amount), (net.accounts[0].public(), AMOUNT));
+    conserved(&net);
+}
+
+#[test]
+fn a_forgery_that_gives_its_author_away_is_paid_for_when_it_is_old_enough() {
+    use types::evidence::{Evidence, TxFault};
+
+    let mut net = net(5, policy(|leagues| leagues.sampling_ppm = 0));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let mut cheat = Cheat::new(&net);
+    let theft = forged(&net, 0, 1);
+    let block = cheat.send(&mut net, std::slice::from_ref(&theft));
+    net.pass(Duration::from_millis(100));
+    let shown = crypto::evidence::of_transaction(&block.header, &block.body, 0, TxFault::Signature);
+    let evidence = Evidence::Transaction(Box::new(shown.expect("a transaction of the block")));
+    let message = PeerMessage::FraudProof(Box::new(evidence));
+    let from = MemberIndex(1);
+    net.queue
+        .push_back((MemberIndex(0), Event::Peer { from, message }));
+    net.run();
+    net.pass(Duration::from_millis(100));
+    assert_eq!(replica(&net, 1).banned(), [MemberIndex(AUTHOR)]);
+    let settled = |net: &Net| {
+        replica(net, 1)
+            .ledger()
+            .lookup(&paid_to(&theft.0), replica(net, 1).final_height())
+    };
+    assert_eq!(settled(&net), ledger::Lookup::Missing, "too young");
+    net.pass(Duration::from_secs(3));
+    assert!(matches!(settled(&net), ledger::Lookup::Unspent(_)), "paid");
     conserved(&net);
 }
 
@@ -296,9 +331,16 @@ fn an_author_that_comes_back_when_one_league_is_decided_promises_nothing_that_it
     net.pass(Duration::from_secs(3));
     net.replicas[usize::from(AUTHOR)] = None;
     let is_decided = |net: &Net| replica(net, 0).chain.final_league().is_switching();
-    while !is_decided(&net) {
+    for _ in 0..2_000 {
+        if is_decided(&net) {
+            break;
+        }
         net.pass(Duration::from_millis(5));
     }
+    assert!(
+        is_decided(&net),
+        "the only author is dead, and no switch is decided"
+    );
     net.restart(AUTHOR);
     let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
     net.submit(AUTHOR, 5, payment.clone());
@@ -314,6 +356,39 @@ fn an_author_that_comes_back_when_one_league_is_decided_promises_nothing_that_it
     net.submit(1, 6, payment);
     net.pass(Duration::from_millis(500));
     assert_eq!(net.finals(), [6], "and a voter takes what it had to give back");
+    conserved(&net);
+}
+
+#[test]
+fn an_author_promises_nothing_once_one_league_is_decided() {
+    let two_seats = |leagues: &mut Leagues| {
+        leagues.seats = 2;
+        leagues.candidates = 2;
+        leagues.seats_min = 2;
+    };
+    let mut net = net(6, policy(two_seats));
+    net.pass(Duration::from_secs(1));
+    net.replicas[usize::from(AUTHOR + 1)] = None;
+    let decided = |net: &Net| !replica(net, AUTHOR).chain.final_league().takes_blocks();
+    for _ in 0..2_000 {
+        if decided(&net) {
+            break;
+        }
+        net.pass(Duration::from_millis(5));
+    }
+    assert!(
+        decided(&net),
+        "one author of two is dead, and no switch is decided"
+    );
+    let cut = replica(&net, AUTHOR).counters().blocks_cut;
+    while replica(&net, AUTHOR).mode() == MODE_TWO_LEAGUES {
+        net.pass(Duration::from_millis(5));
+    }
+    assert_eq!(
+        replica(&net, AUTHOR).counters().blocks_cut,
+        cut,
+        "no block that can never count"
+    );
     conserved(&net);
 }
 
@@ -337,6 +412,34 @@ fn one_silent_height_is_enough_for_the_next_ones_to_come_at_full_pace() {
         "{made} heights, {paced} at half the pace"
     );
     assert_eq!(replica(&net, 0).view().0.0, 0, "no leader is blamed for it");
+}
+
+#[test]
+fn nobody_is_accused_by_a_state_that_is_not_final_here() {
+    use types::evidence::{Evidence, TxFault};
+
+    let mut net = net(5, policy(|_| {}));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let unknown = OutPoint {
+        txid: TxId([7; 32]),
+        index: 0,
+    };
+    // It spends what is made, for all that a voter can know, at a height that has not come.
+    let txs = [net.pay(&[(unknown, 0, 100)], 1)];
+    let ahead = net.heights()[0] + 5;
+    let block = Cheat::new(&net).block(&net, &txs, ahead);
+    Cheat::show(&mut net, &block, 0..4);
+    let shown = crypto::evidence::of_transaction(&block.header, &block.body, 0, TxFault::State);
+    let evidence = Evidence::Transaction(Box::new(shown.expect("a transaction of the block")));
+    let before = replica(&net, 0).counters().refused;
+    let message = PeerMessage::FraudProof(Box::new(evidence));
+    let from = MemberIndex(1);
+    net.queue
+        .push_back((MemberIndex(0), Event::Peer { from, message }));
+    net.run();
+    let here = replica(&net, 0);
+    assert_eq!(here.counters().refused, before + 1);
+    assert!(here.accusations.is_empty(), "nobody is accused");
 }
 
 #[test]
