@@ -211,7 +211,7 @@ mod tests {
         let sample = Sample::new(1, 20);
         let [first, second, other] = [0, 1, 2].map(|from| payment(&sample, from, 9));
         let mut chain = Chain::new(&sample, 0);
-        chain.honest(&[(0, &[other.clone()])]);
+        chain.honest(&[(0, std::slice::from_ref(&other))]);
         chain.honest(&[(3, &[]), (1, &[other.clone(), second.clone(), first.clone()])]);
         let mut doubts = Doubts::default();
         doubts.add(first.txid, refusal(7), 50, REACH);
@@ -246,7 +246,7 @@ mod tests {
         let [first, rival, never] = [(0, 9), (0, 8), (1, 9)].map(|(from, to)| payment(&sample, from, to));
         let mut chain = Chain::new(&sample, 0);
         chain.honest(&[(0, &[first])]);
-        chain.honest(&[(1, &[rival.clone()])]);
+        chain.honest(&[(1, std::slice::from_ref(&rival))]);
         let mut doubts = Doubts::default();
         doubts.show(10, Height(1));
         doubts.add(rival.txid, refusal(1), 5, REACH);

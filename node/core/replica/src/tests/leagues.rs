@@ -408,7 +408,7 @@ fn one_silent_height_is_enough_for_the_next_ones_to_come_at_full_pace() {
     let paced = idle.as_nanos() / interval.as_nanos() / 2;
     let made = net.heights()[0] - before;
     assert!(
-        u128::from(made) >= u128::from(paced),
+        u128::from(made) >= paced,
         "{made} heights, {paced} at half the pace"
     );
     assert_eq!(replica(&net, 0).view().0.0, 0, "no leader is blamed for it");
