@@ -159,7 +159,7 @@ fn a_candidate_stands_in_for_the_author_that_was_killed() {
 #[test]
 fn an_idle_network_stays_in_the_fast_path() {
     let (network, mut observer, _, witness) = start("idle", 1);
-    // At each height from the 17th of these on one league could have been decided.
+    // Each of the last 32 heights could have decided on one league.
     let last = observer.above(witness, Height(WATCHED_FROM.0 + 2 * WATCHED));
     let first = observer.first_block("the last height or a switch", witness, Height(1), |block| {
         let Block { header, records, .. } = &block.block;
