@@ -130,12 +130,12 @@ fn league_faults() -> Vec<PlantedFault> {
             Planted::ReceiptBeforeDurable,
             &["receipt before durable"],
         ),
-        league("bars-ignored", Planted::BarsIgnored, &["equal digests"]),
         league(
-            "slash-without-ban",
-            Planted::SlashWithoutBan,
-            &["authors by the rules"],
+            "bars-ignored",
+            Planted::BarsIgnored,
+            &["no fault of state is final"],
         ),
+        league("slash-without-ban", Planted::SlashWithoutBan, &["authors by the rules", "stand-in with cause"]),
         league("ban-without-slash", Planted::BanWithoutSlash, &["equal digests"]),
         league("claim-not-paid", Planted::ClaimNotPaid, &["equal digests"]),
         league(
@@ -151,11 +151,6 @@ fn league_faults() -> Vec<PlantedFault> {
         league(
             "digest-skips-counters",
             Planted::Ledger(ledger::PlantedBug::DigestSkipsCounters),
-            &["equal digests"],
-        ),
-        league(
-            "claim-paid-twice",
-            Planted::Ledger(ledger::PlantedBug::ClaimPaidTwice),
             &["equal digests"],
         ),
         league(

@@ -163,7 +163,7 @@ impl Setup {
             shard: ShardId(0),
             shards: 1,
             genesis_hash: self.epoch.genesis_hash,
-            keep_spent: 2 * self.epoch.policy.lag,
+            keep_spent: self.epoch.policy.memory(),
             fee_min: self.epoch.policy.fee_min,
             expiry_ahead_max: self.epoch.policy.expiry_ahead_max,
             hash_seed,

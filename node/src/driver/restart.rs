@@ -207,7 +207,7 @@ fn ledger_config(network: &NetworkGenesis, place: &Place) -> anyhow::Result<Ledg
         shard: place.shard,
         shards: network.genesis.shards,
         genesis_hash: network.hash,
-        keep_spent: policy.lag + policy.window + 8,
+        keep_spent: policy.memory(),
         fee_min: policy.fee_min,
         expiry_ahead_max: policy.expiry_ahead_max,
         hash_seed: random()?,

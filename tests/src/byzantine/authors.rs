@@ -54,6 +54,8 @@ pub struct Cheats {
     mute: BTreeSet<MemberIndex>,
     /// Who gets the worse part.
     side: BTreeSet<MemberIndex>,
+    /// Records without cause that leaders put into proposals, by what their replicas proposed.
+    misled: BTreeMap<Hash, Record>,
     /// Honest votes seen.
     votes: VecDeque<Vote>,
     /// How often they cheated.
@@ -73,6 +75,7 @@ impl Cheats {
             late: VecDeque::new(),
             mute: BTreeSet::new(),
             side: BTreeSet::new(),
+            misled: BTreeMap::new(),
             votes: VecDeque::new(),
             told: Tally::default(),
         })
@@ -214,8 +217,14 @@ impl Cheats {
             coin = coins.find(|(_, coin)| strange(coin))?;
         }
         let mut amount = coin.1.amount;
+        let barred = model.barred_coin(rng, header.base_height);
+        let barred = barred.filter(|(_, coin)| setup.group_of(&coin.owner, model.groups()) == header.group);
         if way == Cheat::Group {
             // Nothing but its owner is wrong.
+        } else if let Some(barred) = barred {
+            // Nothing but that the slow lane will spend it.
+            coin = barred;
+            amount = coin.1.amount;
         } else if rng.chance(500) {
             coin.0.txid.0[1] ^= 1;
         } else {
@@ -337,15 +346,24 @@ impl Cheats {
                 return propose;
             }
         }
-        if self.does(Cheat::FalseRecord)
-            && rng.chance(100)
-            && let Some(record) = self.false_record(rng, model, block)
-        {
-            self.tell(Cheat::FalseRecord);
-            block.records.push(record);
-            block.records.sort_by_cached_key(Record::order);
-            block.records.dedup();
-            renew(setup, from, &mut propose);
+        if self.does(Cheat::FalseRecord) {
+            // All are told the same, else nobody would find enough voters.
+            let hash = hash::final_header_hash(&block.header);
+            if !self.misled.contains_key(&hash)
+                && rng.chance(30)
+                && let Some(record) = self.false_record(rng, model, block)
+            {
+                self.misled.insert(hash, record);
+                while self.misled.len() > KEPT_MAX {
+                    self.misled.pop_first();
+                }
+            }
+            if let Some(record) = self.misled.get(&hash).cloned() {
+                self.tell(Cheat::FalseRecord);
+                block.records.push(record);
+                block.records.sort_by_cached_key(Record::order);
+                renew(setup, from, &mut propose);
+            }
         }
         propose
     }

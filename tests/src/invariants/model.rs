@@ -161,6 +161,14 @@ impl Model {
         coins.next().map(|(outpoint, utxo)| (*outpoint, *utxo))
     }
 
+    /// A coin that the slow lane bars for author blocks on a base, and that nothing has spent yet.
+    #[must_use]
+    pub fn barred_coin(&self, rng: &mut SimRng, base: Height) -> Option<(OutPoint, Utxo)> {
+        let barred: Vec<OutPoint> = self.views.barred(base).collect();
+        let outpoint = rng.pick(&barred)?;
+        Some((*outpoint, *self.money.utxos.get(outpoint)?))
+    }
+
     /// Height at which a transaction took effect.
     #[must_use]
     pub fn applied_at(&self, txid: &TxId) -> Option<Height> {

@@ -48,7 +48,7 @@ fn forks(schedule: fn(Option<PlantedBug>) -> Checked, bug: PlantedBug) {
 fn every_fault_that_random_runs_can_find_is_caught_by_the_invariant_that_it_breaks() {
     let faults = planted_faults();
     let found: Vec<_> = faults.iter().filter(|fault| !fault.breaks.is_empty()).collect();
-    assert_eq!((faults.len(), found.len()), (28, 27));
+    assert_eq!((faults.len(), found.len()), (27, 26));
     found.iter().for_each(|fault| is_caught_by_a_seed(fault.name));
 }
 

@@ -178,10 +178,14 @@ impl Replica {
         }
     }
 
-    /// Evidence for the next block on a parent.
-    pub(crate) fn choose_evidence(&self, parent: &League, height: Height) -> Vec<Record> {
+    /// Evidence for the next block on a parent. What hangs on a state goes in only while it can be judged, and not into
+    /// the first block of a view: voters who cannot judge it, as after a restart, could else stop every view.
+    pub(crate) fn choose_evidence(&self, parent: &League, height: Height, is_first: bool) -> Vec<Record> {
+        let judged = |evidence: &Evidence| {
+            evidence.kind() != FaultKind::State || !is_first && self.is_proven(evidence) == Some(true)
+        };
         let against = self.accusations.by_member.iter();
-        let against = against.filter(|(member, _)| !parent.is_banned(**member));
+        let against = against.filter(|(member, evidence)| !parent.is_banned(**member) && judged(evidence));
         let claims = self.accusations.claims.values().filter(|evidence| {
             matches!(evidence, Evidence::Transaction(forged) if self.is_due_claim(forged, parent, height))
         });
@@ -208,6 +212,17 @@ impl Replica {
         author.is_some_and(|author| parent.is_banned(author))
             && self.chain.archive.is_claimable(forged, height)
             && !parent.is_claimed(&hash, forged.path.index)
+    }
+
+    /// Forgets faults of states that nobody can judge any more.
+    pub(crate) fn forget_unprovable(&mut self) {
+        let (memory, height) = (self.config.epoch.policy.memory(), self.chain.final_height());
+        self.accusations.by_member.retain(|_, evidence| match evidence {
+            Evidence::Transaction(shown) if shown.fault == TxFault::State => {
+                shown.header.header.base_height.0.saturating_add(memory) >= height.0
+            }
+            _ => true,
+        });
     }
 
     /// What a final block's evidence asks of this voter: faults that are settled are forgotten, and the final blocks of

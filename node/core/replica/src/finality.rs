@@ -48,6 +48,7 @@ impl Replica {
         let begun = before.begin(&executed.block.records, &self.committee);
         self.accuse_of_exclusions(&executed.block, &executed.applied, &begun);
         self.on_final_evidence(&executed.block, before);
+        self.forget_unprovable();
         self.on_final_records(now, &executed.block);
         self.follow_mode(now, before);
         self.send_late();
@@ -71,9 +72,9 @@ impl Replica {
         for index in league.groups().all() {
             self.pool.forget_below(index, league.cursor(index).next, height);
         }
-        let policy = &self.config.epoch.policy;
-        let kept = policy.lag + policy.window + 8;
-        self.pool.forget_included(Height(height.0.saturating_sub(kept)));
+        let from = Height(height.0.saturating_sub(self.config.epoch.policy.memory()));
+        self.pool.forget_included(from);
+        self.included_from = self.included_from.max(from);
     }
 
     fn on_final_records(&mut self, now: Time, block: &Block) {

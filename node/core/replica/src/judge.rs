@@ -38,8 +38,10 @@ impl Replica {
     /// say so, as after a restart or while the block's base is not final here.
     pub(crate) fn breaks_state(&self, hash: &Hash, position: u32, league: &League) -> Option<bool> {
         let held = self.pool.lately(hash)?;
-        // A state that is not final here is maybe not the one that the author knew.
-        if held.header.header.base_height > self.chain.final_height() {
+        // A state that is not final here is maybe not the one that the author knew; one far below is forgotten.
+        let base = held.header.header.base_height;
+        let height = self.chain.final_height();
+        if base > height || base.0.saturating_add(self.config.epoch.policy.memory()) < height.0 {
             return None;
         }
         let mut chain = OwnChain::default();
@@ -94,10 +96,8 @@ impl Replica {
                 Some(_) => return false,
                 None => {}
             }
-            if league
-                .bar_on(&input.outpoint, base)
-                .is_some_and(|intent| intent.txid != txid)
-            {
+            let leagues = self.leagues();
+            if leagues.is_some_and(|leagues| league.was_barred(leagues, &input.outpoint, base, &txid)) {
                 return false;
             }
             let created = chain.created.get(&input.outpoint).copied();

@@ -133,6 +133,8 @@ pub(crate) struct League {
     last_switch: Height,
     shown: VecDeque<Shown>,
     slow: VecDeque<Arc<SlowIntent>>,
+    /// Slow transactions that were executed not long ago: what they barred is still judged.
+    executed: VecDeque<Arc<SlowIntent>>,
     /// Positions in author blocks that were found forged after they were final.
     claimed: Arc<BTreeSet<(Hash, u32)>>,
     #[cfg(feature = "planted-bugs")]
@@ -166,6 +168,7 @@ impl League {
             last_switch: Height(0),
             shown: VecDeque::new(),
             slow: VecDeque::new(),
+            executed: VecDeque::new(),
             claimed: Arc::default(),
             #[cfg(feature = "planted-bugs")]
             planted: None,
@@ -251,6 +254,13 @@ impl League {
     pub(crate) fn bar_on(&self, input: &OutPoint, base: Height) -> Option<&SlowIntent> {
         self.slow()
             .find(|intent| base >= intent.height && intent.inputs.contains(input))
+    }
+
+    /// Whether an input was barred for author blocks of this base, maybe by a slow transaction that was executed since.
+    pub(crate) fn was_barred(&self, policy: &Leagues, input: &OutPoint, base: Height, txid: &TxId) -> bool {
+        let intents = self.slow.iter().chain(&self.executed);
+        let mut bars = intents.filter(|intent| intent.inputs.contains(input) && intent.txid != *txid);
+        bars.any(|intent| (intent.height.0..intent.height.0 + policy.slow_heights).contains(&base.0))
     }
 
     /// Highest base that a block may have at the next height: before a switch to one league takes effect, only blocks
@@ -428,10 +438,12 @@ impl League {
             }
         }
         if let Some(leagues) = &policy.leagues {
-            let executed = |intent: &SlowIntent| intent.height.0 + leagues.slow_heights == self.height.0;
-            while self.slow.front().is_some_and(|intent| executed(intent)) {
-                self.slow.pop_front();
+            let (height, heights) = (self.height.0, leagues.slow_heights);
+            while let Some(intent) = self.slow.pop_front_if(|intent| intent.height.0 + heights == height) {
+                self.executed.push_back(intent);
             }
+            let kept = heights + policy.memory();
+            while self.executed.pop_front_if(|intent| intent.height.0 + kept < height).is_some() {}
         }
         for record in &block.records {
             self.take_record(record, policy, &mut shown);

@@ -59,7 +59,9 @@ impl Replica {
 
     fn propose_on(&mut self, now: Time, slot: &Slot, executor: &dyn Executor) -> bool {
         let parent = self.chain.tip_league().clone();
-        let mut records = self.choose_evidence(&parent, slot.height);
+        let before = slot.parent_header.as_ref();
+        let is_first = before.is_some_and(|header| header.view != slot.view);
+        let mut records = self.choose_evidence(&parent, slot.height, is_first);
         let begun = parent.begin(&records, &self.committee);
         let suspects = self.accusations.suspects();
         let rules = self.rules();

@@ -176,6 +176,13 @@ impl Policy {
             .max(self.view_timeout_min)
     }
 
+    /// Heights for which what was included and what was spent is remembered, so that every voter judges an author block
+    /// by the same past: no base reaches further back than the lag, and the window is what may be in flight above.
+    #[must_use]
+    pub const fn memory(&self) -> u64 {
+        self.lag.saturating_add(self.window).saturating_add(8)
+    }
+
     /// `T_idle`, the longest pause between proposals (`ios` 0.10).
     #[must_use]
     pub fn idle_interval(&self) -> Duration {

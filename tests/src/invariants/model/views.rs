@@ -37,6 +37,13 @@ impl Views {
         self.bars.retain(|_, (_, by)| by != txid);
     }
 
+    /// Inputs that are barred for author blocks on a base.
+    pub(super) fn barred(&self, base: Height) -> impl Iterator<Item = OutPoint> + '_ {
+        let bars = self.bars.iter();
+        bars.filter(move |(_, (since, _))| base >= *since)
+            .map(|(outpoint, _)| *outpoint)
+    }
+
     pub(super) fn bars(&self) -> usize {
         self.bars.len()
     }
