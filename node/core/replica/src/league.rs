@@ -439,11 +439,18 @@ impl League {
         }
         if let Some(leagues) = &policy.leagues {
             let (height, heights) = (self.height.0, leagues.slow_heights);
-            while let Some(intent) = self.slow.pop_front_if(|intent| intent.height.0 + heights == height) {
+            while let Some(intent) = self
+                .slow
+                .pop_front_if(|intent| intent.height.0 + heights == height)
+            {
                 self.executed.push_back(intent);
             }
             let kept = heights + policy.memory();
-            while self.executed.pop_front_if(|intent| intent.height.0 + kept < height).is_some() {}
+            while self
+                .executed
+                .pop_front_if(|intent| intent.height.0 + kept < height)
+                .is_some()
+            {}
         }
         for record in &block.records {
             self.take_record(record, policy, &mut shown);
