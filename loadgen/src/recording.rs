@@ -118,6 +118,17 @@ impl Recording {
         is_first
     }
 
+    /// A transaction that was sent twice was found in the chain. True when nobody had answered it; no answer contradicts.
+    pub fn set_found(&self, index: u32, at_ns: u64, intended_ns: u64) -> bool {
+        let was_sent = matches!(self.sending(index), Some(Sending::At(_)));
+        let is_first = was_sent && self.take_slot(index, CODE_FINAL, at_ns);
+        if is_first {
+            self.final_count.fetch_add(1, Ordering::Relaxed);
+            self.live.add(at_ns.saturating_sub(intended_ns));
+        }
+        is_first
+    }
+
     /// An optimistic receipt came for a transaction. The first one counts: another replaces its promise, not its time.
     /// False, and counted as contradictory, for one that never left.
     pub fn set_optimistic(&self, index: u32, at_ns: u64) -> bool {
@@ -154,30 +165,27 @@ impl Recording {
 
     /// The connection of a transaction closed; one that was answered or never left stays as it is.
     pub fn set_lost(&self, index: u32, at_ns: u64) {
-        let Some(slot) = self.done.get(index as usize) else {
-            return;
-        };
         let was_sent = matches!(self.sending(index), Some(Sending::At(_)));
-        if was_sent
-            && slot
-                .compare_exchange(0, pack(CODE_LOST, at_ns), Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
+        if was_sent && self.take_slot(index, CODE_LOST, at_ns) {
             self.lost_count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn set_outcome(&self, index: u32, code: u64, at_ns: u64) -> bool {
         let was_sent = matches!(self.sending(index), Some(Sending::At(_)));
-        let is_first = was_sent
-            && self.done.get(index as usize).is_some_and(|slot| {
-                slot.compare_exchange(0, pack(code, at_ns), Ordering::Relaxed, Ordering::Relaxed)
-                    .is_ok()
-            });
+        let is_first = was_sent && self.take_slot(index, code, at_ns);
         if !is_first {
             self.add_contradiction();
         }
         is_first
+    }
+
+    /// Writes an outcome where there is none.
+    fn take_slot(&self, index: u32, code: u64, at_ns: u64) -> bool {
+        self.done.get(index as usize).is_some_and(|slot| {
+            slot.compare_exchange(0, pack(code, at_ns), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        })
     }
 
     /// An answer that repeats or contradicts an earlier one, or speaks of a tag that was never sent.

@@ -23,6 +23,7 @@ use crate::wallet::WalletError;
 
 mod audit;
 mod cost;
+mod doubts;
 mod judge;
 mod leagues;
 mod load;

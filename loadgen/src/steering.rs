@@ -100,10 +100,10 @@ impl Steering {
             .collect()
     }
 
-    /// Takes what a node of a shard says about that shard; true when a target changed.
+    /// Takes what a node of a shard says about its shard, the only one that it speaks of; true when a target changed.
     pub fn learn(&self, committee: &Committee, topology: &Topology) -> bool {
         let number = usize::from(committee.shard.0);
-        let (Some(targets), Some(status)) = (self.shards.get(number), topology.shards.get(number)) else {
+        let (Some(targets), Some(status)) = (self.shards.get(number), topology.shards.first()) else {
             return false;
         };
         if targets.authors.is_empty() {
@@ -132,7 +132,8 @@ impl Steering {
     }
 }
 
-/// Transactions that were sent again on another connection: what the connection before says of them counts no more.
+/// Transactions that were sent more than once, each with the connection of its last copy: what the one before says of
+/// them counts no more.
 #[derive(Debug, Default)]
 pub struct Moves {
     any: AtomicBool,
@@ -144,13 +145,13 @@ impl Moves {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a transaction is now with this connection.
+    /// Notes that a transaction was sent again, on this connection.
     pub fn add(&self, index: u32, connection: u32) {
         self.places().insert(index, connection);
         self.any.store(true, Ordering::Release);
     }
 
-    /// The connection that a transaction was moved to; `None` when it never was.
+    /// The connection of the last copy of a transaction; `None` when there is only one.
     #[must_use]
     pub fn place(&self, index: u32) -> Option<u32> {
         let any = self.any.load(Ordering::Acquire);
@@ -163,7 +164,7 @@ impl Moves {
         self.place(index).is_none_or(|place| place == connection)
     }
 
-    /// Transactions that were moved.
+    /// Transactions that were sent more than once.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.places().len() as u64
@@ -250,6 +251,15 @@ mod tests {
         ] {
             assert!(!steering.learn(committee, &lie));
         }
+    }
+
+    #[test]
+    fn a_node_speaks_of_its_own_shard() {
+        let sample = Sample::two_leagues(2, 16, |_| {});
+        let steering = Steering::new(&sample.epoch);
+        // A node lists one shard, its own, whichever number that has.
+        assert!(steering.learn(&sample.epoch.committees[1], &topology(&sample, 1, &[])));
+        assert_eq!((steering.mode(ShardId(0)), steering.mode(ShardId(1))), (0, 1));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Receives answers: one task per connection writes outcomes into the recording, one thread checks the proofs.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -49,7 +48,8 @@ pub struct ProvenBy {
     pub claim: Proven,
 }
 
-/// A transaction that a node refused for a reason which may only mean that another node is to be asked.
+/// A transaction that a node refused, which need not be the end of it: another node may have to be asked, or has it in
+/// a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stray {
     /// Transaction.
@@ -63,11 +63,67 @@ pub struct Stray {
 }
 
 /// Whether a refusal may only mean that the mode or the seat has changed.
-const fn may_be_stray(reason: Reject) -> bool {
+pub const fn may_be_stray(reason: Reject) -> bool {
     matches!(
         reason,
         Reject::Busy | Reject::Closed | Reject::WrongShard | Reject::WrongGroup
     )
+}
+
+/// Whether a refusal follows from the bytes alone: then every node refuses, and what another one did before is no
+/// matter.
+pub const fn is_of_bytes(reason: Reject) -> bool {
+    matches!(
+        reason,
+        Reject::Encoding
+            | Reject::Version
+            | Reject::Limits
+            | Reject::Unsorted
+            | Reject::OwnerUnused
+            | Reject::FeeLow
+            | Reject::Overflow
+            | Reject::BadSignature
+            | Reject::KindClosed
+    )
+}
+
+/// A refusal, and what is known of its transaction.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    /// Nobody has answered it yet.
+    is_open: bool,
+    /// It was sent more than once.
+    is_copy: bool,
+    /// The shard's mode may change.
+    has_modes: bool,
+    reason: Reject,
+}
+
+/// What follows from a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// The transaction is refused.
+    End,
+    /// Another node is to be asked, or what became of the other copy.
+    Question,
+    /// The other copy was answered, and is what refuses this one.
+    Nothing,
+}
+
+impl Refusal {
+    const fn meaning(self) -> Meaning {
+        if self.is_copy && !self.is_open {
+            return Meaning::Nothing;
+        }
+        let is_stray = self.has_modes && may_be_stray(self.reason);
+        // A node may have taken the other copy before it died, and told nobody.
+        let is_doubtful = self.is_copy && !is_of_bytes(self.reason);
+        if self.is_open && (is_stray || is_doubtful) {
+            Meaning::Question
+        } else {
+            Meaning::End
+        }
+    }
 }
 
 /// What the tasks of all connections share.
@@ -81,7 +137,7 @@ pub struct Shared {
     pub start: Instant,
     /// Answers that repeat or contradict another.
     pub contradictions: Contradictions,
-    /// What was sent again elsewhere.
+    /// What was sent more than once.
     pub moves: Moves,
 }
 
@@ -129,12 +185,12 @@ pub struct Lane {
     pub receiver: AnswerReceiver,
     /// Where submissions go, and their tags.
     pub slot: Arc<Slot>,
-    /// Takes what may have to be sent elsewhere; without it every refusal is final. One for each tag at most.
-    pub strays: Option<mpsc::UnboundedSender<Stray>>,
+    /// Takes refusals that need not be the end. One for each tag at most.
+    pub strays: mpsc::UnboundedSender<Stray>,
+    /// Whether the shard's mode may change, so that another node is to be asked.
+    pub has_modes: bool,
     /// Reaches the node again.
     pub dial: Dial,
-    /// Tags that were sent again: a refusal of the second copy does not say what became of the first.
-    pub again: HashSet<Tag>,
 }
 
 /// How often the connection of a lane broke, and why the first time.
@@ -168,7 +224,10 @@ pub async fn receive(
             break;
         };
         lane.receiver = receiver;
-        lane.again.extend(again);
+        lane.slot.tags().read(|tags| {
+            let again = again.iter().filter_map(|tag| tags.get(tag.0 as usize));
+            again.for_each(|index| shared.moves.add(*index, lane.connection));
+        });
     }
     let now = since(&shared, Instant::now());
     lane.slot.tags().read(|tags| {
@@ -217,7 +276,8 @@ fn unanswered(lane: &Lane, shared: &Shared) -> Vec<Resubmission> {
     })
 }
 
-async fn hand_over(notes: &Sender<ProvenBy>, mut note: ProvenBy) {
+/// Hands a claim to the thread that checks it.
+pub async fn hand_over(notes: &Sender<ProvenBy>, mut note: ProvenBy) {
     while let Err(TrySendError::Full(back)) = notes.try_send(note) {
         note = back;
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -308,23 +368,28 @@ fn refuse(lane: &Lane, shared: &Shared, tag: Tag, reason: Reject, at_ns: u64) {
     if !shared.moves.is_with(index, lane.connection) {
         return;
     }
-    let is_open = recording.outcome(index).0 == Outcome::Pending;
-    if lane.again.contains(&tag) {
-        // The first copy may have been taken before the break, and is then what refuses this one.
-        return recording.set_lost(index, at_ns);
-    }
-    if let Some(strays) = &lane.strays
-        && is_open
-        && may_be_stray(reason)
-    {
-        let stray = Stray {
-            index,
-            connection: lane.connection,
-            reason,
-            at_ns,
-        };
-        if strays.send(stray).is_ok() {
-            return;
+    let refusal = Refusal {
+        is_open: recording.outcome(index).0 == Outcome::Pending,
+        is_copy: shared.moves.place(index).is_some(),
+        has_modes: lane.has_modes,
+        reason,
+    };
+    match refusal.meaning() {
+        Meaning::Nothing => return,
+        Meaning::End => {}
+        Meaning::Question => {
+            let stray = Stray {
+                index,
+                connection: lane.connection,
+                reason,
+                at_ns,
+            };
+            if lane.strays.send(stray).is_ok() {
+                return;
+            }
+            if refusal.is_copy {
+                return recording.set_lost(index, at_ns);
+            }
         }
     }
     if !recording.set_rejected(index, reason, at_ns) {
@@ -449,7 +514,9 @@ impl Checked {
 mod tests {
     use types::ValidatorId;
 
-    use super::{Contradiction, Contradictions};
+    use types::Reject;
+
+    use super::{Contradiction, Contradictions, Meaning, Refusal};
     use crate::accounting::Outcome;
     use crate::audit::limits::ACCUSATIONS_MAX;
 
@@ -464,5 +531,35 @@ mod tests {
         (0..1000).for_each(|index| contradictions.add(number(index)));
         let kept: Vec<Contradiction> = (0..).map(number).take(ACCUSATIONS_MAX).collect();
         assert_eq!(contradictions.list(), kept);
+    }
+    #[test]
+    fn a_refusal_ends_what_it_speaks_of_only_when_no_other_node_and_no_other_copy_matters() {
+        let cases = [
+            // (open, sent twice, two leagues, reason, what follows)
+            (true, false, false, Reject::InputSpent, Meaning::End),
+            (true, false, false, Reject::Busy, Meaning::End),
+            (true, false, true, Reject::InputSpent, Meaning::End),
+            (true, false, true, Reject::Closed, Meaning::Question),
+            // Also of a node that was away: the mode may have changed meanwhile.
+            (true, true, true, Reject::WrongGroup, Meaning::Question),
+            // The copy that a dead author took is spent there, and already forgotten by some.
+            (true, true, true, Reject::InputSpent, Meaning::Question),
+            (true, true, true, Reject::InputMissing, Meaning::Question),
+            (true, true, false, Reject::InputSpent, Meaning::Question),
+            (true, true, false, Reject::Busy, Meaning::Question),
+            (true, true, true, Reject::BadSignature, Meaning::End),
+            (false, true, true, Reject::InputSpent, Meaning::Nothing),
+            // A second answer for one copy contradicts the first.
+            (false, false, true, Reject::Closed, Meaning::End),
+        ];
+        for (is_open, is_copy, has_modes, reason, meaning) in cases {
+            let refusal = Refusal {
+                is_open,
+                is_copy,
+                has_modes,
+                reason,
+            };
+            assert_eq!(refusal.meaning(), meaning, "{refusal:?}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use types::client::{
     Answer, BlockItem, GROUP_NONE, NodeInfo, Refused, Request, ShardStatus, Topology, ValidatorAddress,
 };
 use types::codec::Encode;
+use types::genesis::Committee;
 use types::limits::CLIENT_FRAME_BYTES_MAX;
 use types::message::AuthorBlock;
 use types::{Amount, ConnectionId, Epoch, Height, MemberIndex, Reject, Tag, ValidatorId};
@@ -145,33 +146,10 @@ impl Ingress {
             mode,
             height,
         }];
-        let address = |id: ValidatorId| self.topology.get(&id.0).copied();
-        let validators = committee
-            .members
-            .iter()
-            .enumerate()
-            .filter_map(|(member, (id, key))| {
-                let address = address(*id)?;
-                let ip = match address.ip() {
-                    IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-                    IpAddr::V6(ip) => ip.octets(),
-                };
-                let member = MemberIndex(member as u16);
-                let authored = authors.iter().find(|(_, author)| *author == member);
-                Some(ValidatorAddress {
-                    id: *id,
-                    key: *key,
-                    shard: committee.shard,
-                    role: u8::from(!committee.is_voter(member)),
-                    group: authored.map_or(GROUP_NONE, |(group, _)| *group),
-                    ip,
-                    port: address.port(),
-                })
-            });
         Topology {
             epoch: Epoch(0),
             shards,
-            validators: validators.collect(),
+            validators: members(committee, &authors, &self.topology),
         }
     }
 
@@ -218,6 +196,34 @@ impl Ingress {
             fallback_exits: counted.fallback_exits,
         }
     }
+}
+
+/// All members of a committee with what they author now. A client has to know the author also where its address is
+/// not known here: address and port are zero then.
+fn members(
+    committee: &Committee,
+    authors: &[(u16, MemberIndex)],
+    addresses: &BTreeMap<u16, SocketAddr>,
+) -> Vec<ValidatorAddress> {
+    let members = (0..).map(MemberIndex).zip(&committee.members);
+    let member = |(member, (id, key)): (MemberIndex, &(ValidatorId, [u8; 32]))| {
+        let address = addresses.get(&id.0);
+        let ip = address.map(|address| match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        });
+        let authored = authors.iter().find(|(_, author)| *author == member);
+        ValidatorAddress {
+            id: *id,
+            key: *key,
+            shard: committee.shard,
+            role: u8::from(!committee.is_voter(member)),
+            group: authored.map_or(GROUP_NONE, |(group, _)| *group),
+            ip: ip.unwrap_or_default(),
+            port: address.map_or(0, SocketAddr::port),
+        }
+    };
+    members.map(member).collect()
 }
 
 /// Reads final blocks with their bodies and sends them in frames, the last one marked.
@@ -314,13 +320,50 @@ impl FrameOfItems {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::net::{Ipv4Addr, SocketAddr};
+
     use bytes::Bytes;
-    use types::client::{Answer, BlockItem};
+    use types::client::{Answer, BlockItem, GROUP_NONE};
     use types::codec::Decode;
+    use types::genesis::Committee;
     use types::limits::{BATCH_BYTES_MAX, CLIENT_FRAME_BYTES_MAX};
     use types::message::AuthorBlock;
+    use types::{Hash, MemberIndex, ShardId, ValidatorId};
 
-    use super::FrameOfItems;
+    use super::{FrameOfItems, members};
+
+    /// A validator of a network on several machines knows no client address but its own.
+    #[test]
+    fn clients_are_told_who_authors_also_where_the_address_is_not_known() {
+        let committee = Committee {
+            shard: ShardId(1),
+            members: (10..15).map(|id| (ValidatorId(id), [id as u8; 32])).collect(),
+            voters: 4,
+            candidates: vec![MemberIndex(4)],
+            bonds: Vec::new(),
+            voting_keys: Vec::new(),
+            leaders: Vec::new(),
+            hash: Hash::default(),
+        };
+        let own = SocketAddr::from(([127, 0, 0, 1], 4001));
+        let told = members(&committee, &[(0, MemberIndex(4))], &BTreeMap::from([(11, own)]));
+        let shown: Vec<_> = told
+            .iter()
+            .map(|told| (told.id.0, told.role, told.group, told.port))
+            .collect();
+        let voter = |id, port| (id, 0, GROUP_NONE, port);
+        let expected = [
+            voter(10, 0),
+            voter(11, 4001),
+            voter(12, 0),
+            voter(13, 0),
+            (14, 1, 0, 0),
+        ];
+        assert_eq!(shown, expected);
+        assert_eq!(told[1].ip, Ipv4Addr::LOCALHOST.to_ipv6_mapped().octets());
+        assert_eq!((told[4].ip, told[4].key), ([0; 16], [14; 32]));
+    }
 
     #[test]
     fn every_frame_of_blocks_fits_also_with_the_largest_bodies() {

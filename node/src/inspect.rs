@@ -13,7 +13,10 @@ use types::block_record::Record;
 use types::certificate::Subject;
 use types::genesis::Genesis;
 use types::record::LogRecord;
-use types::{Hash, MemberIndex, Sequence};
+use types::{Hash, Height, MemberIndex, Sequence};
+
+/// Changes of the mode that are shown, the last ones.
+const MODES_SHOWN: usize = 16;
 
 /// Flags of `inspect`.
 #[derive(Clone, Debug, clap::Args)]
@@ -192,11 +195,47 @@ fn describe_place(genesis: &Genesis, identity: Identity, text: &mut Report) -> R
     Ok(())
 }
 
+/// Modes of the final blocks of a log, each with its first height.
+#[derive(Default)]
+struct Modes(Vec<(Height, u8)>);
+
+impl Modes {
+    fn take(&mut self, height: Height, mode: u8) {
+        if self.0.last().is_none_or(|(_, last)| *last != mode) {
+            self.0.push((height, mode));
+        }
+    }
+
+    /// The last ones in words; `None` before the first.
+    fn words(&self) -> Option<String> {
+        let name = |mode: u8| match mode {
+            MODE_TWO_LEAGUES => "two leagues",
+            _ => "one league",
+        };
+        let earlier = self.0.len().saturating_sub(MODES_SHOWN);
+        let mut words: Vec<String> = self
+            .0
+            .iter()
+            .skip(earlier)
+            .map(|(height, mode)| format!("{} from height {height}", name(*mode)))
+            .collect();
+        if earlier > 0 {
+            words.insert(0, format!("{earlier} earlier"));
+        }
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+}
+
 fn describe_log(log: &store::BlockLog, last: usize, text: &mut Report) -> Result<(), InspectError> {
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     let mut records: VecDeque<(Sequence, LogRecord)> = VecDeque::new();
+    let mut modes = Modes::default();
     for record in log.replay() {
         let (seq, record) = record?;
+        if let LogRecord::Committed(block) = &record {
+            let header = &block.block.header;
+            modes.take(header.height, header.mode);
+        }
         *kinds.entry(kind_of(&record)).or_default() += 1;
         records.push_back((seq, record));
         if records.len() > last {
@@ -210,6 +249,9 @@ fn describe_log(log: &store::BlockLog, last: usize, text: &mut Report) -> Result
     match log.committed_range() {
         Some((low, high)) => text.line("log heights", format_args!("{low} to {high} are final")),
         None => text.line("log heights", "none is final"),
+    }
+    if let Some(words) = modes.words() {
+        text.line("log modes", words);
     }
     if let Some(torn) = log.torn() {
         let (bytes, path, offset) = (torn.bytes, torn.path.display(), torn.offset);
@@ -338,9 +380,9 @@ mod tests {
     use types::codec::Decode;
     use types::evidence::Evidence;
     use types::record::LogRecord;
-    use types::{Hash, MemberIndex, Sequence, View};
+    use types::{Hash, Height, MemberIndex, Sequence, View};
 
-    use super::{InspectError, InspectOptions, inspect};
+    use super::{InspectError, InspectOptions, Modes, inspect};
     use crate::cli::{Cli, Command};
     use crate::genesis_file::create;
 
@@ -436,7 +478,7 @@ mod tests {
             },
             owner: types::Owner([5; 32]),
             amount: types::Amount(77),
-            created: types::Height(0),
+            created: Height(0),
         });
         genesis.counters.bonds = 9;
         opened.begin_state(&genesis).expect("begun");
@@ -499,6 +541,23 @@ mod tests {
             let told = super::decided(&record);
             assert!(told.contains(words), "{words} in {told}");
         }
+    }
+
+    #[test]
+    fn modes_are_told_with_their_first_heights() {
+        let mut modes = Modes::default();
+        assert_eq!(modes.words(), None);
+        for (height, mode) in [(5, 0), (6, 0), (90, 1), (91, 1), (170, 0)] {
+            modes.take(Height(height), mode);
+        }
+        let words = "two leagues from height 5, one league from height 90, two leagues from height 170";
+        assert_eq!(modes.words().as_deref(), Some(words));
+        (200..220).for_each(|height| modes.take(Height(height), u8::from(height % 2 == 0)));
+        let words = modes.words().expect("modes");
+        assert!(
+            words.starts_with("7 earlier, ") && words.ends_with("two leagues from height 219"),
+            "{words}"
+        );
     }
 
     #[test]

@@ -149,9 +149,8 @@ impl Summary {
     pub fn check_not_vacuous(&self) -> Result<(), &'static str> {
         // A timer that is due again at once should not happen; nor should a theft that the bond does not cover, for
         // which `v_full` is there: the ledger's own tests hold what is left unpaid.
-        let never = |(name, count): &(&'static str, u64)| {
-            *count == 0 && !["hot_timers", "unpaid"].contains(name)
-        };
+        let never =
+            |(name, count): &(&'static str, u64)| *count == 0 && !["hot_timers", "unpaid"].contains(name);
         match self.counters().into_iter().find(never) {
             Some((what, _)) => Err(what),
             None => Ok(()),

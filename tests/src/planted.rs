@@ -135,7 +135,11 @@ fn league_faults() -> Vec<PlantedFault> {
             Planted::BarsIgnored,
             &["no fault of state is final"],
         ),
-        league("slash-without-ban", Planted::SlashWithoutBan, &["authors by the rules", "stand-in with cause"]),
+        league(
+            "slash-without-ban",
+            Planted::SlashWithoutBan,
+            &["authors by the rules", "stand-in with cause"],
+        ),
         league("ban-without-slash", Planted::BanWithoutSlash, &["equal digests"]),
         league("claim-not-paid", Planted::ClaimNotPaid, &["equal digests"]),
         league(

@@ -1,10 +1,12 @@
 //! Ends an audit: what all validators of a shard showed, against one another and against what the client was told.
 
-use types::block::{Block, MODE_ONE_LEAGUE};
-use types::block_record::Record;
-use types::{Height, TxId, ValidatorId};
+use std::collections::BTreeMap;
 
-use super::faults::FaultLog;
+use types::block::{Block, FinalHeader, MODE_ONE_LEAGUE};
+use types::block_record::Record;
+use types::{Height, ShardId, TxId, ValidatorId};
+
+use super::faults::{FaultLog, ModeChange};
 use super::finding::{Fault, FindingKind};
 use super::model::Breach;
 use super::receipts::{Claim, Position, Told};
@@ -21,6 +23,8 @@ pub(super) struct Sums {
     pub(super) applied: u64,
     pub(super) notes: Vec<String>,
     pub(super) log: FaultLog,
+    /// Mode of the last block of each shard.
+    pub(super) modes: BTreeMap<ShardId, u8>,
     pub(super) author_blocks: u64,
     pub(super) final_blocks: u64,
 }
@@ -31,11 +35,13 @@ impl Sums {
         self.final_blocks += 1;
         self.author_blocks += block.refs.len() as u64;
         self.log.heights_in_fallback += u64::from(block.header.mode == MODE_ONE_LEAGUE);
-        let switches = block
-            .records
-            .iter()
-            .filter(|record| matches!(record, Record::ModeSwitch(_)));
-        self.log.switches += switches.count() as u64;
+        let FinalHeader {
+            shard, height, mode, ..
+        } = block.header;
+        let before = self.modes.insert(shard, mode);
+        if before.is_some_and(|before| before != mode) {
+            self.log.changes.push(ModeChange { shard, height, mode });
+        }
         let evidence = block.records.iter().filter_map(|record| match record {
             Record::Evidence(evidence) => Some(evidence),
             _ => None,

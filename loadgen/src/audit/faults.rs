@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use types::block::FinalHeader;
 use types::evidence::{Evidence, FaultKind};
-use types::{Counters, ValidatorId};
+use types::{Counters, Height, ShardId, ValidatorId};
 
 use super::league::Reactions;
 use super::model::Run;
@@ -35,8 +35,19 @@ pub struct FaultLog {
     pub unpaid: u128,
     /// Heights of mode 1 and heights of both modes, where there are two leagues.
     pub heights_in_fallback: u64,
-    /// Switches of the mode.
-    pub switches: u64,
+    /// Changes of the mode, by shard and height; a shard changes it every 64 heights at most.
+    pub changes: Vec<ModeChange>,
+}
+
+/// A shard went over to the other mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModeChange {
+    /// Shard.
+    pub shard: ShardId,
+    /// First height of the mode.
+    pub height: Height,
+    /// 0 two leagues, 1 one league.
+    pub mode: u8,
 }
 
 impl FaultLog {

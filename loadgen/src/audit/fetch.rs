@@ -47,18 +47,21 @@ struct Deadline {
     /// Last new height.
     progress: Instant,
     start: Instant,
+    /// Height before the first one.
+    after: Height,
     shown: Height,
     wanted: Height,
 }
 
 impl Deadline {
-    fn new(patience: Duration, wanted: Height) -> Self {
+    fn new(patience: Duration, after: Height, wanted: Height) -> Self {
         let now = Instant::now();
         Self {
             patience,
             progress: now,
             start: now,
-            shown: Height(0),
+            after,
+            shown: after,
             wanted,
         }
     }
@@ -73,7 +76,7 @@ impl Deadline {
     /// The next answer, whatever it is. A node that answers other things, or each height at the last moment, gains
     /// nothing by it.
     async fn recv(&self, answers: &mut AnswerReceiver) -> Result<Answer, FetchError> {
-        let heights = u32::try_from(self.shown.0).unwrap_or(u32::MAX);
+        let heights = u32::try_from(self.shown.0 - self.after.0).unwrap_or(u32::MAX);
         let all = self.patience + HEIGHT_ALLOWANCE.saturating_mul(heights);
         let left = self
             .patience
@@ -97,7 +100,7 @@ impl Deadline {
     }
 }
 
-/// Fetches all heights from 1 to at least `until`, and gives each item to `sink` in order, as long as it wants them.
+/// Fetches all heights after `after` to at least `until`, and gives each item to `sink` in order, as long as it wants them.
 /// Returns the last height.
 ///
 /// Time: `patience` for each new height, and in the mean [`HEIGHT_ALLOWANCE`].
@@ -108,11 +111,11 @@ impl Deadline {
 pub async fn fetch_chain(
     sender: &RequestSender,
     answers: &mut AnswerReceiver,
-    until: Height,
+    (after, until): (Height, Height),
     patience: Duration,
     sink: &mut (dyn FnMut(BlockItem) -> Progress + Send),
 ) -> Result<Height, FetchError> {
-    let mut deadline = Deadline::new(patience, until);
+    let mut deadline = Deadline::new(patience, after, until);
     while deadline.shown < until {
         let before = deadline.shown;
         let request = Request::Blocks {
@@ -156,7 +159,7 @@ pub async fn fetch_state(
     patience: Duration,
 ) -> Result<StateInfo, FetchError> {
     sender.send(Request::State).await?;
-    let deadline = Deadline::new(patience, Height(0));
+    let deadline = Deadline::new(patience, Height(0), Height(0));
     loop {
         if let Answer::State(state) = deadline.recv(answers).await? {
             return Ok(state);

@@ -27,7 +27,7 @@ mod replay;
 mod settle;
 mod shard;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use closing::Sums;
 use crypto::cosign::Verifier;
@@ -38,7 +38,7 @@ use reading::Replica;
 use settle::Signatures;
 use shard::{Shard, Shown};
 
-pub use faults::{FaultLog, ShardMoney};
+pub use faults::{FaultLog, ModeChange, ShardMoney};
 pub use finding::{Finding, FindingKind};
 pub use outcome::{AuditError, AuditOptions, AuditOutcome};
 pub use receipts::{Certified, Claim, Position, Receipts, Told};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use types::block::MODE_TWO_LEAGUES;
 
-use crate::audit::{FaultLog, ShardMoney};
+use crate::audit::{FaultLog, ModeChange, ShardMoney};
 
 /// `faults`: what the final chains say about cheating, as the audit replayed it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,12 +45,30 @@ pub struct FaultsSection {
     pub receipts_replaced: u64,
     /// Transactions that became final in a believable author's block without a receipt before.
     pub receipts_missing: u64,
-    /// Transactions that were sent again to another node when a shard changed its mode or an author.
+    /// Transactions that were sent again: when their connection broke, or elsewhere when a shard changed its mode or an
+    /// author.
     pub sent_again: u64,
     /// Heights that one league made while there were two.
     pub heights_in_fallback: u64,
-    /// Switches of the mode.
+    /// Changes of the mode.
     pub mode_switches: u64,
+    /// The same one by one, at most [`MODE_CHANGES_MAX`], by shard and height.
+    #[serde(default)]
+    pub mode_changes: Vec<ModeChangeSection>,
+}
+
+/// Changes of the mode that a report names; it counts all.
+pub const MODE_CHANGES_MAX: usize = 64;
+
+/// `faults.mode_changes`: a shard went over to one league or back to two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModeChangeSection {
+    /// Shard.
+    pub shard: u16,
+    /// First height of the mode.
+    pub height: u64,
+    /// 0: two leagues, believable authors and voters that sample; 1: one league.
+    pub mode: u8,
 }
 
 impl FaultsSection {
@@ -75,7 +94,8 @@ impl FaultsSection {
             paid: units(log.paid),
             unpaid: units(log.unpaid),
             heights_in_fallback: log.heights_in_fallback,
-            mode_switches: log.switches,
+            mode_switches: log.changes.len() as u64,
+            mode_changes: log.changes.iter().take(MODE_CHANGES_MAX).map(changed).collect(),
             ..Self::default()
         }
     }
@@ -95,6 +115,25 @@ impl FaultsSection {
         ))
     }
 
+    /// When shards changed their mode, in words.
+    #[must_use]
+    pub fn changes(&self) -> String {
+        let words = |change: &ModeChangeSection| {
+            let mode = if change.mode == MODE_TWO_LEAGUES {
+                "two leagues"
+            } else {
+                "one league"
+            };
+            format!("{mode} from height {} of shard {}", change.height, change.shard)
+        };
+        let mut words: Vec<String> = self.mode_changes.iter().map(words).collect();
+        let more = self.mode_switches.saturating_sub(words.len() as u64);
+        if more > 0 {
+            words.push(format!("{more} more changes"));
+        }
+        words.join(", ")
+    }
+
     /// Nothing happened that a reader of the result has to know.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -102,6 +141,14 @@ impl FaultsSection {
             && self.caught.is_empty()
             && self.slashed.is_empty()
             && self.claims + self.forged_final + self.broken_promises + self.mode_switches == 0
+    }
+}
+
+const fn changed(change: &ModeChange) -> ModeChangeSection {
+    ModeChangeSection {
+        shard: change.shard.0,
+        height: change.height.0,
+        mode: change.mode,
     }
 }
 
@@ -155,10 +202,10 @@ fn units(amount: u128) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use types::{Counters, ValidatorId};
+    use types::{Counters, Height, ShardId, ValidatorId};
 
-    use super::{FaultsSection, MoneySection};
-    use crate::audit::{FaultLog, ShardMoney};
+    use super::{FaultsSection, MODE_CHANGES_MAX, MoneySection};
+    use crate::audit::{FaultLog, ModeChange, ShardMoney};
 
     #[test]
     fn the_loss_is_told_with_who_bore_it() {
@@ -185,6 +232,37 @@ mod tests {
         assert!(!section.is_quiet());
         let quiet = FaultsSection::of(&FaultLog::default());
         assert!(quiet.is_quiet() && quiet.borne_by().is_none() && quiet.detection_mean_s.is_none());
+    }
+
+    #[test]
+    fn changes_of_the_mode_are_named_with_their_heights() {
+        let change = |shard, height, mode| ModeChange {
+            shard: ShardId(shard),
+            height: Height(height),
+            mode,
+        };
+        let log = FaultLog {
+            changes: vec![change(0, 113, 1), change(0, 205, 0), change(1, 300, 1)],
+            ..FaultLog::default()
+        };
+        let section = FaultsSection::of(&log);
+        assert_eq!(
+            section.changes(),
+            "one league from height 113 of shard 0, two leagues from height 205 of shard 0, one league from height \
+             300 of shard 1"
+        );
+        assert_eq!((section.mode_switches, section.is_quiet()), (3, false));
+        let many = FaultLog {
+            changes: vec![change(0, 64, 1); MODE_CHANGES_MAX + 2],
+            ..FaultLog::default()
+        };
+        let section = FaultsSection::of(&many);
+        assert_eq!(section.mode_changes.len(), MODE_CHANGES_MAX);
+        assert!(
+            section.changes().ends_with(", 2 more changes"),
+            "{}",
+            section.changes()
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::latency::LatencyFigures;
 use crate::verdict::{Check, Status};
 
 pub use audit::AuditSection;
-pub use faults::{FaultsSection, MoneySection};
+pub use faults::{FaultsSection, MODE_CHANGES_MAX, ModeChangeSection, MoneySection};
 
 /// Version of the report's schema (SemVer).
 pub const SCHEMA_VERSION: &str = "3.0.0";

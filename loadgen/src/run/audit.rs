@@ -1,7 +1,7 @@
 //! The end audit of a run: fetches every validator's chain and holds it against what the client was told.
 
 use types::client::StateInfo;
-use types::{Reject, TxId};
+use types::{Height, Reject, TxId};
 
 use super::load::Loaded;
 use super::prepare::{PATIENCE, Prepared, sample_seed};
@@ -164,7 +164,14 @@ async fn read_one(
             .tick(|| format!("auditing validator {validator}: {taken} blocks and bodies of {until} heights"));
         audit.push(item)
     };
-    let fetched = fetch_chain(&control.sender, &mut control.answers, until, PATIENCE, &mut take).await;
+    let fetched = fetch_chain(
+        &control.sender,
+        &mut control.answers,
+        (Height(0), until),
+        PATIENCE,
+        &mut take,
+    )
+    .await;
     match fetched {
         Ok(_) => audit.end(),
         Err(error) => audit.unreachable(validator, &error.to_string()),

@@ -35,7 +35,7 @@ pub(super) fn promise_labels(loaded: &Loaded, figures: &Figures) -> Vec<String> 
         ),
         (
             loaded.shared.moves.count(),
-            "transactions were sent again elsewhere when a shard changed its mode or an author",
+            "transactions were sent again when a connection broke or a shard changed its mode or an author",
         ),
     ];
     let told = words.iter().filter(|(count, _)| *count > 0);

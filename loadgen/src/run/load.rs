@@ -1,12 +1,11 @@
 //! The load itself: connections, pacer, receivers, drain.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use types::ValidatorId;
@@ -16,7 +15,7 @@ use types::genesis::EpochConfig;
 use super::monitor::Monitor;
 use super::prepare::{Local, Prepared};
 use super::routes::{ArenaSource, Routes};
-use super::steer::{Steerer, steer};
+use super::steer::{Steerer, look_first, steer};
 use super::{RunError, Setting};
 use crate::embedded::EmbeddedError;
 use crate::host::{Counters, own_memory_bytes};
@@ -28,7 +27,7 @@ use crate::recording::Recording;
 use crate::run::plan::nanoseconds;
 use crate::steering::{Moves, Steering};
 use crate::worker::{
-    Checked, Contradictions, Lane, LaneEnd, NOTES_MAX, ProvenBy, Shared, check_claims, receive,
+    Checked, Contradictions, Lane, LaneEnd, NOTES_MAX, ProvenBy, Shared, Stray, check_claims, receive,
 };
 
 /// Time between the last preparation and the first transaction.
@@ -66,7 +65,7 @@ pub(crate) struct Loaded {
 struct Lanes {
     slots: Vec<Arc<Slot>>,
     receivers: Vec<Lane>,
-    strays: Option<mpsc::UnboundedReceiver<crate::worker::Stray>>,
+    strays: mpsc::UnboundedReceiver<Stray>,
 }
 
 struct Slots(Vec<Arc<Slot>>);
@@ -91,7 +90,7 @@ async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
     let mut lanes = Lanes {
         slots: Vec::new(),
         receivers: Vec::new(),
-        strays: has_modes.then_some(strays),
+        strays,
     };
     for connection in 0..prepared.targets.len() * per_node {
         let target = &prepared.targets[connection / per_node];
@@ -105,9 +104,9 @@ async fn open(prepared: &Prepared, per_node: usize) -> Result<Lanes, RunError> {
             arena: Arc::clone(&prepared.arena),
             receiver,
             slot,
-            strays: has_modes.then(|| strays_in.clone()),
+            strays: strays_in.clone(),
+            has_modes,
             dial,
-            again: HashSet::new(),
         });
     }
     Ok(lanes)
@@ -258,6 +257,8 @@ struct Receivers {
     tasks: Vec<JoinHandle<LaneEnd>>,
     closing: watch::Sender<bool>,
     notes: Receiver<ProvenBy>,
+    /// For what is found otherwise than by an answer.
+    notes_in: Sender<ProvenBy>,
 }
 
 fn spawn_receivers(setting: &Setting<'_>, lanes: Vec<Lane>, shared: &Arc<Shared>) -> Receivers {
@@ -271,6 +272,7 @@ fn spawn_receivers(setting: &Setting<'_>, lanes: Vec<Lane>, shared: &Arc<Shared>
         tasks: lanes.into_iter().map(spawn).collect(),
         closing,
         notes,
+        notes_in,
     }
 }
 
@@ -298,10 +300,11 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
     let lanes = setting.runtime.block_on(open(prepared, per_node))?;
     let (targets, epoch) = (&prepared.targets, &prepared.network.epoch);
     let infos_before = setting.runtime.block_on(infos(targets, epoch))?;
+    let steering = Arc::new(Steering::new(epoch));
+    setting.runtime.block_on(look_first(epoch, targets, &steering));
     let counters_before = Counters::read();
     let clock = RunClock::starting_in(START_DELAY);
     let shared = Arc::new(shared(prepared, &clock));
-    let steering = Arc::new(Steering::new(epoch));
     let routes = Arc::new(Routes::new(
         &prepared.arena,
         targets,
@@ -309,18 +312,18 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         Arc::clone(&steering),
     ));
     let receivers = spawn_receivers(setting, lanes.receivers, &shared);
-    let steerer = lanes.strays.map(|strays| {
-        let steerer = Steerer {
-            epoch: epoch.clone(),
-            targets: targets.clone(),
-            routes: Arc::clone(&routes),
-            slots: lanes.slots.clone(),
-            arena: Arc::clone(&prepared.arena),
-            shared: Arc::clone(&shared),
-        };
-        let closing = receivers.closing.subscribe();
-        setting.runtime.spawn(steer(steerer, strays, closing))
-    });
+    let steerer = Steerer {
+        epoch: epoch.clone(),
+        targets: targets.clone(),
+        routes: Arc::clone(&routes),
+        slots: lanes.slots.clone(),
+        arena: Arc::clone(&prepared.arena),
+        shared: Arc::clone(&shared),
+        notes: receivers.notes_in,
+        tags: Arc::default(),
+    };
+    let steerer = steer(steerer, lanes.strays, receivers.closing.subscribe());
+    let steerer = setting.runtime.spawn(steerer);
     setting.interrupt.set_loading();
     let rules = rules(setting, lanes.slots.len());
     let slots = Slots(lanes.slots);
@@ -356,10 +359,8 @@ pub(crate) fn load(setting: &Setting<'_>, prepared: &mut Prepared) -> Result<Loa
         slots.0.iter().for_each(|slot| slot.close());
         let ends = setting.runtime.block_on(async {
             let ends = join_all(receivers.tasks).await;
-            if let Some(steerer) = steerer {
-                // It ends with `closing`; a panic of it would show as transactions without an answer.
-                let _ = steerer.await;
-            }
+            // It ends with `closing`; a panic of it would show as transactions without an answer.
+            let _ = steerer.await;
             ends
         });
         (

@@ -355,7 +355,15 @@ async fn replay(
             .tick(|| format!("reading the chain: {taken} blocks and bodies"));
         audit.push(item)
     };
-    match fetch_chain(&control.sender, &mut control.answers, height, PATIENCE, &mut take).await {
+    match fetch_chain(
+        &control.sender,
+        &mut control.answers,
+        (Height(0), height),
+        PATIENCE,
+        &mut take,
+    )
+    .await
+    {
         Ok(_) => audit.end(),
         Err(error) => audit.unreachable(target.validator, &error.to_string()),
     }

@@ -2,27 +2,34 @@
 //! hint at a change, and sends what belongs elsewhere again.
 //!
 //! A refusal that may only mean a change of mode waits for the next answer about the shard: then it either goes to the
-//! node that is to be asked now, or stands. Nothing is sent again to a node that refused it.
+//! node that is to be asked now, or stands. Nothing is sent again to a node that refused it. The refusal of what was
+//! sent twice stands only when the chain does not hold the other copy ([`Doubts`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam::channel::Sender;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use types::block::MODE_ONE_LEAGUE;
 use types::client::Topology;
 use types::genesis::EpochConfig;
 use types::limits::SUBMIT_TXS_MAX;
-use types::{Reject, ShardId};
+use types::{Height, Reject, ShardId};
 
+use super::doubts::Doubts;
 use super::routes::Routes;
 use crate::accounting::{Outcome, Sending};
 use crate::arena::Arena;
+use crate::audit::Progress;
+use crate::audit::fetch::fetch_chain;
 use crate::link::Slot;
 use crate::network::{Control, Target, greeting};
 use crate::pacer::Submission;
-use crate::worker::{Shared, Stray};
+use crate::steering::Steering;
+use crate::tags::TagBook;
+use crate::worker::{Proven, ProvenBy, Shared, Stray, hand_over, is_of_bytes, may_be_stray};
 
 /// Pause between looks.
 const LOOK: Duration = Duration::from_millis(200);
@@ -35,6 +42,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const ANSWER_WAIT: Duration = Duration::from_secs(1);
 /// How long a refusal that names a wrong target waits for the right one.
 const STRAY_WAIT_NS: u64 = 5_000_000_000;
+/// The same for `Busy`, which mostly means what it says: as long as the node that is asked for the mode may lag behind
+/// the one that refused.
+const BUSY_WAIT_NS: u64 = 1_000_000_000;
 /// Bytes of transactions in one frame of what is sent again.
 const FRAME_BYTES: usize = 64 << 10;
 
@@ -46,6 +56,19 @@ pub(crate) struct Steerer {
     pub(crate) slots: Vec<Arc<Slot>>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) shared: Arc<Shared>,
+    /// Takes what is found in the chain.
+    pub(crate) notes: Sender<ProvenBy>,
+    /// Tags of that.
+    pub(crate) tags: Arc<TagBook>,
+}
+
+/// What waits in one shard.
+#[derive(Default)]
+struct Waiting {
+    /// For the right target.
+    strays: Vec<Stray>,
+    /// For the chain.
+    doubts: Doubts,
 }
 
 /// Runs until `closing` turns true; refusals that still wait stand then.
@@ -54,7 +77,7 @@ pub(crate) async fn steer(
     mut strays: mpsc::UnboundedReceiver<Stray>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let mut waiting: BTreeMap<ShardId, Vec<Stray>> = BTreeMap::new();
+    let mut waiting: BTreeMap<ShardId, Waiting> = BTreeMap::new();
     let mut controls: BTreeMap<ShardId, Control> = BTreeMap::new();
     let mut modes: BTreeMap<ShardId, (u8, Instant)> = BTreeMap::new();
     let mut looks = 0_u32;
@@ -66,40 +89,102 @@ pub(crate) async fn steer(
             () = tokio::time::sleep(LOOK) => {}
         }
         while let Ok(stray) = strays.try_recv() {
-            waiting
-                .entry(steerer.shard_of(stray.index))
-                .or_default()
-                .push(stray);
+            let waiting = waiting.entry(steerer.shard_of(stray.index)).or_default();
+            if steerer.has_modes() && may_be_stray(stray.reason) {
+                waiting.strays.push(stray);
+            } else {
+                steerer.stand(&stray, &mut waiting.doubts);
+            }
         }
         for committee in &steerer.epoch.committees {
             let shard = committee.shard;
-            let strays = waiting.entry(shard).or_default();
-            let quiet = strays.is_empty() && !steerer.is_unsettled(shard);
-            if quiet && !looks.is_multiple_of(ASK_EVERY) {
+            let waiting = waiting.entry(shard).or_default();
+            let is_due = steerer.is_unsettled(shard) || looks.is_multiple_of(ASK_EVERY);
+            let is_idle = waiting.strays.is_empty() && waiting.doubts.first().is_none();
+            if is_idle && !(steerer.has_modes() && is_due) {
                 continue;
             }
-            let Some(topology) = steerer.ask(shard, &mut controls).await else {
+            let Some(topology) = ask(&steerer.epoch, &steerer.targets, shard, &mut controls).await else {
                 continue;
             };
+            if let Some(status) = topology.shards.first() {
+                waiting.doubts.show(steerer.now_ns(), status.height);
+            }
             steerer.routes.steering().learn(committee, &topology);
-            *strays = steerer.settle(std::mem::take(strays));
+            let strays = std::mem::take(&mut waiting.strays);
+            waiting.strays = steerer.settle(strays, &mut waiting.doubts);
             let mode = steerer.routes.steering().mode(shard);
             let (known, since) = modes.entry(shard).or_insert_with(|| (mode, Instant::now()));
             if *known != mode {
                 (*known, *since) = (mode, Instant::now());
             }
             steerer.rescue(shard, since.elapsed() >= FAREWELL);
+            steerer.look_up(shard, &mut waiting.doubts, &mut controls).await;
         }
     }
-    strays.close();
-    while let Some(stray) = strays.recv().await {
-        waiting.entry(ShardId(0)).or_default().push(stray);
+    steerer.end(waiting, strays).await;
+}
+
+/// Learns modes and authors before the load: a network that has run for a while need not be as its genesis has it.
+pub(crate) async fn look_first(epoch: &EpochConfig, targets: &[Target], steering: &Steering) {
+    let mut controls = BTreeMap::new();
+    let committees = epoch.committees.iter().filter(|_| epoch.policy.leagues.is_some());
+    for committee in committees {
+        if let Some(topology) = ask(epoch, targets, committee.shard, &mut controls).await {
+            steering.learn(committee, &topology);
+        }
     }
-    let left = waiting.into_values().flatten();
-    left.for_each(|stray| steerer.stand(&stray));
+}
+
+/// What the first node of the shard that answers says, voters first; keeps the connection to it.
+async fn ask(
+    epoch: &EpochConfig,
+    targets: &[Target],
+    shard: ShardId,
+    controls: &mut BTreeMap<ShardId, Control>,
+) -> Option<Topology> {
+    if let Some(control) = controls.get_mut(&shard) {
+        if let Ok(Ok(topology)) = timeout(ANSWER_WAIT, control.topology()).await {
+            return Some(topology);
+        }
+        controls.remove(&shard);
+    }
+    let hello = greeting(epoch);
+    let mut members: Vec<&Target> = targets.iter().filter(|target| target.shard == shard).collect();
+    members.sort_by_key(|target| target.member);
+    for target in members {
+        let asked = timeout(ANSWER_WAIT, async {
+            let mut control = Control::connect(*target, &hello).await.ok()?;
+            let topology = control.topology().await.ok()?;
+            Some((control, topology))
+        });
+        if let Ok(Some((control, topology))) = asked.await {
+            controls.insert(shard, control);
+            return Some(topology);
+        }
+    }
+    None
+}
+
+/// How long a refusal waits for another target, nanoseconds.
+const fn wait_of(reason: Reject) -> u64 {
+    if matches!(reason, Reject::Busy) {
+        BUSY_WAIT_NS
+    } else {
+        STRAY_WAIT_NS
+    }
 }
 
 impl Steerer {
+    fn has_modes(&self) -> bool {
+        self.epoch.policy.leagues.is_some()
+    }
+
+    /// Time from the start of the run.
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.shared.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     fn shard_of(&self, index: u32) -> ShardId {
         let entry = self.arena.entries.get(index as usize);
         entry.map(|entry| entry.shard).unwrap_or_default()
@@ -119,45 +204,16 @@ impl Steerer {
         self.slots.get(connection as usize).map(|slot| &**slot)
     }
 
-    /// What the first node of the shard that answers says, voters first; keeps the connection to it.
-    async fn ask(&self, shard: ShardId, controls: &mut BTreeMap<ShardId, Control>) -> Option<Topology> {
-        if let Some(control) = controls.get_mut(&shard) {
-            if let Ok(Ok(topology)) = timeout(ANSWER_WAIT, control.topology()).await {
-                return Some(topology);
-            }
-            controls.remove(&shard);
-        }
-        let hello = greeting(&self.epoch);
-        let mut members: Vec<&Target> = self
-            .targets
-            .iter()
-            .filter(|target| target.shard == shard)
-            .collect();
-        members.sort_by_key(|target| target.member);
-        for target in members {
-            let asked = timeout(ANSWER_WAIT, async {
-                let mut control = Control::connect(*target, &hello).await.ok()?;
-                let topology = control.topology().await.ok()?;
-                Some((control, topology))
-            });
-            if let Ok(Some((control, topology))) = asked.await {
-                controls.insert(shard, control);
-                return Some(topology);
-            }
-        }
-        None
-    }
-
     /// Sends strays to where they belong now; gives back those that wait on.
-    fn settle(&self, strays: Vec<Stray>) -> Vec<Stray> {
-        let now = self.shared.start.elapsed().as_nanos();
+    fn settle(&self, strays: Vec<Stray>, doubts: &mut Doubts) -> Vec<Stray> {
+        let now = self.now_ns();
         let (mut elsewhere, mut waiting) = (Vec::new(), Vec::new());
         for stray in strays {
             let connection = self.routes.connection(&self.arena, stray.index);
             if !self.is_same_node(connection, stray.connection) {
                 elsewhere.push((connection, stray));
-            } else if stray.reason == Reject::Busy || now > u128::from(stray.at_ns + STRAY_WAIT_NS) {
-                self.stand(&stray);
+            } else if now > stray.at_ns.saturating_add(wait_of(stray.reason)) {
+                self.stand(&stray, doubts);
             } else {
                 waiting.push(stray);
             }
@@ -170,13 +226,83 @@ impl Steerer {
         left / self.routes.per_node() == right / self.routes.per_node()
     }
 
-    /// The refusal of a stray stands.
-    fn stand(&self, stray: &Stray) {
-        if self.shared.recording.outcome(stray.index).0 == Outcome::Pending {
-            self.shared
-                .recording
-                .set_rejected(stray.index, stray.reason, stray.at_ns);
+    /// The refusal of a stray stands, unless another copy may have taken effect.
+    fn stand(&self, stray: &Stray, doubts: &mut Doubts) {
+        let is_copy = self.shared.moves.place(stray.index).is_some();
+        let entry = self.arena.entries.get(stray.index as usize);
+        let is_open = self.shared.recording.outcome(stray.index).0 == Outcome::Pending;
+        match (entry, self.shared.recording.sending(stray.index)) {
+            (Some(entry), Some(Sending::At(sent_ns))) if is_copy && is_open && !is_of_bytes(stray.reason) => {
+                let policy = &self.epoch.policy;
+                doubts.add(entry.txid, *stray, sent_ns, policy.lag + policy.window);
+            }
+            _ => self.refuse(stray),
         }
+    }
+
+    fn refuse(&self, stray: &Stray) {
+        let recording = &self.shared.recording;
+        if recording.outcome(stray.index).0 == Outcome::Pending {
+            recording.set_rejected(stray.index, stray.reason, stray.at_ns);
+        }
+    }
+
+    /// Reads on in the chain of the node that was asked last, for what is in doubt.
+    async fn look_up(&self, shard: ShardId, doubts: &mut Doubts, controls: &mut BTreeMap<ShardId, Control>) {
+        let (Some(first), tip) = (doubts.first(), doubts.tip()) else {
+            return;
+        };
+        let Some(control) = controls.get_mut(&shard).filter(|_| first <= tip) else {
+            return;
+        };
+        let mut found = Vec::new();
+        let mut take = |item| {
+            found.extend(doubts.take(item, &self.tags));
+            Progress::Wanted
+        };
+        let heights = (Height(first.0.saturating_sub(1)), tip);
+        let (sender, answers) = (&control.sender, &mut control.answers);
+        let read = fetch_chain(sender, answers, heights, ANSWER_WAIT, &mut take).await;
+        let validator = control.target.validator;
+        for found in found {
+            let now = self.now_ns();
+            for index in found.indices {
+                let intended = self.shared.times.get(index as usize).copied().unwrap_or(now);
+                self.shared.recording.set_found(index, now, intended);
+            }
+            let claim = ProvenBy {
+                validator,
+                shard,
+                tags: Arc::clone(&self.tags),
+                claim: Proven::Final(Box::new(found.note)),
+            };
+            hand_over(&self.notes, claim).await;
+        }
+        match read {
+            Ok(read) => doubts.settle(read).iter().for_each(|stray| self.refuse(stray)),
+            // Another connection reads the same again.
+            Err(_) => drop(controls.remove(&shard)),
+        }
+    }
+
+    /// The run ends: refusals that wait stand, and what is in doubt is lost.
+    async fn end(&self, waiting: BTreeMap<ShardId, Waiting>, mut strays: mpsc::UnboundedReceiver<Stray>) {
+        let mut doubts = Doubts::default();
+        strays.close();
+        while let Some(stray) = strays.recv().await {
+            self.stand(&stray, &mut doubts);
+        }
+        for mut waiting in waiting.into_values() {
+            let strays = waiting.strays.iter();
+            strays.for_each(|stray| self.stand(stray, &mut doubts));
+            let open = waiting.doubts.drain();
+            open.iter().for_each(|stray| self.lose(stray));
+        }
+        doubts.drain().iter().for_each(|stray| self.lose(stray));
+    }
+
+    fn lose(&self, stray: &Stray) {
+        self.shared.recording.set_lost(stray.index, stray.at_ns);
     }
 
     /// Sends what is unanswered at nodes that are no targets any more, when they are away or had their time to answer.

@@ -31,3 +31,18 @@ fn an_author_that_forges_is_banned_and_the_accounts_are_explained() {
     assert_eq!(slashed, Some(1), "{}", report["faults"]);
     assert_eq!(report["counts"]["lost"], 0, "{}", report["counts"]);
 }
+
+/// From 17 voters on certificates are BLS aggregates, collected over a tree.
+#[test]
+fn seventeen_voters_sign_together_and_everything_is_final() {
+    let folder = Folder::new("collective");
+    let arguments = "--tps 40 --shards 1 --validators 18 --believable 1 --duration 4s --warmup 1s --drain 60s \
+                     --deadline 60s --accounts 1000 -o r.json";
+    let output = loadgen(&folder, &arguments.split_whitespace().collect::<Vec<_>>());
+    let report = report(&folder.join("r.json"));
+    assert_sound(&report, &output);
+    let (counts, security) = (&report["counts"], &report["security"]);
+    assert_eq!(counts["final"], counts["sent"], "{counts}");
+    assert_eq!(counts["lost"], 0, "{counts}");
+    assert_eq!(security["failure"]["validators"], 18, "{security}");
+}

@@ -10,6 +10,7 @@ mod programs;
 mod bitcoin;
 mod disks;
 mod embedded;
+mod fallback;
 mod four_nodes;
 mod hostile;
 mod kill_loop;

@@ -1,4 +1,4 @@
-//! One shard of four `shardbench-node run` processes that can be killed, paused and started again one by one.
+//! One shard of `shardbench-node run` processes, four voters and perhaps candidates, that can be killed, paused and started again one by one.
 
 use std::fs::File;
 use std::net::UdpSocket;
@@ -14,6 +14,8 @@ use crate::programs::{Folder, Load, Running, program};
 
 /// Validators of the shard: `f` is 1, a quorum 3.
 pub(crate) const VALIDATORS: usize = 4;
+/// Most candidates beside them, where there are two leagues.
+const CANDIDATES_MAX: u16 = 4;
 /// No wait of these tests is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 /// Pause between two looks at something that is waited for.
@@ -22,10 +24,10 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// Two cores carry one network at a time: the next test waits for the one before.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// Runs where the range of handed-out ports does not reach: 12,000 to 19,999, eight for each network.
+/// Runs where the range of handed-out ports does not reach: 12,000 to 19,999, two for each validator of a network.
 const PORTS_FROM: u16 = 12_000;
-const PORTS_OF_ONE: u16 = 2 * VALIDATORS as u16;
-const PORT_SETS: u16 = 1_000;
+const PORTS_OF_ONE: u16 = 2 * (VALIDATORS as u16 + CANDIDATES_MAX);
+const PORT_SETS: u16 = 500;
 static NEXT_PORTS: AtomicU16 = AtomicU16::new(0);
 
 /// Waits until `look` gives something; fails with `what` after [`PATIENCE`].
@@ -74,6 +76,25 @@ impl Network {
             &["--validators", "4", "--protocol", "pbft"],
             VALIDATORS,
         )
+    }
+
+    /// Four voters and this many candidates, the first of whom in the order of the draw holds the one seat.
+    pub(crate) fn of_two_leagues(name: &str, candidates: u16) -> Self {
+        assert!(
+            candidates <= CANDIDATES_MAX,
+            "ports for {CANDIDATES_MAX} candidates"
+        );
+        let validators = VALIDATORS + usize::from(candidates);
+        let [validators_text, candidates] = [validators.to_string(), candidates.to_string()];
+        let size = [
+            "--validators",
+            &validators_text,
+            "--candidates",
+            &candidates,
+            "--protocol",
+            "pob",
+        ];
+        Self::made(name, 4_000, &size, validators)
     }
 
     fn made(name: &str, accounts: u32, size: &[&str], validators: usize) -> Self {

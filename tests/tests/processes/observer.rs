@@ -11,7 +11,7 @@ use types::block::CommittedBlock;
 use types::client::{Answer, BlockItem, Request, StateInfo};
 use types::{Height, MemberIndex};
 
-use crate::network::{Network, VALIDATORS, wait_for};
+use crate::network::{Network, wait_for};
 
 /// Longest wait for one answer of a validator that runs.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -37,8 +37,8 @@ impl Observer {
         Self {
             runtime,
             network: genesis,
+            controls: targets.iter().map(|_| None).collect(),
             targets,
-            controls: (0..VALIDATORS).map(|_| None).collect(),
         }
     }
 
@@ -112,6 +112,30 @@ impl Observer {
         found
     }
 
+    /// Waits for the first final block from a height on that is as wanted; gives its height.
+    pub(crate) fn first_block(
+        &mut self,
+        what: &str,
+        shown_by: usize,
+        mut from: Height,
+        wanted: impl Fn(&CommittedBlock) -> bool,
+    ) -> Height {
+        wait_for(what, || {
+            let blocks = self.blocks(shown_by, from);
+            from = blocks
+                .last()
+                .map_or(from, |block| block.block.header.height.next());
+            let found = blocks.iter().find(|block| wanted(block))?;
+            Some(found.block.header.height)
+        })
+    }
+
+    /// Whoever hold the seats by genesis, and the candidates behind them, in the order of the draw.
+    pub(crate) fn candidates(&self) -> Vec<usize> {
+        let candidates = &self.network.epoch.committees[0].candidates;
+        candidates.iter().map(|member| self.validator(*member)).collect()
+    }
+
     /// Waits until transactions of a load that was just started are final: it is connected to everyone then, and
     /// sends.
     pub(crate) fn loaded(&mut self, since: Height) {
@@ -137,7 +161,7 @@ impl Observer {
     }
 
     /// The validator at a place of the committee.
-    fn validator(&self, member: MemberIndex) -> usize {
+    pub(crate) fn validator(&self, member: MemberIndex) -> usize {
         let target = self.targets.iter().find(|target| target.member == member);
         usize::from(target.expect("a member").validator.0)
     }

@@ -26,14 +26,14 @@ use crate::workload::sample::Sample;
 
 /// A transaction with its id.
 #[derive(Clone)]
-pub(super) struct Tx {
-    pub(super) txid: TxId,
-    pub(super) bytes: Bytes,
+pub(crate) struct Tx {
+    pub(crate) txid: TxId,
+    pub(crate) bytes: Bytes,
 }
 
 impl Tx {
     /// Spends one output of an account; amounts go to accounts.
-    pub(super) fn pay(sample: &Sample, from: (OutPoint, u32), to: &[(u32, u64)], fee: u64) -> Self {
+    pub(crate) fn pay(sample: &Sample, from: (OutPoint, u32), to: &[(u32, u64)], fee: u64) -> Self {
         let owner = |account| sample.accounts.owner(account).expect("an account");
         let draft = TxDraft {
             fee: Amount(fee),
@@ -75,7 +75,7 @@ impl Tx {
         }
     }
 
-    pub(super) const fn output(&self, index: u16) -> OutPoint {
+    pub(crate) const fn output(&self, index: u16) -> OutPoint {
         OutPoint {
             txid: self.txid,
             index,
@@ -84,7 +84,7 @@ impl Tx {
 }
 
 /// One shard's chain in the making.
-pub(super) struct Chain<'a> {
+pub(crate) struct Chain<'a> {
     sample: &'a Sample,
     shard: usize,
     pub(super) model: Model,
@@ -95,11 +95,11 @@ pub(super) struct Chain<'a> {
     /// By member: next number and hash of the block before it.
     authors: Vec<(BlockSeq, Hash)>,
     /// Blocks with their bodies, from height 1.
-    pub(super) blocks: Vec<(CommittedBlock, Vec<AuthorBlock>)>,
+    pub(crate) blocks: Vec<(CommittedBlock, Vec<AuthorBlock>)>,
 }
 
 impl<'a> Chain<'a> {
-    pub(super) fn new(sample: &'a Sample, shard: usize) -> Self {
+    pub(crate) fn new(sample: &'a Sample, shard: usize) -> Self {
         let genesis_hash = sample.epoch.genesis_hash;
         let id = ShardId(shard as u16);
         Self {
@@ -186,7 +186,7 @@ impl<'a> Chain<'a> {
     }
 
     /// Appends a block as honest validators would.
-    pub(super) fn honest(&mut self, batches: &[(usize, &[Tx])]) {
+    pub(crate) fn honest(&mut self, batches: &[(usize, &[Tx])]) {
         self.append(batches, &Told::default());
     }
 
@@ -340,7 +340,7 @@ impl<'a> Chain<'a> {
     }
 
     /// What a validator with this chain answers.
-    pub(super) fn items(&self) -> Vec<BlockItem> {
+    pub(crate) fn items(&self) -> Vec<BlockItem> {
         let mut items = Vec::new();
         for (block, bodies) in &self.blocks {
             items.push(BlockItem::Block(Box::new(block.clone())));
@@ -351,7 +351,7 @@ impl<'a> Chain<'a> {
 }
 
 /// Every funded coin by account.
-pub(super) fn coins(sample: &Sample) -> HashMap<u32, OutPoint> {
+pub(crate) fn coins(sample: &Sample) -> HashMap<u32, OutPoint> {
     let wallet = sample.wallet();
     wallet
         .coins()

@@ -132,13 +132,31 @@ async fn a_fetched_chain_is_what_the_node_has() {
         .await
         .expect("a state");
     let mut fetched = Vec::new();
-    let shown = fetch_chain(&sender, &mut answers, state.height, PATIENCE, &mut |item| {
-        fetched.push(item);
-        Progress::Wanted
-    })
+    let shown = fetch_chain(
+        &sender,
+        &mut answers,
+        (Height(0), state.height),
+        PATIENCE,
+        &mut |item| {
+            fetched.push(item);
+            Progress::Wanted
+        },
+    )
     .await
     .expect("a chain");
     assert_eq!((shown, fetched == items), (Height(20), true));
+    let mut rest = Vec::new();
+    let heights = (Height(17), state.height);
+    let shown = fetch_chain(&sender, &mut answers, heights, PATIENCE, &mut |item| {
+        rest.push(item);
+        Progress::Wanted
+    })
+    .await;
+    assert_eq!(shown.expect("the rest"), Height(20));
+    assert!(
+        rest == part(&items, Height(18), 3),
+        "what was read before is not read again"
+    );
     let mut audit = audit(&sample, Receipts::default(), FULL);
     read(&mut audit, chain.validators()[0], fetched);
     assert_eq!(audit.unspent().expect("an honest chain").len(), 20);
@@ -148,9 +166,13 @@ async fn a_fetched_chain_is_what_the_node_has() {
 async fn a_node_that_has_no_more_is_given_up() {
     let (_endpoint, sender, mut answers) = node(|_, _| Vec::new()).await;
     let patience = Duration::from_millis(200);
-    let error = fetch_chain(&sender, &mut answers, Height(3), patience, &mut |_| {
-        Progress::Wanted
-    })
+    let error = fetch_chain(
+        &sender,
+        &mut answers,
+        (Height(0), Height(3)),
+        patience,
+        &mut |_| Progress::Wanted,
+    )
     .await
     .expect_err("nothing comes");
     assert!(
@@ -177,7 +199,7 @@ async fn a_node_that_talks_without_an_answer_is_given_up() {
     for answer in [nothing(), Answer::Reject(Vec::new())] {
         let (_endpoint, sender, mut answers) = babbler(answer.clone()).await;
         let mut sink = |_| Progress::Wanted;
-        let chain = fetch_chain(&sender, &mut answers, Height(3), patience, &mut sink);
+        let chain = fetch_chain(&sender, &mut answers, (Height(0), Height(3)), patience, &mut sink);
         let chain = tokio::time::timeout(PATIENCE, chain).await.expect("it ends");
         assert!(matches!(chain, Err(FetchError::Stuck { .. })), "{chain:?}");
         let (_endpoint, sender, mut answers) = babbler(answer).await;
@@ -199,7 +221,7 @@ async fn a_broken_chain_is_not_read_to_its_end() {
     audit.begin(chain.validators()[0]).expect("of this network");
     // The node shows heights 1 to 3 for ever and claims many more.
     let until = Height(u64::MAX);
-    let fetched = fetch_chain(&sender, &mut answers, until, PATIENCE, &mut |item| {
+    let fetched = fetch_chain(&sender, &mut answers, (Height(0), until), PATIENCE, &mut |item| {
         audit.push(item)
     })
     .await;

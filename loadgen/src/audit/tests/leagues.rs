@@ -90,7 +90,7 @@ fn a_claimed_forgery_is_paid_for_to_the_last_unit_and_its_author_slashed_once() 
     assert!(clean.is_clean(), "{:#?}", clean.findings);
     let log = &clean.faults;
     assert_eq!((log.forged_final, log.claims), (1, 1));
-    assert_eq!(log.caught.get("bad_signature"), Some(&1));
+    assert_eq!(log.caught.get("bad_signature"), Some(&3), "pieces of evidence");
     assert_eq!(
         (log.bonds_lost, log.rewards),
         (u128::from(BOND), u128::from(BOND / 20))

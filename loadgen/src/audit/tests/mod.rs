@@ -1,6 +1,6 @@
 //! Chains of honest validators pass; each way of cheating is found, with the validator and the transaction named.
 
-mod chain;
+pub(crate) mod chain;
 mod fetching;
 mod leagues;
 mod mutations;

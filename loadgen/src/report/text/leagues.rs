@@ -84,8 +84,9 @@ pub(super) fn faults(report: &Report, style: Style, out: &mut String) {
     }
     if faults.mode_switches > 0 {
         parts.push(format!(
-            "{} switches of the mode, {} heights by one league",
-            faults.mode_switches, faults.heights_in_fallback
+            "{} heights by one league: {}",
+            faults.heights_in_fallback,
+            faults.changes()
         ));
     }
     line(out, "faults", &parts.join("   "));

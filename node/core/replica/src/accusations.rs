@@ -210,7 +210,8 @@ impl Replica {
         let hash = author_header_hash(&forged.header.header);
         let author = self.committee.member_of(forged.header.header.author);
         author.is_some_and(|author| parent.is_banned(author))
-            && self.chain.archive.is_claimable(forged, height) && !parent.is_claimed(&hash, forged.path.index)
+            && self.chain.archive.is_claimable(forged, height)
+            && !parent.is_claimed(&hash, forged.path.index)
     }
 
     /// Forgets faults of states that nobody can judge any more.

@@ -318,11 +318,10 @@ impl League {
             .count_ones()
     }
 
-    /// Whether no seat showed itself in the last heights: then heights are made at full pace, so that the network soon
+    /// Whether no seat showed itself in the last height: then heights are made at full pace, so that the network soon
     /// knows whether it needs the other mode.
     pub(crate) fn is_quiet(&self) -> bool {
-        let last = self.shown.iter().rev().take(4);
-        self.mode == MODE_TWO_LEAGUES && last.fold(0, |seats, shown| seats | shown.seats) == 0
+        self.mode == MODE_TWO_LEAGUES && self.shown.back().is_some_and(|shown| shown.seats == 0)
     }
 
     /// Unslashed candidates that reported in the watched heights, in the order of the draw.
@@ -440,11 +439,18 @@ impl League {
         }
         if let Some(leagues) = &policy.leagues {
             let (height, heights) = (self.height.0, leagues.slow_heights);
-            while let Some(intent) = self.slow.pop_front_if(|intent| intent.height.0 + heights == height) {
+            while let Some(intent) = self
+                .slow
+                .pop_front_if(|intent| intent.height.0 + heights == height)
+            {
                 self.executed.push_back(intent);
             }
             let kept = heights + policy.memory();
-            while self.executed.pop_front_if(|intent| intent.height.0 + kept < height).is_some() {}
+            while self
+                .executed
+                .pop_front_if(|intent| intent.height.0 + kept < height)
+                .is_some()
+            {}
         }
         for record in &block.records {
             self.take_record(record, policy, &mut shown);

@@ -132,7 +132,10 @@ impl Replica {
             scheme: self.config.scheme,
             genesis: &self.context.genesis_hash,
         };
-        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "changed by planted faults alone"))]
+        #[cfg_attr(
+            not(feature = "planted-bugs"),
+            expect(unused_mut, reason = "changed by planted faults alone")
+        )]
         let mut reactions = Reactions::of(block, parent, &self.chain.archive, &judge);
         #[cfg(feature = "planted-bugs")]
         match self.config.planted {

@@ -11,6 +11,7 @@ use crate::{Frame, Identity, PeerConfig, PeerEndpoint, PublicKey, ValidatorId};
 
 mod abuse;
 mod clients;
+mod drained;
 mod frames;
 mod handshake;
 mod identities;

@@ -345,7 +345,11 @@ fn a_forgery_that_gives_its_author_away_is_paid_for_when_it_is_old_enough() {
     net.run();
     net.pass(Duration::from_millis(100));
     assert_eq!(replica(&net, 1).banned(), [MemberIndex(AUTHOR)]);
-    let settled = |net: &Net| replica(net, 1).ledger().lookup(&paid_to(&theft.0), replica(net, 1).final_height());
+    let settled = |net: &Net| {
+        replica(net, 1)
+            .ledger()
+            .lookup(&paid_to(&theft.0), replica(net, 1).final_height())
+    };
     assert_eq!(settled(&net), ledger::Lookup::Missing, "too young");
     net.pass(Duration::from_secs(3));
     assert!(matches!(settled(&net), ledger::Lookup::Unspent(_)), "paid");
@@ -395,6 +399,40 @@ fn a_dead_author_means_one_league_and_its_return_means_two() {
 }
 
 #[test]
+fn an_author_that_comes_back_when_one_league_is_decided_promises_nothing_that_it_cannot_keep() {
+    let mut net = net(5, policy(|_| {}));
+    net.pass(Duration::from_secs(3));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let is_decided = |net: &Net| replica(net, 0).chain.final_league().is_switching();
+    for _ in 0..2_000 {
+        if is_decided(&net) {
+            break;
+        }
+        net.pass(Duration::from_millis(5));
+    }
+    assert!(
+        is_decided(&net),
+        "the only author is dead, and no switch is decided"
+    );
+    net.restart(AUTHOR);
+    let payment = net.pay(&[(net.coin(0), 0, 100)], 1);
+    net.submit(AUTHOR, 5, payment.clone());
+    let mut resets = 0;
+    while is_decided(&net) {
+        resets = replica(&net, 0).counters().resets;
+        net.pass(Duration::from_millis(5));
+    }
+    assert_eq!(resets, 1, "the author could begin a run in time");
+    assert_eq!(replica(&net, 0).mode(), MODE_ONE_LEAGUE);
+    net.pass(Duration::from_millis(100));
+    assert_eq!((receipts(&net), net.rejects()), (vec![], vec![(5, Reject::Busy)]));
+    net.submit(1, 6, payment);
+    net.pass(Duration::from_millis(500));
+    assert_eq!(net.finals(), [6], "and a voter takes what it had to give back");
+    conserved(&net);
+}
+
+#[test]
 fn an_author_promises_nothing_once_one_league_is_decided() {
     let two_seats = |leagues: &mut Leagues| {
         leagues.seats = 2;
@@ -411,7 +449,10 @@ fn an_author_promises_nothing_once_one_league_is_decided() {
         }
         net.pass(Duration::from_millis(5));
     }
-    assert!(decided(&net), "one author of two is dead, and no switch is decided");
+    assert!(
+        decided(&net),
+        "one author of two is dead, and no switch is decided"
+    );
     let cut = replica(&net, AUTHOR).counters().blocks_cut;
     while replica(&net, AUTHOR).mode() == MODE_TWO_LEAGUES {
         net.pass(Duration::from_millis(5));
@@ -422,6 +463,28 @@ fn an_author_promises_nothing_once_one_league_is_decided() {
         "no block that can never count"
     );
     conserved(&net);
+}
+
+#[test]
+fn one_silent_height_is_enough_for_the_next_ones_to_come_at_full_pace() {
+    let policy = Policy {
+        view_timeout_min: Duration::from_secs(2),
+        ..policy(|_| {})
+    };
+    let (idle, interval) = (policy.idle_interval(), policy.block_interval);
+    let mut net = net(5, policy);
+    net.pass(Duration::from_secs(3));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let before = net.heights()[0];
+    net.pass(idle + idle);
+    // One pause of an idle network, then the rest of the time without any.
+    let paced = idle.as_nanos() / interval.as_nanos() / 2;
+    let made = net.heights()[0] - before;
+    assert!(
+        u128::from(made) >= paced,
+        "{made} heights, {paced} at half the pace"
+    );
+    assert_eq!(replica(&net, 0).view().0.0, 0, "no leader is blamed for it");
 }
 
 #[test]
