@@ -258,7 +258,8 @@ impl Replica {
         }
     }
 
-    fn queue_rechecks(&mut self, author: MemberIndex) {
+    /// Final blocks of a banned author are checked again in full, each by some of the voters.
+    pub(crate) fn queue_rechecks(&mut self, author: MemberIndex) {
         if !self.committee.is_voter(self.config.me) {
             return;
         }

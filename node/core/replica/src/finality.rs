@@ -74,7 +74,7 @@ impl Replica {
         }
         let from = Height(height.0.saturating_sub(self.config.epoch.policy.memory()));
         self.pool.forget_included(from);
-        self.included_from = self.included_from.max(from);
+        self.remembered_from = self.remembered_from.max(from);
     }
 
     fn on_final_records(&mut self, now: Time, block: &Block) {

@@ -38,14 +38,14 @@ impl Replica {
     /// say so, as after a restart or while the block's base is not final here.
     pub(crate) fn breaks_state(&self, hash: &Hash, position: u32, league: &League) -> Option<bool> {
         let held = self.pool.lately(hash)?;
-        // A state that is not final here is maybe not the one that the author knew; one far below is forgotten.
+        // A state that is not final here is maybe not the one that the author knew; of one below what is remembered,
+        // spent outputs are unknown.
         let base = held.header.header.base_height;
-        let height = self.chain.final_height();
-        if base > height || base.0.saturating_add(self.config.epoch.policy.memory()) < height.0 {
+        if base > self.chain.final_height() || base < self.remembered_from {
             return None;
         }
         let mut chain = OwnChain::default();
-        for block in self.own_chain(held)?.into_iter().rev() {
+        for block in self.own_chain(held).into_iter().rev() {
             let body = &block.ready()?.body;
             body.txs().for_each(|(txid, tx)| chain.take(txid, &tx));
         }
@@ -56,15 +56,15 @@ impl Replica {
         Some(!self.holds(&chain, held, league, txid, &tx))
     }
 
-    /// Predecessors of a block in its run that are not in the state at its base, the latest first.
-    fn own_chain(&self, held: &HeldBlock) -> Option<Vec<&HeldBlock>> {
+    /// Predecessors of a block in its run that are not in the state at its base, the latest first. Everything included
+    /// since that base is remembered, so that one which is not was included at or below it.
+    fn own_chain(&self, held: &HeldBlock) -> Vec<&HeldBlock> {
         let header = &held.header.header;
         let mut blocks = Vec::new();
         let (mut prev, mut number) = (header.prev, header.seq.number());
         while number > 0 {
             let Some(block) = self.pool.lately(&prev) else {
-                // Everything included since then is kept, so this one was included at or below the base.
-                return (header.base_height >= self.included_from).then_some(blocks);
+                break;
             };
             if self
                 .pool
@@ -76,7 +76,7 @@ impl Replica {
             blocks.push(block);
             (prev, number) = (block.header.header.prev, block.header.header.seq.number());
         }
-        Some(blocks)
+        blocks
     }
 
     fn holds(

@@ -148,7 +148,7 @@ impl Recovery {
                 self.league.clone(),
                 std::mem::take(&mut self.archive),
             );
-            self.replica.included_from = header.height;
+            self.replica.remembered_from = header.height;
         }
         Ok(())
     }
@@ -275,6 +275,8 @@ impl Replica {
         }
         self.follow_role(now);
         self.request_reset(now);
+        // What was being checked again when this validator stopped; what is claimed already is passed over.
+        self.banned().into_iter().for_each(|author| self.queue_rechecks(author));
         self.handle_timeout(now, executor);
     }
 }

@@ -131,8 +131,8 @@ pub struct Replica {
     pub(crate) cheat: Option<Cheat>,
     /// Receipts that wait for their block to be durable.
     receipts: BTreeMap<Sequence, BlockSeq>,
-    /// Since which final height the pool keeps every included block of seats for a while.
-    pub(crate) included_from: Height,
+    /// Since which final height the pool remembers every included block of seats, and the ledger every spent output.
+    pub(crate) remembered_from: Height,
     /// When the challenge wait of a proposal ends.
     pub(crate) next_vote: Option<Time>,
     /// Final height of the last own report.
@@ -221,7 +221,7 @@ impl Replica {
         Self {
             pbft,
             pool,
-            included_from: chain.final_height(),
+            remembered_from: chain.final_height(),
             chain,
             author,
             committee,
