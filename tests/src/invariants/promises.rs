@@ -1,7 +1,8 @@
 //! Promises of authors: a receipt leaves when its block is on disk, and is broken only for a reason (`ios` 18, I8).
 //!
 //! Reasons are that its author lies, that the author's machine lost power, that a mode ends, or that the block was held
-//! by no more than `f` honest voters in time, which is before its author's silence cost it the seat too. Whoever holds a block early enough votes for no proposal that lets it
+//! by no more than `f` honest voters in time, which is before its run or its author's seat was voted away too. Whoever
+//! holds a block early enough votes for no proposal that lets it
 //! age out.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,7 +188,8 @@ impl Promises {
             .honest
             .iter()
             .filter(|member| {
-                setup.committee().is_voter(**member) && self.held_in_time(setup, hash, **member, lives)
+                setup.committee().is_voter(**member)
+                    && self.held_in_time(setup, hash, **member, (outcome.height, lives))
             })
             .count();
         let (author, group, seq, base) = (block.author, block.group, block.seq, block.base);
@@ -206,7 +208,13 @@ impl Promises {
 
     /// Whether a voter had a block and everything before it in its run so early that no proposal passes it that omits
     /// them for too long, and has not restarted since.
-    fn held_in_time(&self, setup: &Setup, hash: &Hash, member: MemberIndex, lives: &[u64]) -> bool {
+    fn held_in_time(
+        &self,
+        setup: &Setup,
+        hash: &Hash,
+        member: MemberIndex,
+        (ended, lives): (Height, &[u64]),
+    ) -> bool {
         let policy = &setup.epoch.policy;
         let life = lives.get(usize::from(member.0)).copied();
         let group = self.blocks.get(hash).map(|block| block.group);
@@ -215,9 +223,11 @@ impl Promises {
             let held = self.held.get(hash).and_then(|members| members.get(&member));
             held.is_some_and(|held| {
                 let last = base.0 + policy.lag.saturating_sub(2 * policy.window + 4);
-                // Who hears of a block when its author's seat is being given away cannot object any more.
+                // Who hears of a block when its author's seat is being given away, or its run is being ended, cannot
+                // object any more.
                 let given = handed.and_then(|handed| handed.range(base.next()..).next());
-                let known = given.is_none_or(|given| held.height.0 + policy.window + 1 < given.0);
+                let voted = given.map_or(ended, |given| ended.min(*given));
+                let known = held.height.0 + policy.window + 1 < voted.0;
                 Some(held.life) == life && held.height.0 <= last && known
             })
         };
