@@ -142,7 +142,9 @@ impl World {
             (PeerMessage::Propose(propose), Some(cheats)) => {
                 PeerMessage::Propose(cheats.propose(&mut self.rng, (&self.setup, &self.model), from, propose))
             }
-            (PeerMessage::Vote(vote), Some(cheats)) => PeerMessage::Vote(cheats.vote(&self.setup, from, vote)),
+            (PeerMessage::Vote(vote), Some(cheats)) => {
+                PeerMessage::Vote(cheats.vote(&self.setup, from, vote))
+            }
             (message, _) => message,
         }
     }

@@ -276,7 +276,9 @@ impl Replica {
         self.follow_role(now);
         self.request_reset(now);
         // What was being checked again when this validator stopped; what is claimed already is passed over.
-        self.banned().into_iter().for_each(|author| self.queue_rechecks(author));
+        self.banned()
+            .into_iter()
+            .for_each(|author| self.queue_rechecks(author));
         self.handle_timeout(now, executor);
     }
 }
