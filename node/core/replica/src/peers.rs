@@ -84,8 +84,9 @@ impl Replica {
             return;
         }
         self.look_for_equivocation(header);
-        if !old && self.wanted.len() < WANTED_UNREFERENCED_MAX {
-            self.want(now, hash, from, None);
+        if !old && self.wanted.len() < WANTED_UNREFERENCED_MAX && !self.wanted.contains_key(&hash) {
+            // A header is smaller than its body and overtakes it: mostly the author's own copy is on its way.
+            self.note_wanted(hash, from, None, now + self.config.epoch.policy.shard_delay);
         }
     }
 
@@ -401,10 +402,24 @@ impl Replica {
         from: MemberIndex,
         place: Option<(u16, types::block::BlockSeq)>,
     ) {
-        if let Some(wanted) = self.wanted.get_mut(&hash) {
+        let known = self.wanted.get_mut(&hash).map(|wanted| {
             wanted.place = wanted.place.or(place);
-            return;
+            wanted.asked
+        });
+        let is_new = known.is_none() && self.note_wanted(hash, from, place, now);
+        if is_new || known == Some(0) {
+            self.ask_for(now, hash);
         }
+    }
+
+    /// Notes a body to ask for from a time on, first `from` this member. False when there is no room.
+    fn note_wanted(
+        &mut self,
+        hash: Hash,
+        from: MemberIndex,
+        place: Option<(u16, types::block::BlockSeq)>,
+        at: Time,
+    ) -> bool {
         // What final blocks need comes before what a proposal only claims to need.
         let room = if self.chain.waiting.is_empty() {
             WANTED_MAX
@@ -412,23 +427,21 @@ impl Replica {
             2 * WANTED_MAX
         };
         if self.wanted.len() >= room {
-            return;
+            return false;
         }
-        let to = if from == self.config.me {
+        let next = if from == self.config.me {
             self.after(from)
         } else {
             from
         };
-        self.wanted.insert(
-            hash,
-            Wanted {
-                place,
-                next: to,
-                at: now,
-                asked: 0,
-            },
-        );
-        self.ask_for(now, hash);
+        let wanted = Wanted {
+            place,
+            next,
+            at,
+            asked: 0,
+        };
+        self.wanted.insert(hash, wanted);
+        true
     }
 
     fn ask_for(&mut self, now: Time, hash: Hash) {
