@@ -151,6 +151,14 @@ impl Moves {
         self.any.store(true, Ordering::Release);
     }
 
+    /// Notes that it was not sent again after all; `before` is where it was.
+    pub fn restore(&self, index: u32, before: Option<u32>) {
+        match before {
+            Some(connection) => self.places().insert(index, connection),
+            None => self.places().remove(&index),
+        };
+    }
+
     /// The connection of the last copy of a transaction; `None` when there is only one.
     #[must_use]
     pub fn place(&self, index: u32) -> Option<u32> {

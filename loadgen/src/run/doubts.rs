@@ -27,8 +27,11 @@ struct Doubt {
     refusal: Stray,
     /// First height that was not read for it.
     from: Height,
-    /// Once this height is read and the transaction was not found, the refusal stands.
-    until: Height,
+    /// Blocks made before the refusal can be included in this many heights after it.
+    reach: u64,
+    /// Once this height is read and the transaction was not found, the refusal stands; none before a height was shown
+    /// after the refusal.
+    until: Option<Height>,
 }
 
 /// Transactions of one shard whose refusal is in doubt: at most as many as are in flight.
@@ -53,6 +56,10 @@ pub(super) struct Found {
 impl Doubts {
     /// A node of the shard showed this final height.
     pub(super) fn show(&mut self, at_ns: u64, height: Height) {
+        let tip = self.tip().max(height);
+        for doubt in self.open.values_mut() {
+            doubt.until.get_or_insert(Height(tip.0 + doubt.reach));
+        }
         if self.heights.back().is_some_and(|(_, last)| *last >= height) {
             return;
         }
@@ -75,7 +82,8 @@ impl Doubts {
         let doubt = Doubt {
             refusal,
             from: before.map_or(Height(1), |(_, height)| height.next()),
-            until: Height(self.tip().0 + reach),
+            reach,
+            until: None,
         };
         self.open.insert(txid, doubt);
     }
@@ -155,7 +163,7 @@ impl Doubts {
         let mut standing = Vec::new();
         self.open.retain(|_, doubt| {
             doubt.from = doubt.from.max(read.next());
-            let is_open = read < doubt.until;
+            let is_open = doubt.until.is_none_or(|until| read < until);
             if !is_open {
                 standing.push(doubt.refusal);
             }
@@ -251,6 +259,7 @@ mod tests {
         doubts.show(10, Height(1));
         doubts.add(rival.txid, refusal(1), 5, REACH);
         doubts.add(never.txid, refusal(2), 5, REACH);
+        doubts.show(95, Height(1));
         let tags = TagBook::default();
         assert!(take(&mut doubts, chain.items(), &tags).is_empty());
         assert_eq!(doubts.settle(Height(3)), []);

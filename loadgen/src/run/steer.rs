@@ -99,9 +99,10 @@ pub(crate) async fn steer(
         for committee in &steerer.epoch.committees {
             let shard = committee.shard;
             let waiting = waiting.entry(shard).or_default();
-            let is_due = steerer.is_unsettled(shard) || looks.is_multiple_of(ASK_EVERY);
+            let is_due =
+                steerer.has_modes() && steerer.is_unsettled(shard) || looks.is_multiple_of(ASK_EVERY);
             let is_idle = waiting.strays.is_empty() && waiting.doubts.first().is_none();
-            if is_idle && !(steerer.has_modes() && is_due) {
+            if is_idle && !is_due {
                 continue;
             }
             let Some(topology) = ask(&steerer.epoch, &steerer.targets, shard, &mut controls).await else {
@@ -375,10 +376,17 @@ impl Steerer {
             txs: &txs,
         };
         // Moved before it leaves: an answer may come at once. They count as sent already.
+        let before: Vec<Option<u32>> = indices
+            .iter()
+            .map(|index| self.shared.moves.place(*index))
+            .collect();
         let mark = |is_sent: bool| {
-            for stray in strays {
-                let place = if is_sent { connection } else { stray.connection };
-                self.shared.moves.add(stray.index, place);
+            for (index, before) in indices.iter().zip(&before) {
+                if is_sent {
+                    self.shared.moves.add(*index, connection);
+                } else {
+                    self.shared.moves.restore(*index, *before);
+                }
             }
         };
         slot.try_send(submission, &mark).is_ok()

@@ -2,20 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use consensus::Slot;
 use crypto::evidence;
 use crypto::hash::{author_header_hash, recheck_rank};
 use types::block::{Block, SignedAuthorHeader};
 use types::block_record::Record;
 use types::codec::Encode;
 use types::evidence::{Evidence, FaultKind, TxEvidence, TxFault};
+use types::genesis::Committee;
 use types::message::PeerMessage;
-use types::{Hash, Height, MemberIndex};
+use types::{Hash, Height, MemberIndex, View};
 
 use crate::event::Effect;
 use crate::league::{League, accused};
 use crate::replica::Replica;
 
-/// Forged final transactions that wait to be claimed; more are found again when these are through.
+/// Forged final transactions that wait to be claimed; blocks with more are checked once more when there is room.
 const CLAIMS_MAX: usize = 4096;
 /// Evidence of one block.
 const PER_BLOCK_MAX: usize = 32;
@@ -31,17 +33,43 @@ const OVERLAP: usize = 5;
 pub(crate) struct Accusations {
     /// The first evidence against each member.
     by_member: BTreeMap<MemberIndex, Evidence>,
+    /// View in which this voter first proposed a fault of state.
+    proposed: BTreeMap<MemberIndex, View>,
+    /// Faults of states that this voter cannot judge: it remembers too little, or lacks a block before. Their authors are
+    /// not convicted here, and neither proposed nor missed, until it can judge, or nobody can any more.
+    doubtful: BTreeMap<MemberIndex, Evidence>,
     /// Forged transactions of final blocks.
     claims: BTreeMap<(Hash, u32), Evidence>,
     /// Final blocks of slashed authors that this voter has to check again.
     rechecks: VecDeque<Hash>,
     rechecking: usize,
+    /// Blocks in which more was found than there was room for.
+    deferred: BTreeSet<Hash>,
 }
 
 impl Accusations {
     /// Members that a fault was shown of.
     pub(crate) fn suspects(&self) -> BTreeSet<MemberIndex> {
         self.by_member.keys().copied().collect()
+    }
+
+    /// Members whose blocks a proposal leaves out, and whose blocks nobody here misses: suspects, and who is said to be
+    /// one.
+    pub(crate) fn left_out(&self) -> BTreeSet<MemberIndex> {
+        let members = self.by_member.keys().chain(self.doubtful.keys());
+        members.copied().collect()
+    }
+
+    /// Remembers when faults of state were proposed.
+    pub(crate) fn note_proposed(&mut self, records: &[Record], view: View, committee: &Committee) {
+        for record in records {
+            if let Record::Evidence(evidence) = record
+                && evidence.kind() == FaultKind::State
+                && let Some(member) = accused(evidence, committee)
+            {
+                self.proposed.entry(member).or_insert(view);
+            }
+        }
     }
 
     pub(crate) fn is_suspect(&self, member: MemberIndex) -> bool {
@@ -66,9 +94,12 @@ impl Replica {
             let hash = author_header_hash(&forged.header.header);
             let place = (hash, forged.path.index);
             let open = self.chain.archive.is_applied(&hash, place.1)
-                && !self.chain.final_league().is_claimed(&hash, place.1)
-                && self.accusations.claims.len() < CLAIMS_MAX;
-            if open && !self.accusations.claims.contains_key(&place) {
+                && !self.chain.final_league().is_claimed(&hash, place.1);
+            let has_room = self.accusations.claims.len() < CLAIMS_MAX;
+            if open && !has_room && self.committee.is_voter(self.config.me) {
+                self.accusations.deferred.insert(hash);
+            }
+            if open && has_room && !self.accusations.claims.contains_key(&place) {
                 self.accusations.claims.insert(place, evidence.clone());
                 news = true;
             }
@@ -112,11 +143,27 @@ impl Replica {
         if known && !self.is_open_claim(&evidence) {
             return;
         }
-        if self.is_proven(&evidence) == Some(true) {
-            self.accuse(evidence);
-        } else {
-            self.counters.refused += 1;
+        match self.is_proven(&evidence) {
+            Some(true) => self.accuse(evidence),
+            None if self.is_recent(&evidence) => {
+                self.accusations.doubtful.entry(member).or_insert(evidence);
+            }
+            _ => self.counters.refused += 1,
         }
+    }
+
+    /// Whether some voter may still judge a fault of state.
+    fn is_recent(&self, evidence: &Evidence) -> bool {
+        let Evidence::Transaction(shown) = evidence else {
+            return true;
+        };
+        let last = shown
+            .header
+            .header
+            .base_height
+            .0
+            .saturating_add(self.config.epoch.policy.memory());
+        shown.fault != TxFault::State || last >= self.chain.final_height().0
     }
 
     fn is_open_claim(&self, evidence: &Evidence) -> bool {
@@ -178,14 +225,22 @@ impl Replica {
         }
     }
 
-    /// Evidence for the next block on a parent. What hangs on a state goes in only while it can be judged, and not into
-    /// the first block of a view: voters who cannot judge it, as after a restart, could else stop every view.
-    pub(crate) fn choose_evidence(&self, parent: &League, height: Height, is_first: bool) -> Vec<Record> {
-        let judged = |evidence: &Evidence| {
-            evidence.kind() != FaultKind::State || !is_first && self.is_proven(evidence) == Some(true)
+    /// Evidence for the next block on a parent. Voters who cannot judge what hangs on a state, as after a restart, could
+    /// stop every view: so it goes in only while it can be judged, not into the first block of a view, and in no view
+    /// after the one in which this voter proposed it first.
+    pub(crate) fn choose_evidence(&self, parent: &League, slot: &Slot) -> Vec<Record> {
+        let height = slot.height;
+        let is_first = self.proposed_in != Some(slot.view);
+        let judged = |member: &MemberIndex, evidence: &Evidence| {
+            let proposed = self.accusations.proposed.get(member);
+            evidence.kind() != FaultKind::State
+                || !is_first
+                    && proposed.is_none_or(|view| *view == slot.view)
+                    && self.is_proven(evidence) == Some(true)
         };
         let against = self.accusations.by_member.iter();
-        let against = against.filter(|(member, evidence)| !parent.is_banned(**member) && judged(evidence));
+        let against =
+            against.filter(|(member, evidence)| !parent.is_banned(**member) && judged(member, evidence));
         let claims = self.accusations.claims.values().filter(|evidence| {
             matches!(evidence, Evidence::Transaction(forged) if self.is_due_claim(forged, parent, height))
         });
@@ -214,15 +269,26 @@ impl Replica {
             && !parent.is_claimed(&hash, forged.path.index)
     }
 
-    /// Forgets faults of states that nobody can judge any more.
-    pub(crate) fn forget_unprovable(&mut self) {
-        let (memory, height) = (self.config.epoch.policy.memory(), self.chain.final_height());
-        self.accusations.by_member.retain(|_, evidence| match evidence {
-            Evidence::Transaction(shown) if shown.fault == TxFault::State => {
-                shown.header.header.base_height.0.saturating_add(memory) >= height.0
+    /// Judges once more what could not be judged, and forgets what nobody can judge any more.
+    pub(crate) fn judge_again(&mut self) {
+        for (member, evidence) in std::mem::take(&mut self.accusations.doubtful) {
+            match self.is_proven(&evidence) {
+                Some(true) => self.accuse(evidence),
+                None if self.is_recent(&evidence) => {
+                    self.accusations.doubtful.insert(member, evidence);
+                }
+                _ => {}
             }
-            _ => true,
-        });
+        }
+        let mut accusations = std::mem::take(&mut self.accusations);
+        accusations
+            .by_member
+            .retain(|_, evidence| self.is_recent(evidence));
+        let known = &accusations.by_member;
+        accusations
+            .proposed
+            .retain(|member, _| known.contains_key(member));
+        self.accusations = accusations;
     }
 
     /// What a final block's evidence asks of this voter: faults that are settled are forgotten, and the final blocks of
@@ -249,6 +315,11 @@ impl Replica {
                 self.accuse_again(evidence);
             }
             self.queue_rechecks(member);
+        }
+        if self.accusations.claims.is_empty() && !self.accusations.deferred.is_empty() {
+            let deferred = std::mem::take(&mut self.accusations.deferred);
+            self.accusations.rechecks.extend(deferred);
+            self.go_on_rechecking();
         }
     }
 

@@ -86,6 +86,11 @@ impl Archive {
             .map(|(hash, _)| hash)
     }
 
+    /// The final height that included a block.
+    pub(crate) fn height_of(&self, block: &Hash) -> Option<Height> {
+        self.blocks.get(block).map(|block| block.height)
+    }
+
     /// Whether the transaction at a position of a final block took effect.
     pub(crate) fn is_applied(&self, block: &Hash, position: u32) -> bool {
         self.blocks

@@ -48,7 +48,7 @@ impl Replica {
         let begun = before.begin(&executed.block.records, &self.committee);
         self.accuse_of_exclusions(&executed.block, &executed.applied, &begun);
         self.on_final_evidence(&executed.block, before);
-        self.forget_unprovable();
+        self.judge_again();
         self.on_final_records(now, &executed.block);
         self.follow_mode(now, before);
         self.send_late();

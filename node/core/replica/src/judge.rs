@@ -4,7 +4,7 @@
 //! still hold where a final block applies them is another question, which the ledger answers: only what it leaves out is
 //! judged here, and is either the author's fault or a victim of what became final since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ledger::Lookup;
 use types::transaction::TxView;
@@ -37,6 +37,18 @@ impl Replica {
     /// Whether the transaction at a position broke a rule of state; `None` when this validator lacks what it takes to
     /// say so, as after a restart or while the block's base is not final here.
     pub(crate) fn breaks_state(&self, hash: &Hash, position: u32, league: &League) -> Option<bool> {
+        let broken = self.first_broken(hash, &BTreeSet::from([position]), league)?;
+        Some(broken.is_some())
+    }
+
+    /// The first of some positions of a block whose transaction broke a rule of state. One pass over the author's chain
+    /// judges them all: an author must not be able to make it many.
+    pub(crate) fn first_broken(
+        &self,
+        hash: &Hash,
+        positions: &BTreeSet<u32>,
+        league: &League,
+    ) -> Option<Option<u32>> {
         let held = self.pool.lately(hash)?;
         // A state that is not final here is maybe not the one that the author knew; of one below what is remembered,
         // spent outputs are unknown.
@@ -45,38 +57,37 @@ impl Replica {
             return None;
         }
         let mut chain = OwnChain::default();
-        for block in self.own_chain(held).into_iter().rev() {
+        for block in self.own_chain(held)?.into_iter().rev() {
             let body = &block.ready()?.body;
             body.txs().for_each(|(txid, tx)| chain.take(txid, &tx));
         }
-        let body = &held.ready()?.body;
-        let before = body.txs().take(position as usize);
-        before.for_each(|(txid, tx)| chain.take(txid, &tx));
-        let (txid, tx) = body.txs().nth(position as usize)?;
-        Some(!self.holds(&chain, held, league, txid, &tx))
+        let last = positions.last().copied().unwrap_or_default() as usize;
+        let txs = (0_u32..).zip(held.ready()?.body.txs());
+        for (position, (txid, tx)) in txs.take(last + 1) {
+            if positions.contains(&position) && !self.holds(&chain, held, league, txid, &tx) {
+                return Some(Some(position));
+            }
+            chain.take(txid, &tx);
+        }
+        Some(None)
     }
 
-    /// Predecessors of a block in its run that are not in the state at its base, the latest first. Everything included
-    /// since that base is remembered, so that one which is not was included at or below it.
-    fn own_chain(&self, held: &HeldBlock) -> Vec<&HeldBlock> {
+    /// Predecessors of a block in its run that are not in the state at its base, the latest first; `None` when one of
+    /// them is not here.
+    fn own_chain(&self, held: &HeldBlock) -> Option<Vec<&HeldBlock>> {
         let header = &held.header.header;
         let mut blocks = Vec::new();
         let (mut prev, mut number) = (header.prev, header.seq.number());
         while number > 0 {
-            let Some(block) = self.pool.lately(&prev) else {
-                break;
-            };
-            if self
-                .pool
-                .included_at(&prev)
-                .is_some_and(|height| height <= header.base_height)
-            {
+            let included = self.chain.archive.height_of(&prev);
+            if included.is_some_and(|height| height <= header.base_height) {
                 break;
             }
+            let block = self.pool.lately(&prev)?;
             blocks.push(block);
             (prev, number) = (block.header.header.prev, block.header.header.seq.number());
         }
-        blocks
+        Some(blocks)
     }
 
     fn holds(

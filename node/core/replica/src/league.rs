@@ -445,7 +445,7 @@ impl League {
             {
                 self.executed.push_back(intent);
             }
-            let kept = heights + policy.memory();
+            let kept = heights + policy.memory() + policy.window;
             while self
                 .executed
                 .pop_front_if(|intent| intent.height.0 + kept < height)

@@ -98,11 +98,6 @@ impl Pool {
         self.at(group, seq).map(|(_, block)| block).or_else(included)
     }
 
-    /// Height that included a block, if that was not long ago.
-    pub(crate) fn included_at(&self, hash: &Hash) -> Option<Height> {
-        self.included.get(hash).map(|(height, _)| *height)
-    }
-
     /// Marks a block as never to be voted for.
     pub(crate) fn set_faulty(&mut self, hash: &Hash) {
         if let Some(block) = self.held.get_mut(hash) {

@@ -1,8 +1,10 @@
 //! Proposing and checking blocks: execution on the parent, comparison of roots and digest.
 
+use std::collections::BTreeSet;
+
 use consensus::{CheckVerdict, Outgoing, Slot, Target};
 use crypto::hash;
-use ledger::{Applied, Executor};
+use ledger::{Applied, Exclusion, Executor};
 use types::block::Block;
 use types::evidence::TxFault;
 use types::message::PeerMessage;
@@ -59,11 +61,9 @@ impl Replica {
 
     fn propose_on(&mut self, now: Time, slot: &Slot, executor: &dyn Executor) -> bool {
         let parent = self.chain.tip_league().clone();
-        let before = slot.parent_header.as_ref();
-        let is_first = before.is_some_and(|header| header.view != slot.view);
-        let mut records = self.choose_evidence(&parent, slot.height, is_first);
+        let mut records = self.choose_evidence(&parent, slot);
         let begun = parent.begin(&records, &self.committee);
-        let suspects = self.accusations.suspects();
+        let suspects = self.accusations.left_out();
         let rules = self.rules();
         let refs = rules.choose_refs(&self.pool, &begun, &suspects, slot.height);
         let mut after = begun.clone();
@@ -119,6 +119,9 @@ impl Replica {
             slow: reactions.slow,
             applied,
         });
+        self.proposed_in = Some(slot.view);
+        self.accusations
+            .note_proposed(&block.records, slot.view, &self.committee);
         self.counters.proposals += 1;
         self.counters.heights_in_flight_sum += slot.in_flight;
         self.pbft.propose(now, block);
@@ -155,12 +158,17 @@ impl Replica {
             if !index.is_some_and(|index| self.groups().is_seat(index)) {
                 continue;
             }
-            let mut suspicious: Vec<u32> = outcome.reasons.iter().map(|(at, _)| u32::from(*at)).collect();
+            // What took effect before harms nobody.
+            let reasons = outcome.reasons.iter();
+            let mut suspicious: BTreeSet<u32> = reasons
+                .filter(|(_, reason)| *reason != Exclusion::Duplicate)
+                .map(|(at, _)| u32::from(*at))
+                .collect();
             suspicious.extend(self.barred_positions(&reference.hash, begun));
-            let at = suspicious
-                .into_iter()
-                .find(|at| self.breaks_state(&reference.hash, *at, begun) == Some(true));
-            broken.extend(at.map(|at| (reference.hash, at)));
+            if !suspicious.is_empty() {
+                let at = self.first_broken(&reference.hash, &suspicious, begun).flatten();
+                broken.extend(at.map(|at| (reference.hash, at)));
+            }
         }
         for (hash, at) in &broken {
             self.accuse_of_transaction(hash, *at, TxFault::State);
@@ -220,12 +228,16 @@ impl Replica {
             }
             let parent = self.chain.tip_league().clone();
             let lowest = self.chain.tip_timestamp().saturating_add(1);
+            // Before anything is executed: while it cannot be judged, every event comes back here.
+            if !certified && !self.bears_out(block)? {
+                return Some(CheckVerdict::Invalid);
+            }
             match self.execute(now, hash, block, executor) {
                 Ok(true) => {}
                 Ok(false) => return None,
                 Err(_) => return Some(CheckVerdict::Invalid),
             }
-            if !certified && self.refuses(now, block, lowest, &parent)? {
+            if !certified && self.refuses(now, block, lowest, &parent) {
                 self.chain.roll_back_to(&block.header.prev);
                 return Some(CheckVerdict::Invalid);
             }
@@ -236,33 +248,28 @@ impl Replica {
         self.vote_on_refs(now, block)
     }
 
-    /// What keeps this voter from voting for an executed block as new content; `None` while it cannot say.
-    fn refuses(&mut self, now: Time, block: &Block, lowest: u64, parent: &League) -> Option<bool> {
+    /// Whether something keeps this voter from voting for an executed block as new content.
+    fn refuses(&mut self, now: Time, block: &Block, lowest: u64, parent: &League) -> bool {
         // A vote, not validity, hangs on the clock: a time far ahead would leave none for the blocks after it. The
         // lowest time that may follow is never refused: else a chain whose time is ahead of its voters' clocks, as
         // after clocks were set back, would stand still until they have caught up.
         let time = block.header.timestamp;
         if time > lowest && time > (now + self.config.epoch.policy.view_timeout()).0 {
-            return Some(true);
+            return true;
         }
         let begun = parent.begin(&block.records, &self.committee);
-        match self.objection(now, block, parent, &begun) {
-            Ok(None) => {}
-            Ok(Some(_)) => return Some(true),
-            Err(()) => {
-                self.chain.roll_back_to(&block.header.prev);
-                return None;
-            }
+        if self.objection(now, block, parent, &begun).is_some() {
+            return true;
         }
         let applied = self.chain.tip_applied().cloned();
         if applied.is_some_and(|applied| !self.accuse_of_exclusions(block, &applied, &begun)) {
-            return Some(true);
+            return true;
         }
-        let suspects = self.accusations.suspects();
+        let suspects = self.accusations.left_out();
         let rules = self.rules();
         let aged = rules.aged_omission(now, block, &self.pool, self.chain.tip_league(), &suspects);
         let Some(aged) = aged else {
-            return Some(false);
+            return false;
         };
         if let Some(held) = self.pool.get(&aged) {
             let leader = self.committee.leader(self.pbft.view());
@@ -275,7 +282,7 @@ impl Replica {
                 None,
             );
         }
-        Some(true)
+        true
     }
 
     /// Faults that were found in the block's author blocks, and the challenge wait (`ios` 7.6): `None` until it is over.

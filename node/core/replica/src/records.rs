@@ -318,42 +318,38 @@ impl Replica {
         })
     }
 
-    /// What this voter knows that speaks against a block's records: `Ok(None)` for nothing, an error while it cannot
-    /// say.
+    /// Whether replay bears out all evidence of a block on the tip; `None` while this voter cannot say.
+    pub(crate) fn bears_out(&self, block: &Block) -> Option<bool> {
+        let evidence = block.records.iter().filter_map(|record| match record {
+            Record::Evidence(evidence) => Some(evidence),
+            _ => None,
+        });
+        let mut proven = evidence.map(|evidence| self.is_proven(evidence));
+        proven.try_fold(true, |all, proven| Some(all && proven?))
+    }
+
+    /// What this voter knows that speaks against a block's other records.
     pub(crate) fn objection(
         &self,
         now: Time,
         block: &Block,
         parent: &League,
         begun: &League,
-    ) -> Result<Option<&'static str>, ()> {
-        let Some(leagues) = self.leagues() else {
-            return Ok(None);
-        };
-        for record in &block.records {
-            match record {
-                Record::Evidence(evidence) => match self.is_proven(evidence) {
-                    Some(true) => {}
-                    Some(false) => return Ok(Some("evidence that replay does not bear out")),
-                    None => return Err(()),
-                },
-                Record::Reset(reset) if self.may_include(block, begun, reset.group) => {
-                    return Ok(Some("a reset of a run of which a block can be included"));
-                }
-                Record::StandIn(stand_in) => {
-                    let index = self.groups().index(stand_in.group);
-                    if index.is_some_and(|index| {
-                        begun.author(index).is_some() && self.holds_includable(begun, index)
-                    }) {
-                        return Ok(Some("a stand-in for an author that is heard here"));
-                    }
-                }
-                Record::ModeSwitch(MODE_ONE_LEAGUE) if self.sees_authors(parent, leagues, now) => {
-                    return Ok(Some("a switch though authors are heard here"));
-                }
-                _ => {}
+    ) -> Option<&'static str> {
+        let leagues = self.leagues()?;
+        block.records.iter().find_map(|record| match record {
+            Record::Reset(reset) => self
+                .may_include(block, begun, reset.group)
+                .then_some("a reset of a run of which a block can be included"),
+            Record::StandIn(stand_in) => {
+                let index = self.groups().index(stand_in.group)?;
+                let heard = begun.author(index).is_some() && self.holds_includable(begun, index);
+                heard.then_some("a stand-in for an author that is heard here")
             }
-        }
-        Ok(None)
+            Record::ModeSwitch(MODE_ONE_LEAGUE) => self
+                .sees_authors(parent, leagues, now)
+                .then_some("a switch though authors are heard here"),
+            _ => None,
+        })
     }
 }

@@ -131,6 +131,8 @@ pub struct Replica {
     pub(crate) cheat: Option<Cheat>,
     /// Receipts that wait for their block to be durable.
     receipts: BTreeMap<Sequence, BlockSeq>,
+    /// The last view that this voter proposed in.
+    pub(crate) proposed_in: Option<types::View>,
     /// Since which final height the pool remembers every included block of seats, and the ledger every spent output.
     pub(crate) remembered_from: Height,
     /// When the challenge wait of a proposal ends.
@@ -221,6 +223,7 @@ impl Replica {
         Self {
             pbft,
             pool,
+            proposed_in: None,
             remembered_from: chain.final_height(),
             chain,
             author,

@@ -511,8 +511,53 @@ fn nobody_is_accused_by_a_state_that_is_not_final_here() {
         .push_back((MemberIndex(0), Event::Peer { from, message }));
     net.run();
     let here = replica(&net, 0);
-    assert_eq!(here.counters().refused, before + 1);
+    assert_eq!(here.counters().refused, before);
     assert!(here.accusations.is_empty(), "nobody is accused");
+    assert!(here.accusations.suspects().is_empty() && here.accusations.left_out().len() == 1);
+}
+
+#[test]
+fn nobody_is_accused_of_a_spend_whose_parent_has_not_arrived() {
+    use types::evidence::{Evidence, TxFault};
+
+    let mut net = net(5, policy(|leagues| leagues.sampling_ppm = 0));
+    net.replicas[usize::from(AUTHOR)] = None;
+    let parent = net.pay(&[(net.coin(0), 0, 100)], 1);
+    let output = OutPoint {
+        txid: parent.0,
+        index: 0,
+    };
+    let child = net.pay(&[(output, 1, 50)], 2);
+    let mut author = Cheat::new(&net);
+    let paid = OutPoint {
+        txid: child.0,
+        index: 0,
+    };
+    let first = author.block(&net, &[parent], 0);
+    author.prev = hash::author_header_hash(&first.header.header);
+    author.next = author.next.next();
+    let second = author.block(&net, &[child], 0);
+    // Voter 0 gets the second block and what looks like its fault before it can have the first.
+    Cheat::show(&mut net, &second, 0..1);
+    let shown = crypto::evidence::of_transaction(&second.header, &second.body, 0, TxFault::State);
+    let evidence = Evidence::Transaction(Box::new(shown.expect("a transaction of the block")));
+    let message = PeerMessage::FraudProof(Box::new(evidence));
+    let from = MemberIndex(1);
+    net.queue
+        .push_back((MemberIndex(0), Event::Peer { from, message }));
+    net.run();
+    assert!(replica(&net, 0).accusations.suspects().is_empty());
+    assert_eq!(replica(&net, 0).accusations.left_out().len(), 1, "in doubt");
+    Cheat::show(&mut net, &first, 0..4);
+    Cheat::show(&mut net, &second, 1..4);
+    net.pass(Duration::from_secs(1));
+    assert!(replica(&net, 0).accusations.left_out().is_empty(), "and cleared");
+    assert!(replica(&net, 0).banned().is_empty());
+    let found = replica(&net, 0)
+        .ledger()
+        .lookup(&paid, replica(&net, 0).final_height());
+    assert!(matches!(found, ledger::Lookup::Unspent(_)), "{found:?}");
+    conserved(&net);
 }
 
 #[test]
