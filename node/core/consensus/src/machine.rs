@@ -112,7 +112,7 @@ pub struct Slot {
     pub view: View,
     /// Hash of the parent.
     pub parent: Hash,
-    /// Header of the parent; none for genesis.
+    /// Header of the parent while it is not committed here.
     pub parent_header: Option<FinalHeader>,
     /// Heights in flight above the committed one, this one included.
     pub in_flight: u64,
