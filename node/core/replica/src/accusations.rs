@@ -60,6 +60,10 @@ impl Accusations {
         members.copied().collect()
     }
 
+    pub(crate) fn is_left_out(&self, member: MemberIndex) -> bool {
+        self.is_suspect(member) || self.doubtful.contains_key(&member)
+    }
+
     /// Remembers when faults of state were proposed.
     pub(crate) fn note_proposed(&mut self, records: &[Record], view: View, committee: &Committee) {
         for record in records {
