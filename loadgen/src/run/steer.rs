@@ -119,7 +119,10 @@ pub(crate) async fn steer(
             if *known != mode {
                 (*known, *since) = (mode, Instant::now());
             }
-            steerer.rescue(shard, since.elapsed() >= FAREWELL);
+            // With one route for each transaction there is nowhere else to send it.
+            if steerer.has_modes() {
+                steerer.rescue(shard, since.elapsed() >= FAREWELL);
+            }
             steerer.look_up(shard, &mut waiting.doubts, &mut controls).await;
         }
     }

@@ -35,9 +35,12 @@ pub(crate) struct Accusations {
     by_member: BTreeMap<MemberIndex, Evidence>,
     /// View in which this voter first proposed a fault of state.
     proposed: BTreeMap<MemberIndex, View>,
-    /// Faults of states that this voter cannot judge: it remembers too little, or lacks a block before. Their authors are
-    /// not convicted here, and neither proposed nor missed, until it can judge, or nobody can any more.
-    doubtful: BTreeMap<MemberIndex, Evidence>,
+    /// Faults of states that this voter cannot judge, as it remembers too little or lacks a block before: by author and
+    /// by the voter that showed it. Of more than `f` voters one is honest and has replayed it; then the author is not
+    /// convicted here, but neither proposed nor missed, until this voter can judge, or nobody can any more.
+    doubtful: BTreeMap<MemberIndex, BTreeMap<MemberIndex, Evidence>>,
+    /// Members that showed a fault of state which replay did not bear out: who is honest shows what it has replayed.
+    liars: BTreeSet<MemberIndex>,
     /// Forged transactions of final blocks.
     claims: BTreeMap<(Hash, u32), Evidence>,
     /// Final blocks of slashed authors that this voter has to check again.
@@ -51,17 +54,6 @@ impl Accusations {
     /// Members that a fault was shown of.
     pub(crate) fn suspects(&self) -> BTreeSet<MemberIndex> {
         self.by_member.keys().copied().collect()
-    }
-
-    /// Members whose blocks a proposal leaves out, and whose blocks nobody here misses: suspects, and who is said to be
-    /// one.
-    pub(crate) fn left_out(&self) -> BTreeSet<MemberIndex> {
-        let members = self.by_member.keys().chain(self.doubtful.keys());
-        members.copied().collect()
-    }
-
-    pub(crate) fn is_left_out(&self, member: MemberIndex) -> bool {
-        self.is_suspect(member) || self.doubtful.contains_key(&member)
     }
 
     /// Remembers when faults of state were proposed.
@@ -109,8 +101,9 @@ impl Replica {
             }
         }
         let banned = self.chain.final_league().is_banned(member);
-        if !banned && !self.accusations.by_member.contains_key(&member) {
+        if !banned && self.is_news_of(member, &evidence) {
             self.count_fault(evidence.kind());
+            self.accusations.proposed.remove(&member);
             self.accusations.by_member.insert(member, evidence.clone());
             news = true;
         }
@@ -137,23 +130,54 @@ impl Replica {
     }
 
     /// A member shows a fault of another.
-    pub(crate) fn handle_fraud_proof(&mut self, evidence: Evidence) {
+    pub(crate) fn handle_fraud_proof(&mut self, from: MemberIndex, evidence: Evidence) {
         let Some(member) = accused(&evidence, &self.committee) else {
             self.counters.refused += 1;
             return;
         };
-        let known =
-            self.accusations.by_member.contains_key(&member) || self.chain.final_league().is_banned(member);
-        if known && !self.is_open_claim(&evidence) {
+        let is_news = self.is_news_of(member, &evidence) && !self.chain.final_league().is_banned(member);
+        if is_news || self.is_open_claim(&evidence) {
+            self.weigh(from, member, evidence);
+        }
+    }
+
+    /// Whether nothing is known of a member that weighs as much: what all can judge outweighs a fault of state.
+    fn is_news_of(&self, member: MemberIndex, evidence: &Evidence) -> bool {
+        let held = self.accusations.by_member.get(&member).map(Evidence::kind);
+        held.is_none_or(|held| held == FaultKind::State && evidence.kind() != FaultKind::State)
+    }
+
+    fn weigh(&mut self, from: MemberIndex, member: MemberIndex, evidence: Evidence) {
+        let is_state = evidence.kind() == FaultKind::State;
+        if is_state && self.accusations.liars.contains(&from) {
+            self.counters.refused += 1;
             return;
         }
         match self.is_proven(&evidence) {
             Some(true) => self.accuse(evidence),
-            None if self.is_recent(&evidence) => {
-                self.accusations.doubtful.entry(member).or_insert(evidence);
+            None if self.is_recent(&evidence) && self.committee.is_voter(from) => {
+                let doubts = self.accusations.doubtful.entry(member).or_default();
+                doubts.insert(from, evidence);
             }
-            _ => self.counters.refused += 1,
+            verdict => {
+                self.counters.refused += 1;
+                if is_state && verdict == Some(false) {
+                    self.accusations.liars.insert(from);
+                }
+            }
         }
+    }
+
+    /// Members whose blocks a proposal leaves out, and whose blocks nobody here misses: suspects, and who is in doubt.
+    pub(crate) fn left_out(&self) -> BTreeSet<MemberIndex> {
+        let members = self.accusations.doubtful.keys().copied();
+        let doubtful = members.filter(|member| self.is_left_out(*member));
+        self.accusations.suspects().into_iter().chain(doubtful).collect()
+    }
+
+    pub(crate) fn is_left_out(&self, member: MemberIndex) -> bool {
+        let doubts = self.accusations.doubtful.get(&member).map_or(0, BTreeMap::len);
+        self.accusations.is_suspect(member) || doubts > self.committee.faulty_max()
     }
 
     /// Whether some voter may still judge a fault of state.
@@ -161,13 +185,10 @@ impl Replica {
         let Evidence::Transaction(shown) = evidence else {
             return true;
         };
-        let last = shown
-            .header
-            .header
-            .base_height
-            .0
-            .saturating_add(self.config.epoch.policy.memory());
-        shown.fault != TxFault::State || last >= self.chain.final_height().0
+        let (base, policy) = (shown.header.header.base_height.0, &self.config.epoch.policy);
+        let height = self.chain.final_height().0;
+        let reaches = base.saturating_add(policy.memory()) >= height && base <= height + policy.window;
+        shown.fault != TxFault::State || reaches
     }
 
     fn is_open_claim(&self, evidence: &Evidence) -> bool {
@@ -275,13 +296,11 @@ impl Replica {
 
     /// Judges once more what could not be judged, and forgets what nobody can judge any more.
     pub(crate) fn judge_again(&mut self) {
-        for (member, evidence) in std::mem::take(&mut self.accusations.doubtful) {
-            match self.is_proven(&evidence) {
-                Some(true) => self.accuse(evidence),
-                None if self.is_recent(&evidence) => {
-                    self.accusations.doubtful.insert(member, evidence);
+        for (member, doubts) in std::mem::take(&mut self.accusations.doubtful) {
+            for (from, evidence) in doubts {
+                if self.is_news_of(member, &evidence) && !self.chain.final_league().is_banned(member) {
+                    self.weigh(from, member, evidence);
                 }
-                _ => {}
             }
         }
         let mut accusations = std::mem::take(&mut self.accusations);
@@ -320,7 +339,7 @@ impl Replica {
             }
             self.queue_rechecks(member);
         }
-        if self.accusations.claims.is_empty() && !self.accusations.deferred.is_empty() {
+        if self.accusations.claims.len() < CLAIMS_MAX / 2 && !self.accusations.deferred.is_empty() {
             let deferred = std::mem::take(&mut self.accusations.deferred);
             self.accusations.rechecks.extend(deferred);
             self.go_on_rechecking();

@@ -173,9 +173,7 @@ impl Replica {
         let league = self.chain.tip_league();
         let rules = self.rules();
         let left_out = league.next_active().any(|index| {
-            let suspected = league
-                .author(index)
-                .is_none_or(|author| self.accusations.is_left_out(author));
+            let suspected = league.author(index).is_none_or(|author| self.is_left_out(author));
             rules
                 .next_ready(&self.pool, league, index, height)
                 .is_some_and(|(_, held)| {

@@ -57,7 +57,7 @@ impl Replica {
             .filter(|index| {
                 league
                     .author(*index)
-                    .is_some_and(|author| !self.accusations.is_left_out(author))
+                    .is_some_and(|author| !self.is_left_out(author))
             })
             .filter_map(move |index| {
                 let (_, held) = self.rules().next_ready(&self.pool, league, index, height)?;

@@ -49,7 +49,7 @@ impl Replica {
             PeerMessage::Nack(header) => self.handle_nack(now, from, &header),
             PeerMessage::AuthorHeader(header) => self.handle_author_header(now, from, &header),
             PeerMessage::SlowIntent(bytes) => self.handle_slow_intent(&bytes),
-            PeerMessage::FraudProof(evidence) => self.handle_fraud_proof(*evidence),
+            PeerMessage::FraudProof(evidence) => self.handle_fraud_proof(from, *evidence),
             PeerMessage::AuthorReady(ready) => self.handle_author_ready(ready),
         }
     }
@@ -402,8 +402,12 @@ impl Replica {
         from: MemberIndex,
         place: Option<(u16, types::block::BlockSeq)>,
     ) {
+        let me = self.config.me;
         let known = self.wanted.get_mut(&hash).map(|wanted| {
             wanted.place = wanted.place.or(place);
+            if wanted.asked == 0 && from != me {
+                wanted.next = from;
+            }
             wanted.asked
         });
         let is_new = known.is_none() && self.note_wanted(hash, from, place, now);

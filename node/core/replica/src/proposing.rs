@@ -63,7 +63,7 @@ impl Replica {
         let parent = self.chain.tip_league().clone();
         let mut records = self.choose_evidence(&parent, slot);
         let begun = parent.begin(&records, &self.committee);
-        let suspects = self.accusations.left_out();
+        let suspects = self.left_out();
         let rules = self.rules();
         let refs = rules.choose_refs(&self.pool, &begun, &suspects, slot.height);
         let mut after = begun.clone();
@@ -265,7 +265,7 @@ impl Replica {
         if applied.is_some_and(|applied| !self.accuse_of_exclusions(block, &applied, &begun)) {
             return true;
         }
-        let suspects = self.accusations.left_out();
+        let suspects = self.left_out();
         let rules = self.rules();
         let aged = rules.aged_omission(now, block, &self.pool, self.chain.tip_league(), &suspects);
         let Some(aged) = aged else {
