@@ -180,6 +180,37 @@ impl Replica {
         self.accusations.is_suspect(member) || doubts > self.committee.faulty_max()
     }
 
+    /// Whether replay bears out all evidence of a block on the tip; `None` while this voter cannot say. Its leader shows
+    /// the faults by it: what holds is taken up here, whatever becomes of the block.
+    pub(crate) fn bears_out(&mut self, block: &Block) -> Option<bool> {
+        let leader = self.committee.leader(block.header.view);
+        let mut all = Some(true);
+        for record in &block.records {
+            let Record::Evidence(evidence) = record else {
+                continue;
+            };
+            match self.is_proven(evidence) {
+                Some(true) => {}
+                Some(false) => return Some(false),
+                None => all = None,
+            }
+            self.handle_fraud_proof(leader, evidence.clone());
+        }
+        all
+    }
+
+    /// What this voter knows goes to a member again: the link may have lost it when it broke.
+    pub(crate) fn send_accusations(&mut self, to: MemberIndex) {
+        let known: Vec<Evidence> = self.accusations.by_member.values().cloned().collect();
+        for evidence in known {
+            self.effect(Effect::Send {
+                to,
+                message: PeerMessage::FraudProof(Box::new(evidence)),
+                after: None,
+            });
+        }
+    }
+
     /// Whether some voter may still judge a fault of state.
     fn is_recent(&self, evidence: &Evidence) -> bool {
         let Evidence::Transaction(shown) = evidence else {
@@ -251,17 +282,14 @@ impl Replica {
     }
 
     /// Evidence for the next block on a parent. Voters who cannot judge what hangs on a state, as after a restart, could
-    /// stop every view: so it goes in only while it can be judged, not into the first block of a view, and in no view
-    /// after the one in which this voter proposed it first.
+    /// stop every view: so it goes in only while it can be judged, and in no view after the one in which this voter
+    /// proposed it first. By then it is known to all, and its author left out by who cannot judge.
     pub(crate) fn choose_evidence(&self, parent: &League, slot: &Slot) -> Vec<Record> {
         let height = slot.height;
-        let is_first = self.proposed_in != Some(slot.view);
         let judged = |member: &MemberIndex, evidence: &Evidence| {
             let proposed = self.accusations.proposed.get(member);
             evidence.kind() != FaultKind::State
-                || !is_first
-                    && proposed.is_none_or(|view| *view == slot.view)
-                    && self.is_proven(evidence) == Some(true)
+                || proposed.is_none_or(|view| *view == slot.view) && self.is_proven(evidence) == Some(true)
         };
         let against = self.accusations.by_member.iter();
         let against =

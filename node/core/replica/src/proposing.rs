@@ -119,7 +119,6 @@ impl Replica {
             slow: reactions.slow,
             applied,
         });
-        self.proposed_in = Some(slot.view);
         self.accusations
             .note_proposed(&block.records, slot.view, &self.committee);
         self.counters.proposals += 1;

@@ -318,16 +318,6 @@ impl Replica {
         })
     }
 
-    /// Whether replay bears out all evidence of a block on the tip; `None` while this voter cannot say.
-    pub(crate) fn bears_out(&self, block: &Block) -> Option<bool> {
-        let evidence = block.records.iter().filter_map(|record| match record {
-            Record::Evidence(evidence) => Some(evidence),
-            _ => None,
-        });
-        let mut proven = evidence.map(|evidence| self.is_proven(evidence));
-        proven.try_fold(true, |all, proven| Some(all && proven?))
-    }
-
     /// What this voter knows that speaks against a block's other records.
     pub(crate) fn objection(
         &self,

@@ -131,8 +131,6 @@ pub struct Replica {
     pub(crate) cheat: Option<Cheat>,
     /// Receipts that wait for their block to be durable.
     receipts: BTreeMap<Sequence, BlockSeq>,
-    /// The last view that this voter proposed in.
-    pub(crate) proposed_in: Option<types::View>,
     /// Since which final height the pool remembers every included block of seats, and the ledger every spent output.
     pub(crate) remembered_from: Height,
     /// When the challenge wait of a proposal ends.
@@ -223,7 +221,6 @@ impl Replica {
         Self {
             pbft,
             pool,
-            proposed_in: None,
             remembered_from: chain.final_height(),
             chain,
             author,
@@ -394,6 +391,7 @@ impl Replica {
             Event::PeerConnected(member) => {
                 self.pbft.handle_connected();
                 self.send_own_blocks(member);
+                self.send_accusations(member);
                 self.ask_for_trace(member);
             }
             Event::Space { low } => self.set_suspended(now, low),
