@@ -398,7 +398,7 @@ fn two_leagues_have_sections_of_their_own_in_json_and_lines_in_text() {
         "(3 receipts were not kept)",
         "signature checks 4.00 per tx (model 2.00)",
         "security     a shard of 5 fails with probability 0.222 at 25 % faulty   a forgery passes with 0.562   all voters check from 700, 7.0 x the largest value   bond 4.0 x the exposed value   the requested rate asks for a bond of 2,000, --bond says less",
-        "faults       told to forge=0.01   caught bad_signature 4, after 200 ms on average, 500 ms at most   slashed validators 4, bonds 1,800",
+        "faults       told to forge=0.01   caught bad_signature 4, after 200 ms on average, 500 ms at most   slashed #4, bonds 1,800",
         "forgeries    2 became final, 2 claimed: 150 taken back from the forger, 50 from its bond, 0 borne by the defrauded",
         "money        explained to the last unit in 1/1 shards",
     ] {

@@ -75,9 +75,9 @@ pub(super) fn faults(report: &Report, style: Style, out: &mut String) {
         format!("caught {}{after}", caught.join(", "))
     });
     if !faults.slashed.is_empty() {
-        let slashed: Vec<String> = faults.slashed.iter().map(u16::to_string).collect();
+        let slashed: Vec<String> = faults.slashed.iter().map(|id| format!("#{id}")).collect();
         parts.push(format!(
-            "slashed validators {}, bonds {}",
+            "slashed {}, bonds {}",
             slashed.join(", "),
             thousands(faults.bonds_lost)
         ));
